@@ -1,0 +1,111 @@
+// Configuration as data: each struct lists its fields once, and reading YAML, overrides, printing,
+// comparing, JSON Schema and documentation all walk that list.
+//
+//   struct ScheduleConfig {
+//     std::string name = "wsd";
+//     std::int64_t warmup_steps = 0;
+//     void fields(FieldVisitor& visit) {
+//       visit.field({.key = "name", .doc = "shape of the schedule", .one_of = {"wsd", "cosine"}},
+//       name); visit.field({.key = "warmup_steps", .doc = "linear warm-up, steps", .minimum = 0},
+//       warmup_steps);
+//     }
+//   };
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gda {
+
+// What is known of a field apart from its C++ type.
+struct FieldInfo {
+  std::string_view key;
+  std::string_view doc;               // one line, with the unit
+  std::vector<std::string> one_of{};  // allowed values of a string; empty: any
+  double minimum = -std::numeric_limits<double>::infinity();
+  double maximum = std::numeric_limits<double>::infinity();
+  bool required = false;  // must be given; has no default
+};
+
+// A number that may move with the step: piecewise linear between (step, value) points, constant
+// before the first and after the last. In YAML a plain number, or a list of {step, value}.
+struct Timeline {
+  struct Point {
+    std::int64_t step = 0;
+    double value = 0;
+    bool operator==(const Point&) const = default;
+  };
+  std::vector<Point> points{{0, 1.0}};
+
+  double at(std::int64_t step) const;
+  bool operator==(const Timeline&) const = default;
+};
+
+// Walks the fields of configuration structs. One implementation reads YAML, others print or
+// describe.
+class FieldVisitor {
+ public:
+  virtual ~FieldVisitor() = default;
+
+  virtual void field(const FieldInfo& info, bool& value) = 0;
+  virtual void field(const FieldInfo& info, std::int64_t& value) = 0;
+  virtual void field(const FieldInfo& info, double& value) = 0;
+  virtual void field(const FieldInfo& info, std::string& value) = 0;
+  virtual void field(const FieldInfo& info, std::vector<std::int64_t>& value) = 0;
+  virtual void field(const FieldInfo& info, std::vector<double>& value) = 0;
+  virtual void field(const FieldInfo& info, std::vector<std::string>& value) = 0;
+  virtual void field(const FieldInfo& info, Timeline& value) = 0;
+  // null in YAML is an empty optional.
+  virtual void field(const FieldInfo& info, std::optional<double>& value) = 0;
+  virtual void field(const FieldInfo& info, std::optional<std::int64_t>& value) = 0;
+
+  // A nested mapping: `walk` visits its fields with this visitor.
+  virtual void section(const FieldInfo& info, const std::function<void()>& walk) = 0;
+  // A nested mapping that may be null; `present` says (or learns) whether it is there.
+  virtual void optional_section(const FieldInfo& info, bool& present,
+                                const std::function<void()>& walk) = 0;
+  // A list of mappings: `resize(n)` makes n default elements, `walk(i)` visits element i.
+  virtual void list(const FieldInfo& info, const std::function<std::size_t()>& size,
+                    const std::function<void(std::size_t)>& resize,
+                    const std::function<void(std::size_t)>& walk) = 0;
+
+  template <class Struct>
+  void nested(const FieldInfo& info, Struct& value) {
+    section(info, [&] { value.fields(*this); });
+  }
+  template <class Struct>
+  void nested(const FieldInfo& info, std::optional<Struct>& value) {
+    bool present = value.has_value();
+    Struct inner = value.value_or(Struct{});
+    optional_section(info, present, [&] { inner.fields(*this); });
+    value = present ? std::optional<Struct>(inner) : std::nullopt;
+  }
+  template <class Struct>
+  void list_of(const FieldInfo& info, std::vector<Struct>& values) {
+    list(
+        info, [&] { return values.size(); }, [&](std::size_t n) { values.resize(n); },
+        [&](std::size_t i) { values[i].fields(*this); });
+  }
+};
+
+// Reads, prints and describes a tree of fields; `root` visits the top-level struct's fields.
+using FieldWalk = std::function<void(FieldVisitor&)>;
+
+// Reads YAML text. `origin` is the file's name in messages. `overrides` are "key.path=value"
+// strings whose values are YAML, applied before checking. Throws ConfigError with file, line, key,
+// allowed values and the nearest known key; all keys are checked before it returns.
+void read_yaml(std::string_view text, std::string_view origin,
+               const std::vector<std::string>& overrides, const FieldWalk& root);
+
+// The resolved values as YAML, every field written out.
+std::string to_yaml(const FieldWalk& root);
+
+// JSON Schema (draft 2020-12) of the fields, for editors.
+std::string to_json_schema(std::string_view title, const FieldWalk& root);
+
+}  // namespace gda

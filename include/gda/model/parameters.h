@@ -1,0 +1,91 @@
+// Logical parameters: what checkpoints, growth, optimizer state, initialisation and export speak
+// of.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "gda/core/memory.h"
+#include "gda/model/model_config.h"
+
+namespace gda {
+
+// How a parameter starts: the constant `value`, or N(0, stddev^2) drawn by
+// Philox(seed, initialisation, name) at the element's row-major index, the same at any world size.
+struct Initializer {
+  double stddev = 0;
+  double value = 0;  // used when stddev is 0
+};
+
+struct ParameterSpec {
+  std::string name;  // Hugging Face's: model.layers.0.self_attn.q_proj.weight
+  Shape shape;       // global
+  Initializer init;
+  bool decay = false;       // matrices decay; vectors and embeddings of norms do not
+  int partition_axis = -1;  // axis cut over the tensor-parallel group; -1: replicated
+  std::int64_t layer = -1;  // -1 outside the decoder layers
+
+  // Matrices are stored in the compute type, vectors in its accumulate type.
+  bool is_matrix() const { return shape.rank() == 2; }
+};
+
+// Every parameter of a model in forward order, without allocating any. Within a layer q, k, v and
+// gate, up follow one another, so that a store can view them as one fused matrix.
+std::vector<ParameterSpec> parameter_specs(const ModelConfig& config);
+
+std::int64_t parameter_count(const ModelConfig& config);
+
+// A parameter in memory.
+struct Parameter {
+  ParameterSpec spec;
+  Tensor value;     // compute type for matrices, accumulate type for vectors
+  Tensor gradient;  // accumulate type, same shape
+};
+
+// A run of parameters that live side by side and whose gradients are reduced together. Padded with
+// zeros to a multiple of `alignment` elements so that it divides over the ranks.
+struct Bucket {
+  DType dtype = DType::f32;             // of values
+  std::int64_t elements = 0;            // padded
+  std::vector<std::size_t> parameters;  // indices into ParameterStore::all()
+  std::vector<std::int64_t> offsets;    // element offset of each inside the bucket
+  Tensor values;                        // [elements]
+  Tensor gradients;                     // [elements], accumulate type
+};
+
+// Owns values and gradients, in buckets: one for each decoder layer's matrices, one for the
+// embedding, one for an untied head, and one for all vectors.
+class ParameterStore {
+ public:
+  // `alignment`: buckets are padded to a multiple of it (the number of data-parallel ranks).
+  // `with_gradients` false: for inference, gradient tensors are empty.
+  ParameterStore(const std::vector<ParameterSpec>& specs, DType compute, std::int64_t alignment,
+                 bool with_gradients, Device device = {});
+
+  const std::vector<Parameter>& all() const { return parameters_; }
+  const Parameter& at(std::string_view name) const;
+  const Parameter* find(std::string_view name) const;
+  const std::vector<Bucket>& buckets() const { return buckets_; }
+  DType compute_type() const { return compute_; }
+
+  // Neighbouring matrices of equal width as one: values (or gradients) of `first` through `last`,
+  // stacked along rows.
+  Tensor fused_value(std::string_view first, std::string_view last) const;
+  Tensor fused_gradient(std::string_view first, std::string_view last) const;
+
+  // Fills all values by their initialisers.
+  void initialize(std::uint64_t seed);
+  void zero_gradients();
+
+ private:
+  DType compute_;
+  std::vector<Parameter> parameters_;
+  std::vector<Bucket> buckets_;
+  std::unordered_map<std::string, std::size_t> index_;
+  std::vector<Buffer> memory_;
+};
+
+}  // namespace gda

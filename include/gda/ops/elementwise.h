@@ -1,0 +1,21 @@
+// Small passes over flat memory.
+#pragma once
+
+#include "gda/ops/context.h"
+
+namespace gda {
+
+// x = 0.
+void fill_zero(const Context& context, const Tensor& x);
+
+// to = from, converted between f64, f32 and bf16. Contiguous, as many elements.
+void convert(const Context& context, const Tensor& from, const Tensor& to);
+
+// y += x. Contiguous, one compute type.
+void add(const Context& context, const Tensor& x, const Tensor& y);
+
+// Sum of x^2 over a contiguous f32 or f64 tensor, added in f64 in an order that does not depend on
+// the number of threads. inf or NaN anywhere makes the result inf or NaN.
+double sum_of_squares(const Context& context, const Tensor& x);
+
+}  // namespace gda

@@ -1,0 +1,35 @@
+// Cross-entropy fused with the output projection, over chunks of tokens, so that the logits of all
+// tokens never exist at once.
+//
+//   logits_n = W x_n,   loss_n = log sum_v exp(logits_nv) - logits_{n, target_n}
+#pragma once
+
+#include <cstdint>
+
+#include "gda/ops/context.h"
+
+namespace gda {
+
+// A target that is left out of the loss: padding, or the first token of the next document.
+inline constexpr std::int32_t kIgnoreTarget = -1;
+
+struct LinearCrossEntropyOptions {
+  // Logits of one chunk take at most this much memory (at least one row).
+  std::size_t max_logit_bytes = std::size_t{64} << 20;
+};
+
+// Loss alone. x [N, D], weight [V, D] compute; target [N] i32 in [0, V) or kIgnoreTarget;
+// loss [N] accumulate, 0 where the target is left out.
+void linear_cross_entropy_forward(const Context& context, const Tensor& x, const Tensor& weight,
+                                  const Tensor& target, const Tensor& loss,
+                                  LinearCrossEntropyOptions options = {});
+
+// Loss and gradients in one pass, for L = scale * sum_n loss_n (scale is usually 1 / tokens of the
+// global batch): dx [N, D] compute, overwritten; dweight [V, D] accumulate, accumulated.
+void linear_cross_entropy_forward_backward(const Context& context, const Tensor& x,
+                                           const Tensor& weight, const Tensor& target, double scale,
+                                           const Tensor& loss, const Tensor& dx,
+                                           const Tensor& dweight,
+                                           LinearCrossEntropyOptions options = {});
+
+}  // namespace gda

@@ -1,0 +1,23 @@
+// Matrix product: out = op(a) * op(b), or out += op(a) * op(b).
+#pragma once
+
+#include "gda/ops/context.h"
+
+namespace gda {
+
+struct MatmulOptions {
+  bool transpose_a = false;
+  bool transpose_b = false;
+  bool accumulate = false;  // add to out instead of overwriting it
+};
+
+// op(a) [m, k], op(b) [k, n], out [m, n]; row strides are allowed on all three.
+// a and b are of one compute type; out is of that type or of its accumulate type (bf16 operands may
+// write f32). Products are summed in the accumulate type. A linear layer with weight W [out, in]:
+//   forward          y  = x W^T      matmul(x, W, y, {.transpose_b = true})
+//   input gradient   dx = dy W       matmul(dy, W, dx, {})
+//   weight gradient  dW += dy^T x    matmul(dy, x, dW, {.transpose_a = true, .accumulate = true})
+void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tensor& out,
+            MatmulOptions options = {});
+
+}  // namespace gda

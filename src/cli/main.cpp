@@ -1,0 +1,36 @@
+// gda: pretrain, continue and grow decoder-only language models.
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "cli/commands.h"
+#include "gda/core/error.h"
+#include "gda/core/log.h"
+
+int main(int argc, char** argv) {
+  CLI::App app{
+      "gda pretrains, continues and grows language models with Grouped Differential Attention.",
+      "gda"};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "gda " GDA_VERSION);
+  gda::cli::Action action;
+  gda::cli::add_commands(app, action);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // Help and version requests end here too, with code 0.
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  try {
+    return action();
+  } catch (const gda::Error& error) {
+    gda::log::error("gda: error: {}", error.what());
+    return error.exit_code();
+  } catch (const std::bad_alloc&) {
+    gda::log::error("gda: error: out of memory");
+    return 1;
+  } catch (const std::exception& error) {
+    gda::log::error("gda: error: {}", error.what());
+    return 1;
+  }
+}

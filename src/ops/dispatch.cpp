@@ -1,0 +1,31 @@
+#include "ops/dispatch.h"
+
+namespace gda::ops {
+
+void check_tensor(std::string_view op, std::string_view name, const Tensor& tensor, DType dtype,
+                  const Shape& shape, const Context& context, bool strided) {
+  require<OpError>(static_cast<bool>(tensor) || shape.elements() == 0,
+                   "[{}] {}: expected {}{}, got an empty tensor", op, name, name_of(dtype),
+                   shape.str());
+  require<OpError>(tensor.dtype() == dtype && tensor.shape() == shape,
+                   "[{}] {}: expected {}{}, got {}", op, name, name_of(dtype), shape.str(),
+                   tensor.str());
+  require<OpError>(tensor.device() == context.device(), "[{}] {}: expected on {}, got on {}", op,
+                   name, context.device().str(), tensor.device().str());
+  require<OpError>(strided || tensor.is_contiguous(),
+                   "[{}] {}: expected contiguous rows, got row stride {} for {}", op, name,
+                   tensor.row_stride(), tensor.str());
+}
+
+void check_compute_type(std::string_view op, const Tensor& tensor) {
+  const DType dtype = tensor.dtype();
+  require<OpError>(dtype == DType::f64 || dtype == DType::f32 || dtype == DType::bf16,
+                   "[{}] expected f64, f32 or bf16, got {}", op, tensor.str());
+}
+
+void fail_missing(std::string_view op, std::string_view build_option) {
+  fail<OpError>("[{}] this build has no CUDA implementation (configured with {}=OFF)", op,
+                build_option);
+}
+
+}  // namespace gda::ops

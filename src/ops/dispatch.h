@@ -1,0 +1,49 @@
+// Shared by the operators' dispatchers: checks of arguments, and the choice of backend and type.
+#pragma once
+
+#include <string_view>
+#include <type_traits>
+
+#include "gda/core/error.h"
+#include "gda/core/tensor.h"
+#include "gda/ops/context.h"
+
+namespace gda::ops {
+
+// Throws OpError "[op] name: expected ..., got ..." unless the tensor has this type and shape and
+// is on the context's device. `strided`: a row stride is allowed.
+void check_tensor(std::string_view op, std::string_view name, const Tensor& tensor, DType dtype,
+                  const Shape& shape, const Context& context, bool strided = false);
+
+// Throws unless the type is f64, f32 or bf16.
+void check_compute_type(std::string_view op, const Tensor& tensor);
+
+// Runs the implementation of the context's device.
+template <class Cpu, class Cuda>
+void on_device(const Context& context, Cpu&& cpu, Cuda&& cuda) {
+  if (context.device().type == DeviceType::cpu) {
+    cpu();
+  } else {
+    cuda();
+  }
+}
+
+// Calls f with std::type_identity<double>, <float> or <bfloat16>.
+template <class F>
+void with_compute_type(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::f64:
+      return f(std::type_identity<double>{});
+    case DType::f32:
+      return f(std::type_identity<float>{});
+    case DType::bf16:
+      return f(std::type_identity<bfloat16>{});
+    default:
+      fail<OpError>("[dispatch] {} is not a compute type", name_of(dtype));
+  }
+}
+
+// For kernels/missing: this build has no implementation.
+[[noreturn]] void fail_missing(std::string_view op, std::string_view build_option);
+
+}  // namespace gda::ops
