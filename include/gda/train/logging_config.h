@@ -1,0 +1,38 @@
+// The `logging` section of a run's configuration.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "gda/core/config.h"
+
+namespace gda {
+
+struct LoggingConfig {
+  std::string dir;
+  std::int64_t every_steps = 10;
+  bool tensorboard = true;
+  std::optional<double> peak_tflops;
+
+  bool operator==(const LoggingConfig&) const = default;
+
+  void fields(FieldVisitor& visit) {
+    visit.field({.key = "dir",
+                 .doc = "run folder: config, metrics, logs and checkpoints go there",
+                 .required = true},
+                dir);
+    visit.field({.key = "every_steps",
+                 .doc = "steps between two status lines, metrics and events",
+                 .minimum = 1},
+                every_steps);
+    visit.field({.key = "tensorboard", .doc = "also write TensorBoard event files"}, tensorboard);
+    visit.field({.key = "peak_tflops",
+                 .doc = "peak of one process, TFLOP/s, that MFU is a share of; null: measured at "
+                        "the start with a large matrix product",
+                 .minimum = 1e-6},
+                peak_tflops);
+  }
+};
+
+}  // namespace gda
