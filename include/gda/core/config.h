@@ -5,9 +5,8 @@
 //     std::string name = "wsd";
 //     std::int64_t warmup_steps = 0;
 //     void fields(FieldVisitor& visit) {
-//       visit.field({.key = "name", .doc = "shape of the schedule", .one_of = {"wsd", "cosine"}},
-//       name); visit.field({.key = "warmup_steps", .doc = "linear warm-up, steps", .minimum = 0},
-//       warmup_steps);
+//       visit.field({.key = "name", .doc = "shape", .one_of = {"wsd", "cosine"}}, name);
+//       visit.field({.key = "warmup_steps", .doc = "linear, steps", .minimum = 0}, warmup_steps);
 //     }
 //   };
 #pragma once
@@ -64,6 +63,13 @@ class FieldVisitor {
   virtual void field(const FieldInfo& info, std::optional<double>& value) = 0;
   virtual void field(const FieldInfo& info, std::optional<std::int64_t>& value) = 0;
 
+  // A rule that spans several fields, stated in fields() after them. `key` (dotted, relative to the
+  // mapping being visited) is the field to blame when `holds` is false, `message` says what was
+  // expected and found. Visitors that check report it; the others have no use for it.
+  virtual void rule(std::string_view key, bool holds, const std::string& message) {
+    static_cast<void>(key), static_cast<void>(holds), static_cast<void>(message);
+  }
+
   // A nested mapping: `walk` visits its fields with this visitor.
   virtual void section(const FieldInfo& info, const std::function<void()>& walk) = 0;
   // A nested mapping that may be null; `present` says (or learns) whether it is there.
@@ -101,6 +107,10 @@ using FieldWalk = std::function<void(FieldVisitor&)>;
 // allowed values and the nearest known key; all keys are checked before it returns.
 void read_yaml(std::string_view text, std::string_view origin,
                const std::vector<std::string>& overrides, const FieldWalk& root);
+
+// Checks values that did not come from YAML: limits, allowed values and rules of every field.
+// Throws ConfigError with one line a problem, each beginning with the key's path under `section`.
+void check_fields(std::string_view section, const FieldWalk& root);
 
 // The resolved values as YAML, every field written out.
 std::string to_yaml(const FieldWalk& root);

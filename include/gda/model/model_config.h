@@ -77,8 +77,10 @@ struct ModelConfig {
 
 // Trainable FLOPs a token of one training step (forward and backward: three times the forward
 // pass), at sequence length T, by the two conventions in use:
-//   full    6 (N - embedding) + attention counted over all T x T scores
+//   full    6 (N - embedding) + 3 L H (2 d + 2 d_v) T: attention counted over all T x T scores
 //   causal  the same with attention halved
+// N - embedding leaves out the lookup of V D numbers only: the output projection multiplies V D
+// numbers, tied or not. H counts all query heads; d_v = 2 d for the differential types.
 struct FlopsPerToken {
   double full = 0;
   double causal = 0;
