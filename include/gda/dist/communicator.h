@@ -36,15 +36,19 @@ class Pending {
 
 // Every process of the group calls the same operations in the same order. Operations run one after
 // another in the background, in the order of the calls; several may be under way while the caller
-// computes. An operation that does not finish within the timeout throws DistError that names the
-// rank, the operation, its sequence number and the step.
+// computes. Tensors are contiguous and on the CPU. Sums are taken in rank order, so they are the
+// same bits on every rank and in every run of the same size; f32 sums round once (added in f64).
+//
+// An operation that does not finish within the timeout throws DistError that names the rank, the
+// operation, its size and number, the step, and the ranks that did not answer. The group can do
+// nothing more then: end the process with MpiSession::abort.
 class Communicator {
  public:
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  // data of every rank, combined, in place. f32, f64 or i32.
+  // data of every rank, combined, in place. f32, f64 or i32. min and max of a NaN are NaN.
   virtual Pending all_reduce(const Tensor& data, Reduction reduction) = 0;
   // from [n] summed over ranks; rank r receives elements [r*n/size, (r+1)*n/size) in to [n/size].
   // n is a multiple of size; f32 or f64. `to` may be that very part of `from`.
@@ -69,8 +73,12 @@ class Communicator {
 // The group of one process.
 std::unique_ptr<Communicator> make_self_communicator();
 
+class MpiThread;
+
 // Starts MPI when the program was launched by mpirun or srun (and only then), ends it on
-// destruction.
+// destruction. Throws ConfigError when srun started several tasks without an MPI plugin. One in a
+// process; communicators are used while it lives. Destroyed by an exception it does not wait for
+// the other ranks: the handler then calls abort.
 class MpiSession {
  public:
   MpiSession();
@@ -87,6 +95,8 @@ class MpiSession {
 
  private:
   bool active_ = false;
+  std::shared_ptr<MpiThread> thread_;
+  int exceptions_ = 0;  // under way when the session was made
 };
 
 }  // namespace gda

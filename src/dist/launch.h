@@ -1,0 +1,14 @@
+// Whether this process was started as one of several by a launcher that speaks MPI.
+#pragma once
+
+#include <functional>
+
+namespace gda::dist {
+
+// The value of an environment variable, or null. std::getenv in the program.
+using Environment = std::function<const char*(const char* name)>;
+
+// Throws ConfigError when srun started several tasks without an MPI plugin: each would train alone.
+bool launched_by_mpi(const Environment& environment);
+
+}  // namespace gda::dist

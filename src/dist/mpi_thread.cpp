@@ -1,0 +1,218 @@
+#include "dist/mpi_thread.h"
+
+#include <fmt/ranges.h>
+#include <mpi.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <csignal>
+#include <string_view>
+#include <utility>
+
+#include "gda/core/error.h"
+#include "gda/core/log.h"
+
+namespace gda {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Operations that are remembered for the report about one that does not finish.
+constexpr std::size_t kHistory = 16;
+
+// MPI guarantees tags up to 32767.
+constexpr std::int64_t kTags = 32768;
+
+// How long the thread sleeps without work. It wakes to let MPI push out what is still on its way to
+// other ranks: an operation may be complete here while a peer still waits for its last bytes.
+constexpr auto kIdle = std::chrono::milliseconds(2);
+
+// Waiting for messages without taking the core from the computation: a few polls for answers that
+// are nearly there, then sleeps that grow to a length that costs neither much time (a bucket takes
+// milliseconds) nor much work (a poll takes about a microsecond).
+class Backoff {
+ public:
+  void reset() { *this = Backoff(); }
+  void pause() {
+    if (polls_ < kYields) {
+      ++polls_;
+      std::this_thread::yield();
+      return;
+    }
+    std::this_thread::sleep_for(sleep_);
+    sleep_ = std::min(sleep_ * 2, kLongest);
+  }
+
+ private:
+  static constexpr int kYields = 16;
+  static constexpr std::chrono::microseconds kLongest{200};
+  int polls_ = 0;
+  std::chrono::microseconds sleep_{10};
+};
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+std::string describe(const OperationInfo& info) {
+  const std::string step =
+      info.step < 0 ? "before the first step" : fmt::format("step {}", info.step);
+  return fmt::format("{} ({} bytes, operation {}, {})", info.what, info.bytes, info.number, step);
+}
+
+// Signals are for the thread that trains.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before_);
+  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
+}  // namespace
+
+MpiThread::MpiThread() {
+  std::promise<void> started;
+  std::future<void> up = started.get_future();
+  {
+    const SignalsBlocked blocked;
+    thread_ = std::thread(&MpiThread::run, this, std::move(started));
+  }
+  try {
+    up.get();
+  } catch (...) {
+    thread_.join();
+    throw;
+  }
+}
+
+MpiThread::~MpiThread() {
+  end(Ending::finish);
+}
+
+std::shared_future<void> MpiThread::submit(std::unique_ptr<dist::Collective> collective,
+                                           OperationInfo info, OperationLimits limits) {
+  Task task{std::move(collective), std::move(info), limits, {}};
+  std::shared_future<void> done = task.done.get_future().share();
+  {
+    const std::lock_guard lock(mutex_);
+    require<DistError>(!closed_, "[{}] the MPI session has ended", task.info.what);
+    task.info.number = numbers_++;
+    queue_.push_back(std::move(task));
+  }
+  submitted_.notify_one();
+  return done;
+}
+
+void MpiThread::end(Ending ending, int exit_code) {
+  {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    exit_code_ = exit_code;
+    ending_ = ending;
+  }
+  submitted_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+void MpiThread::initialise() {
+  int provided = MPI_THREAD_SINGLE;
+  dist::check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided),
+                  "MPI_Init_thread");
+  require<DistError>(provided >= MPI_THREAD_FUNNELED,
+                     "the MPI library cannot be used in a program with threads: asked for level {} "
+                     "(MPI_THREAD_FUNNELED), got {}",
+                     MPI_THREAD_FUNNELED, provided);
+  dist::check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN),
+                  "MPI_Comm_set_errhandler");
+  dist::check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &group_.rank), "MPI_Comm_rank");
+  dist::check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &group_.size), "MPI_Comm_size");
+}
+
+void MpiThread::run(std::promise<void> started) {
+  try {
+    initialise();
+    started.set_value();
+  } catch (...) {
+    started.set_exception(std::current_exception());
+    return;
+  }
+  while (!stopped_at_once()) {
+    if (std::optional<Task> task = next_task()) {
+      execute(*task);
+    } else if (ending_ == Ending::finish) {
+      break;
+    }
+  }
+  if (ending_ == Ending::abort) MPI_Abort(MPI_COMM_WORLD, exit_code_);
+  if (ending_ == Ending::finish && !failure_) MPI_Finalize();
+}
+
+std::optional<MpiThread::Task> MpiThread::next_task() {
+  std::unique_lock lock(mutex_);
+  submitted_.wait_for(lock, kIdle, [&] { return !queue_.empty() || closed_; });
+  if (queue_.empty()) {
+    lock.unlock();
+    int arrived = 0;
+    if (!failure_) MPI_Iprobe(MPI_ANY_SOURCE, 0, MPI_COMM_WORLD, &arrived, MPI_STATUS_IGNORE);
+    return std::nullopt;
+  }
+  Task task = std::move(queue_.front());
+  queue_.pop_front();
+  return task;
+}
+
+void MpiThread::execute(Task& task) {
+  try {
+    if (failure_) std::rethrow_exception(failure_);
+    carry_out(task);
+    task.done.set_value();
+  } catch (...) {
+    failure_ = std::current_exception();
+    task.done.set_exception(failure_);
+  }
+}
+
+void MpiThread::carry_out(Task& task) {
+  const auto begin = Clock::now();
+  transfers_.begin(static_cast<int>(task.info.number % kTags), task.limits.message_bytes);
+  Backoff backoff;
+  while (true) {
+    if (transfers_.done()) {
+      if (!task.collective->next_round(transfers_)) break;
+      backoff.reset();
+      continue;
+    }
+    require<DistError>(!stopped_at_once(), "{} was given up: the process is ending",
+                       describe(task.info));
+    if (Clock::now() - begin > task.limits.timeout) fail_late(task);
+    backoff.pause();
+  }
+  history_.push_back({task.info, seconds_since(begin)});
+  if (history_.size() > kHistory) history_.pop_front();
+}
+
+void MpiThread::fail_late(const Task& task) {
+  report_history();
+  fail<DistError>(
+      "rank {} of {}: {} did not finish within {} s; no answer from rank{} {}: look at "
+      "the end of the log there",
+      group_.rank, group_.size, describe(task.info), task.limits.timeout.count(),
+      transfers_.awaited().size() == 1 ? "" : "s", fmt::join(transfers_.awaited(), ", "));
+}
+
+void MpiThread::report_history() {
+  log::error("the last operations of rank {}, all complete:", group_.rank);
+  for (const Finished& done : history_) {
+    log::error("  {} took {:.3f} s", describe(done.info), done.seconds);
+  }
+}
+
+}  // namespace gda

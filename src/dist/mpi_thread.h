@@ -1,0 +1,105 @@
+// The one thread of the process that calls MPI: it initialises it, carries out operations one after
+// another in the order in which they were submitted, and finalises it. Nobody else calls MPI, so
+// MPI_THREAD_FUNNELED is all that is asked of the library, and MPI needs no locks.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "dist/collectives.h"
+
+namespace gda {
+
+// What messages say of an operation.
+struct OperationInfo {
+  std::string what;  // "all_reduce f32[1024]"
+  std::size_t bytes = 0;
+  std::int64_t step = -1;   // negative: before the first step
+  std::int64_t number = 0;  // filled in by submit; the same on all ranks
+};
+
+struct OperationLimits {
+  std::chrono::seconds timeout;
+  std::size_t message_bytes;
+};
+
+class MpiThread {
+ public:
+  // Returns when MPI is up. Throws DistError.
+  MpiThread();
+  ~MpiThread();
+  MpiThread(const MpiThread&) = delete;
+  MpiThread& operator=(const MpiThread&) = delete;
+
+  dist::Group group() const { return group_; }
+
+  // An operation that takes longer than its timeout fails, and with it all that come after.
+  std::shared_future<void> submit(std::unique_ptr<dist::Collective> collective, OperationInfo info,
+                                  OperationLimits limits);
+
+  enum class Ending {
+    none,     // it goes on
+    finish,   // carry out what was submitted, then MPI_Finalize
+    abandon,  // stop at once and leave MPI as it is: the other ranks may never come
+    abort,    // MPI_Abort
+  };
+  // Returns when the thread has ended (from `abort` it does not return when all goes well).
+  void end(Ending ending, int exit_code = 0);
+
+ private:
+  struct Task {
+    std::unique_ptr<dist::Collective> collective;
+    OperationInfo info;
+    OperationLimits limits;
+    std::promise<void> done;
+  };
+
+  void run(std::promise<void> started);
+  void initialise();
+  // Waits for a task for a moment; empty when there is none.
+  std::optional<Task> next_task();
+  void execute(Task& task);
+  void carry_out(Task& task);
+  bool stopped_at_once() const {
+    const Ending ending = ending_;
+    return ending == Ending::abandon || ending == Ending::abort;
+  }
+  [[noreturn]] void fail_late(const Task& task);
+  void report_history();
+
+  dist::Group group_;
+  dist::Transfers transfers_;
+
+  std::mutex mutex_;
+  std::condition_variable submitted_;
+  std::deque<Task> queue_;
+  std::int64_t numbers_ = 0;
+  bool closed_ = false;
+  std::atomic<Ending> ending_{Ending::none};
+  int exit_code_ = 0;
+
+  // On the thread only.
+  struct Finished {
+    OperationInfo info;
+    double seconds = 0;
+  };
+  std::deque<Finished> history_;
+  std::exception_ptr failure_;  // of an operation; nothing works after it
+
+  std::thread thread_;
+};
+
+// The thread of this process's MpiSession; null without one.
+std::shared_ptr<MpiThread> session_thread();
+
+}  // namespace gda

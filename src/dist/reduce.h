@@ -1,0 +1,17 @@
+// Combining the contributions of all ranks to the same elements.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "gda/core/dtype.h"
+#include "gda/dist/communicator.h"
+
+namespace gda::dist {
+
+// to[i] = the combination of from[r][i] over r = 0, 1, ..., in this order, for i < elements. f32,
+// f64 or i32. `to` may be one of `from`.
+void reduce_in_order(std::span<const void* const> from, void* to, std::int64_t elements,
+                     DType dtype, Reduction reduction);
+
+}  // namespace gda::dist

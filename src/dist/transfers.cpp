@@ -1,0 +1,80 @@
+#include "dist/transfers.h"
+
+#include <algorithm>
+#include <array>
+#include <set>
+#include <string>
+
+#include "gda/core/error.h"
+
+namespace gda::dist {
+
+void check_mpi(int code, const char* call) {
+  if (code == MPI_SUCCESS) return;
+  std::array<char, MPI_MAX_ERROR_STRING> text{};
+  int length = 0;
+  MPI_Error_string(code, text.data(), &length);
+  fail<DistError>("{} failed: {}", call,
+                  std::string(text.data(), static_cast<std::size_t>(length)));
+}
+
+std::byte* Transfers::scratch(std::size_t bytes) {
+  if (scratch_.size() < bytes) scratch_.resize(bytes);
+  return scratch_.data();
+}
+
+void Transfers::send(const void* data, std::size_t bytes, int peer) {
+  const auto* next = static_cast<const std::byte*>(data);
+  while (bytes > 0) {
+    const std::size_t piece = std::min(bytes, message_bytes_);
+    peers_.push_back(peer);
+    check_mpi(MPI_Isend(next, static_cast<int>(piece), MPI_BYTE, peer, tag_, MPI_COMM_WORLD,
+                        &requests_.emplace_back(MPI_REQUEST_NULL)),
+              "MPI_Isend");
+    next += piece;
+    bytes -= piece;
+  }
+}
+
+void Transfers::receive(void* data, std::size_t bytes, int peer) {
+  auto* next = static_cast<std::byte*>(data);
+  while (bytes > 0) {
+    const std::size_t piece = std::min(bytes, message_bytes_);
+    peers_.push_back(peer);
+    check_mpi(MPI_Irecv(next, static_cast<int>(piece), MPI_BYTE, peer, tag_, MPI_COMM_WORLD,
+                        &requests_.emplace_back(MPI_REQUEST_NULL)),
+              "MPI_Irecv");
+    next += piece;
+    bytes -= piece;
+  }
+}
+
+bool Transfers::done() {
+  if (requests_.empty()) return true;
+  // MPI_Testsome, unlike MPI_Testall, frees each request as it finishes, so that `awaited` can
+  // tell.
+  int finished = 0;
+  std::vector<int> indices(requests_.size());
+  check_mpi(MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &finished,
+                         indices.data(), MPI_STATUSES_IGNORE),
+            "MPI_Testsome");
+  if (finished == 0) return false;
+  if (finished != MPI_UNDEFINED) {
+    const bool left = std::any_of(requests_.begin(), requests_.end(),
+                                  [](MPI_Request request) { return request != MPI_REQUEST_NULL; });
+    if (left) return false;
+  }
+  requests_.clear();
+  peers_.clear();
+  return true;
+}
+
+std::vector<int> Transfers::awaited() const {
+  std::set<int> ranks;
+  for (std::size_t i = 0; i < requests_.size(); ++i) {
+    if (requests_[i] != MPI_REQUEST_NULL) ranks.insert(peers_[i]);
+  }
+  return {ranks.begin(), ranks.end()};
+}
+
+}  // namespace gda::dist

@@ -1,0 +1,13 @@
+// What every communicator asks of the tensors that it is given. Each throws DistError.
+#pragma once
+
+#include "gda/dist/communicator.h"
+
+namespace gda::dist {
+
+void validate_all_reduce(const Tensor& data);
+void validate_reduce_scatter(const Tensor& from, const Tensor& to, int rank, int size);
+void validate_all_gather(const Tensor& from, const Tensor& to, int rank, int size);
+void validate_broadcast(const Tensor& data, int root, int size);
+
+}  // namespace gda::dist

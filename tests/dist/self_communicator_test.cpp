@@ -1,0 +1,99 @@
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "gda/core/error.h"
+#include "gda/dist/communicator.h"
+
+namespace gda {
+namespace {
+
+template <class Call>
+std::string message_of(Call call) {
+  try {
+    call();
+  } catch (const DistError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(SelfCommunicatorTest, IsRankZeroOfOne) {
+  const auto self = make_self_communicator();
+  EXPECT_EQ(self->rank(), 0);
+  EXPECT_EQ(self->size(), 1);
+  self->barrier();
+  self->set_step(3);
+  EXPECT_EQ(self->all_reduce(2.5, Reduction::sum), 2.5);
+  EXPECT_EQ(self->all_reduce(std::int64_t{1} << 40, Reduction::min), std::int64_t{1} << 40);
+  EXPECT_TRUE(self->any(true));
+  EXPECT_FALSE(self->any(false));
+  EXPECT_EQ(self->broadcast("text", 0), "text");
+  EXPECT_EQ(self->broadcast(std::string(), 0), "");
+}
+
+TEST(SelfCommunicatorTest, CollectivesKeepOrCopy) {
+  const auto self = make_self_communicator();
+  std::vector<float> a{1, 2, 3};
+  std::vector<float> b(3);
+  self->all_reduce(Tensor(a.data(), DType::f32, {3}), Reduction::sum).wait();
+  EXPECT_EQ(a, (std::vector<float>{1, 2, 3}));
+  self->reduce_scatter(Tensor(a.data(), DType::f32, {3}), Tensor(b.data(), DType::f32, {3})).wait();
+  EXPECT_EQ(b, a);
+  b.assign(3, 0);
+  const Pending gathered =
+      self->all_gather(Tensor(a.data(), DType::f32, {3}), Tensor(b.data(), DType::f32, {3}));
+  gathered.wait();
+  gathered.wait();  // may be called again
+  EXPECT_EQ(b, a);
+  self->broadcast(Tensor(b.data(), DType::f32, {3}), 0).wait();
+  EXPECT_EQ(b, a);
+  // In place.
+  self->all_gather(Tensor(a.data(), DType::f32, {3}), Tensor(a.data(), DType::f32, {3})).wait();
+  EXPECT_EQ(a, b);
+}
+
+TEST(SelfCommunicatorTest, BadTensorsAreRefused) {
+  const auto self = make_self_communicator();
+  std::vector<float> data(12);
+  const Tensor whole(data.data(), DType::f32, {12});
+  const Device gpu{DeviceType::cuda, 1};
+  EXPECT_EQ(message_of([&] {
+              self->all_reduce(Tensor(data.data(), DType::f32, {3}, gpu), Reduction::sum);
+            }),
+            "[all_reduce] f32[3] is on cuda:1: this group of processes moves CPU memory only");
+  EXPECT_EQ(
+      message_of([&] { self->all_reduce(Tensor(data.data(), DType::bf16, {3}), Reduction::sum); }),
+      "[all_reduce] bf16[3] must be f32, f64 or i32");
+  EXPECT_EQ(
+      message_of([&] {
+        self->all_reduce(Tensor(data.data(), DType::f32, {3, 2}, 4, Device{}), Reduction::sum);
+      }),
+      "[all_reduce] f32[3, 2] must be contiguous, its row stride is 4");
+  EXPECT_EQ(message_of([&] { self->all_reduce(Tensor(nullptr, DType::f32, {3}), Reduction::sum); }),
+            "[all_reduce] f32[3] has no memory");
+  EXPECT_EQ(message_of([&] {
+              self->reduce_scatter(Tensor(data.data(), DType::i32, {12}),
+                                   Tensor(data.data(), DType::i32, {12}));
+            }),
+            "[reduce_scatter] i32[12] must be f32 or f64");
+  EXPECT_EQ(message_of([&] { self->all_gather(whole.rows(0, 5), whole); }),
+            "[all_gather] f32[5] must have 1/1 of the 12 elements of f32[12]: one part for each "
+            "rank");
+  EXPECT_EQ(message_of([&] { self->all_gather(Tensor(data.data(), DType::i32, {12}), whole); }),
+            "[all_gather] i32[12] and f32[12] must be of one dtype");
+  EXPECT_EQ(message_of([&] { self->all_gather(whole.rows(0, 7), whole.rows(5, 7)); }),
+            "[all_gather] f32[7] overlaps f32[7] but is not the part of rank 0 there");
+  EXPECT_EQ(message_of([&] { self->broadcast(whole, 1); }),
+            "[broadcast] root 1 is not one of the 1 ranks");
+}
+
+TEST(MpiSessionTest, PlainProgramHasAGroupOfOne) {
+  const MpiSession session;
+  EXPECT_FALSE(session.active());
+  EXPECT_EQ(session.world(std::chrono::seconds(1))->size(), 1);
+}
+
+}  // namespace
+}  // namespace gda
