@@ -5,13 +5,14 @@
 
 namespace gda {
 
-// x = 0.
+// x = 0. Any type; a row stride is allowed.
 void fill_zero(const Context& context, const Tensor& x);
 
-// to = from, converted between f64, f32 and bf16. Contiguous, as many elements.
+// to = from, converted between f64, f32 and bf16 (rounded to nearest even). Of one shape, where row
+// strides are allowed, or contiguous with as many elements.
 void convert(const Context& context, const Tensor& from, const Tensor& to);
 
-// y += x. Contiguous, one compute type.
+// y += x. Contiguous, one shape and compute type; bf16 is added in f32 and rounded.
 void add(const Context& context, const Tensor& x, const Tensor& y);
 
 // Sum of x^2 over a contiguous f32 or f64 tensor, added in f64 in an order that does not depend on

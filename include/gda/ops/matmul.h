@@ -11,7 +11,8 @@ struct MatmulOptions {
   bool accumulate = false;  // add to out instead of overwriting it
 };
 
-// op(a) [m, k], op(b) [k, n], out [m, n]; row strides are allowed on all three.
+// op(a) [m, k], op(b) [k, n], out [m, n]; row strides are allowed on all three. op(x) is x, or x
+// transposed. out shares no memory with a or b.
 // a and b are of one compute type; out is of that type or of its accumulate type (bf16 operands may
 // write f32). Products are summed in the accumulate type. A linear layer with weight W [out, in]:
 //   forward          y  = x W^T      matmul(x, W, y, {.transpose_b = true})
@@ -19,5 +20,9 @@ struct MatmulOptions {
 //   weight gradient  dW += dy^T x    matmul(dy, x, dW, {.transpose_a = true, .accumulate = true})
 void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tensor& out,
             MatmulOptions options = {});
+
+// Whether bf16 products run on the device's own bf16 instructions. Where they do not, matmul widens
+// bf16 operands to f32 in scratch memory: right, but slower and larger than computing in f32.
+bool bf16_matmul_is_native(Device device = {});
 
 }  // namespace gda

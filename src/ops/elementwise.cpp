@@ -1,0 +1,46 @@
+#include "gda/ops/elementwise.h"
+
+#include "ops/dispatch.h"
+#include "ops/elementwise_kernels.h"
+
+namespace gda {
+
+void fill_zero(const Context& context, const Tensor& x) {
+  ops::check_tensor("fill_zero", "x", x, x.dtype(), x.shape(), context, true);
+  ops::on_device(
+      context, [&] { cpu::fill_zero(context, x); }, [&] { cuda::fill_zero(context, x); });
+}
+
+void convert(const Context& context, const Tensor& from, const Tensor& to) {
+  ops::check_compute_type("convert", from);
+  ops::check_compute_type("convert", to);
+  require<OpError>(from.elements() == to.elements(),
+                   "[convert] expected as many elements on both sides, got {} and {}", from.str(),
+                   to.str());
+  const bool strided = from.shape() == to.shape();
+  ops::check_tensor("convert", "from", from, from.dtype(), from.shape(), context, strided);
+  ops::check_tensor("convert", "to", to, to.dtype(), to.shape(), context, strided);
+  ops::on_device(
+      context, [&] { cpu::convert(context, from, to); }, [&] { cuda::convert(context, from, to); });
+}
+
+void add(const Context& context, const Tensor& x, const Tensor& y) {
+  ops::check_compute_type("add", x);
+  ops::check_tensor("add", "x", x, x.dtype(), x.shape(), context);
+  ops::check_tensor("add", "y", y, x.dtype(), x.shape(), context);
+  ops::on_device(
+      context, [&] { cpu::add(context, x, y); }, [&] { cuda::add(context, x, y); });
+}
+
+double sum_of_squares(const Context& context, const Tensor& x) {
+  require<OpError>(x.dtype() == DType::f32 || x.dtype() == DType::f64,
+                   "[sum_of_squares] expected f32 or f64, got {}", x.str());
+  ops::check_tensor("sum_of_squares", "x", x, x.dtype(), x.shape(), context);
+  double sum = 0;
+  ops::on_device(
+      context, [&] { sum = cpu::sum_of_squares(context, x); },
+      [&] { sum = cuda::sum_of_squares(context, x); });
+  return sum;
+}
+
+}  // namespace gda

@@ -1,0 +1,18 @@
+// Backends of gda/ops/elementwise.h. Arguments are checked.
+#pragma once
+
+#include "gda/ops/elementwise.h"
+
+namespace gda::cpu {
+void fill_zero(const Context& context, const Tensor& x);
+void convert(const Context& context, const Tensor& from, const Tensor& to);
+void add(const Context& context, const Tensor& x, const Tensor& y);
+double sum_of_squares(const Context& context, const Tensor& x);
+}  // namespace gda::cpu
+
+namespace gda::cuda {
+void fill_zero(const Context& context, const Tensor& x);
+void convert(const Context& context, const Tensor& from, const Tensor& to);
+void add(const Context& context, const Tensor& x, const Tensor& y);
+double sum_of_squares(const Context& context, const Tensor& x);
+}  // namespace gda::cuda

@@ -1,0 +1,218 @@
+#include "gda/ops/matmul.h"
+
+#include "support/op_test.h"
+
+namespace gda::test {
+namespace {
+
+struct Case {
+  std::int64_t m, n, k;
+  bool transpose_a, transpose_b, accumulate;
+};
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const auto& [m, n, k] : {std::array<std::int64_t, 3>{1, 1, 1},
+                                {1, 37, 17},
+                                {5, 1, 64},
+                                {7, 64, 33},
+                                {64, 48, 129},
+                                {131, 67, 257}}) {
+    for (int flags = 0; flags < 8; ++flags) {
+      all.push_back({m, n, k, (flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0});
+    }
+  }
+  return all;
+}
+
+MatmulOptions options(const Case& c) {
+  return {.transpose_a = c.transpose_a, .transpose_b = c.transpose_b, .accumulate = c.accumulate};
+}
+
+// A matrix of random numbers; `padding` extra elements separate its rows.
+struct Strided {
+  Strided(std::string_view name, DType dtype, std::int64_t rows, std::int64_t columns,
+          std::int64_t padding)
+      : owned(random_tensor(name, dtype, {rows, columns + padding})),
+        tensor(owned.tensor.columns(0, columns)) {}
+  OwnedTensor owned;
+  Tensor tensor;
+};
+
+OwnedTensor absolute(const Tensor& x) {
+  OwnedTensor result = cast(x, DType::f64);
+  for (std::int64_t i = 0; i < x.elements(); ++i) set(result.tensor, i, std::abs(get(x, i)));
+  return result;
+}
+
+// Sums of k products of which each is rounded: the error of an element stays, but for a chance of
+// 2 exp(-18), under 6 sqrt(k) u (|A| |B|)_ij (Higham and Mary 2019), to which comes the rounding of
+// the result to its own type.
+double tolerance(const Tensor& magnitude, std::int64_t k, DType out) {
+  const double sum = 6 * std::sqrt(static_cast<double>(k) + 1) * unit_roundoff(DType::f32);
+  return (sum + unit_roundoff(out)) * max_abs(magnitude);
+}
+
+void compare_with_reference(const Case& c, DType in, DType out, std::int64_t padding) {
+  SCOPED_TRACE(fmt::format("m {} n {} k {} ta {} tb {} accumulate {} {} to {} padding {}", c.m, c.n,
+                           c.k, c.transpose_a, c.transpose_b, c.accumulate, name_of(in),
+                           name_of(out), padding));
+  const CpuContext context;
+  const Strided a("a", in, c.transpose_a ? c.k : c.m, c.transpose_a ? c.m : c.k, padding);
+  const Strided b("b", in, c.transpose_b ? c.n : c.k, c.transpose_b ? c.k : c.n, padding);
+  const Strided result("out", out, c.m, c.n, padding);
+  const OwnedTensor before = cast(result.owned.tensor, DType::f64);
+  const OwnedTensor expected = cast(result.tensor, DType::f64);
+  const OwnedTensor magnitude = absolute(result.tensor);
+  matmul(context, cast(a.tensor, DType::f64).tensor, cast(b.tensor, DType::f64).tensor,
+         expected.tensor, options(c));
+  matmul(context, absolute(a.tensor).tensor, absolute(b.tensor).tensor, magnitude.tensor,
+         options(c));
+  matmul(context, a.tensor, b.tensor, result.tensor, options(c));
+  EXPECT_LE(max_difference(result.tensor, expected.tensor), tolerance(magnitude.tensor, c.k, out));
+  // Between the rows nothing was written.
+  if (padding > 0) {
+    EXPECT_EQ(max_difference(result.owned.tensor.columns(c.n, padding),
+                             before.tensor.columns(c.n, padding)),
+              0);
+  }
+}
+
+TEST(Matmul, ReferenceMultipliesByHand) {
+  const CpuContext context;
+  const OwnedTensor a(DType::f64, {2, 3});
+  const OwnedTensor b(DType::f64, {3, 2});
+  const OwnedTensor out(DType::f64, {2, 2});
+  for (std::int64_t i = 0; i < 6; ++i) set(a.tensor, i, static_cast<double>(i + 1));
+  for (std::int64_t i = 0; i < 6; ++i) set(b.tensor, i, static_cast<double>(i - 2));
+  matmul(context, a.tensor, b.tensor, out.tensor);
+  EXPECT_EQ(values(out.tensor), (std::vector<double>{4, 10, 4, 19}));
+  matmul(context, a.tensor, a.tensor, out.tensor, {.transpose_b = true, .accumulate = true});
+  EXPECT_EQ(values(out.tensor), (std::vector<double>{18, 42, 36, 96}));
+}
+
+TEST(Matmul, ReferenceTransposes) {
+  const CpuContext context;
+  const OwnedTensor a = random_tensor("a", DType::f64, {5, 3});
+  const OwnedTensor b = random_tensor("b", DType::f64, {5, 4});
+  const OwnedTensor out(DType::f64, {3, 4});
+  matmul(context, a.tensor, b.tensor, out.tensor, {.transpose_a = true});
+  const OwnedTensor swapped(DType::f64, {4, 3});
+  matmul(context, b.tensor, a.tensor, swapped.tensor, {.transpose_a = true});
+  for (std::int64_t i = 0; i < 3; ++i) {
+    for (std::int64_t j = 0; j < 4; ++j) {
+      double sum = 0;
+      for (std::int64_t p = 0; p < 5; ++p)
+        sum += get(a.tensor, p * 3 + i) * get(b.tensor, p * 4 + j);
+      EXPECT_DOUBLE_EQ(get(out.tensor, i * 4 + j), sum);
+      EXPECT_DOUBLE_EQ(get(swapped.tensor, j * 3 + i), sum);
+    }
+  }
+}
+
+TEST(Matmul, F32MatchesReference) {
+  for (const Case& c : cases()) {
+    compare_with_reference(c, DType::f32, DType::f32, 0);
+    compare_with_reference(c, DType::f32, DType::f32, 5);
+  }
+}
+
+TEST(Matmul, Bf16MatchesReference) {
+  for (const Case& c : cases()) {
+    for (const DType out : {DType::bf16, DType::f32}) {
+      compare_with_reference(c, DType::bf16, out, 0);
+      compare_with_reference(c, DType::bf16, out, 5);
+    }
+  }
+}
+
+TEST(Matmul, GradientsOfLinearLayer) {
+  const CpuContext context;
+  const OwnedTensor x = random_tensor("x", DType::f64, {4, 5});
+  const OwnedTensor weight = random_tensor("w", DType::f64, {3, 5});
+  const OwnedTensor dy = random_tensor("dy", DType::f64, {4, 3});
+  const OwnedTensor y(DType::f64, {4, 3});
+  const OwnedTensor dx(DType::f64, {4, 5});
+  const OwnedTensor dweight(DType::f64, {3, 5});
+  matmul(context, dy.tensor, weight.tensor, dx.tensor);
+  matmul(context, dy.tensor, x.tensor, dweight.tensor, {.transpose_a = true, .accumulate = true});
+  const auto loss = [&] {
+    matmul(context, x.tensor, weight.tensor, y.tensor, {.transpose_b = true});
+    return dot(y.tensor, dy.tensor);
+  };
+  expect_gradient(x.tensor, dx.tensor, loss);
+  expect_gradient(weight.tensor, dweight.tensor, loss);
+}
+
+TEST(Matmul, EmptyOutAndEmptyInner) {
+  const CpuContext context;
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    const OwnedTensor some = random_tensor("some", dtype, {3, 4});
+    const OwnedTensor none(dtype, {0, 4});
+    matmul(context, none.tensor, some.tensor, OwnedTensor(dtype, {0, 3}).tensor,
+           {.transpose_b = true});
+    const OwnedTensor out = random_tensor("out", dtype, {4, 4});
+    const std::vector<double> before = values(out.tensor);
+    matmul(context, none.tensor, none.tensor, out.tensor,
+           {.transpose_a = true, .accumulate = true});
+    EXPECT_EQ(values(out.tensor), before);
+    matmul(context, none.tensor, none.tensor, out.tensor, {.transpose_a = true});
+    EXPECT_EQ(max_abs(out.tensor), 0);
+  }
+}
+
+TEST(Matmul, OverwritesNaN) {
+  const CpuContext context;
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    const OwnedTensor x = random_tensor("x", dtype, {8, 8});
+    const OwnedTensor out(dtype, {8, 8});
+    fill(out.tensor, NAN);
+    matmul(context, x.tensor, x.tensor, out.tensor);
+    EXPECT_FALSE(std::isnan(max_abs(out.tensor))) << name_of(dtype);
+  }
+}
+
+TEST(Matmul, RefusesBadArguments) {
+  const CpuContext context;
+  const OwnedTensor a(DType::f32, {2, 3});
+  const OwnedTensor b(DType::f32, {4, 5});
+  const OwnedTensor out(DType::f32, {2, 5});
+  expect_error([&] { matmul(context, a.tensor, b.tensor, out.tensor); },
+               "[matmul] inner sizes differ: op(a) is [2, 3], op(b) is [4, 5]");
+  expect_error([&] { matmul(context, a.tensor, b.tensor, out.tensor, {.transpose_a = true}); },
+               "[matmul] inner sizes differ: op(a) is [3, 2], op(b) is [4, 5]");
+  expect_error([&] { matmul(context, a.tensor, OwnedTensor(DType::f32, {3}).tensor, out.tensor); },
+               "[matmul] expected two matrices, got a = f32[2, 3] and b = f32[3]");
+  expect_error(
+      [&] {
+        matmul(context, a.tensor, OwnedTensor(DType::f32, {3, 4}).tensor, out.tensor);
+      },
+      "[matmul] out: expected f32[2, 4], got f32[2, 5]");
+  expect_error(
+      [&] {
+        matmul(context, a.tensor, OwnedTensor(DType::bf16, {3, 5}).tensor, out.tensor);
+      },
+      "[matmul] b: expected f32[3, 5], got bf16[3, 5]");
+  expect_error(
+      [&] {
+        matmul(context, a.tensor, OwnedTensor(DType::f32, {3, 5}).tensor,
+               OwnedTensor(DType::bf16, {2, 5}).tensor);
+      },
+      "[matmul] out: expected f32[2, 5], got bf16[2, 5]");
+  expect_error(
+      [&] {
+        matmul(context, OwnedTensor(DType::i32, {2, 3}).tensor, a.tensor, out.tensor);
+      },
+      "[matmul] expected f64, f32 or bf16, got i32[2, 3]");
+}
+
+TEST(Matmul, RefusesTensorsOfAnotherDevice) {
+  Arena arena;
+  const Context context{.stream = {.device = {DeviceType::cuda, 0}}, .arena = arena};
+  const OwnedTensor x(DType::f32, {1, 1});
+  expect_error([&] { matmul(context, x.tensor, x.tensor, x.tensor); },
+               "[matmul] a: expected on cuda:0, got on cpu");
+}
+
+}  // namespace
+}  // namespace gda::test
