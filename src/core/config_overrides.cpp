@@ -1,0 +1,68 @@
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "core/config_constraints.h"
+#include "core/config_tree.h"
+#include "gda/core/error.h"
+
+namespace gda::config {
+namespace {
+
+// The element of a list that `word` indexes, or null with a problem noted.
+Node* element_of(Node& list, std::string_view path, std::string_view word, Problems& problems) {
+  std::size_t index = 0;
+  const char* end = word.data() + word.size();
+  const auto parsed = std::from_chars(word.data(), end, index);
+  if (parsed.ec == std::errc{} && parsed.ptr == end && index < list.items.size()) {
+    return &list.items[index];
+  }
+  note(problems, {kCommandLine},
+       fmt::format("{}: expected the index of one of {} elements, counted from 0, "
+                   "found \"{}\"",
+                   path, list.items.size(), word));
+  return nullptr;
+}
+
+// The value of a key, made if need be. What was null or a scalar becomes a mapping.
+Node* value_of(Node& parent, std::string_view key) {
+  if (parent.kind != Node::Kind::mapping) {
+    const Place place{kCommandLine};
+    parent = Node{};
+    parent.kind = Node::Kind::mapping;
+    parent.place = place;
+  }
+  if (Node* existing = parent.find(key)) return existing;
+  Node made;
+  made.place = {kCommandLine};
+  return &parent.entries.emplace_back(std::string(key), std::move(made)).second;
+}
+
+}  // namespace
+
+void apply_override(Node& root, const std::string& text, Problems& problems) {
+  const std::size_t equals = text.find('=');
+  const std::string_view path = std::string_view(text).substr(0, std::min(equals, text.size()));
+  const bool has_empty_key = path.empty() || path.front() == '.' || path.back() == '.' ||
+                             path.find("..") != std::string_view::npos;
+  if (equals == std::string::npos || has_empty_key) {
+    note(problems, {kCommandLine}, fmt::format("expected key.path=value, found \"{}\"", text));
+    return;
+  }
+  Node value = parse_yaml(std::string_view(text).substr(equals + 1), kCommandLine, problems);
+
+  Node* node = &root;
+  std::string walked;
+  for (std::size_t begin = 0; begin <= path.size();) {
+    const std::size_t end = std::min(path.find('.', begin), path.size());
+    const std::string_view word = path.substr(begin, end - begin);
+    node = node->kind == Node::Kind::list ? element_of(*node, walked, word, problems)
+                                          : value_of(*node, word);
+    if (node == nullptr) return;
+    walked = join_path(walked, word);
+    begin = end + 1;
+  }
+  *node = std::move(value);
+}
+
+}  // namespace gda::config

@@ -1,0 +1,187 @@
+#include "core/config_tree.h"
+
+#include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/exceptions.h>
+#include <yaml-cpp/parser.h>
+
+#include <algorithm>
+#include <map>
+#include <sstream>
+
+#include "gda/core/error.h"
+
+namespace gda::config {
+namespace {
+
+// Builds a tree from the events of one document. (YAML::Node would not tell quoted scalars from
+// plain ones, nor the line of a key from that of its value.)
+class TreeBuilder : public YAML::EventHandler {
+ public:
+  TreeBuilder(const std::string& origin, Problems& problems)
+      : origin_(origin), problems_(problems) {}
+
+  Node take() { return std::move(root_); }
+
+  void OnDocumentStart(const YAML::Mark& /*mark*/) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    Node node = make(Node::Kind::null, mark);
+    // A plain `null` used as a key.
+    node.text = "null";
+    add(std::move(node), anchor);
+  }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    Node node = anchors_[anchor];
+    node.place = place_of(mark);
+    add(std::move(node), 0);
+  }
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& value) override {
+    Node node = make(Node::Kind::scalar, mark);
+    node.text = value;
+    // yaml-cpp marks plain scalars with "?".
+    node.quoted = tag != "?";
+    add(std::move(node), anchor);
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& /*tag*/, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value /*style*/) override {
+    open_.push_back({.node = make(Node::Kind::list, mark), .anchor = anchor});
+  }
+  void OnSequenceEnd() override { close(); }
+  void OnMapStart(const YAML::Mark& mark, const std::string& /*tag*/, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value /*style*/) override {
+    open_.push_back({.node = make(Node::Kind::mapping, mark), .anchor = anchor});
+  }
+  void OnMapEnd() override { close(); }
+
+ private:
+  // A list or mapping whose end has not been seen.
+  struct Open {
+    Node node;
+    YAML::anchor_t anchor = 0;
+    bool has_key = false;
+    bool has_usable_key = false;
+    std::string key = {};
+    Place key_place = {};
+  };
+
+  Place place_of(const YAML::Mark& mark) const {
+    return {.file = origin_, .line = origin_is_file() ? mark.line + 1 : 0};
+  }
+  // Overrides are parsed from "command line", which has no lines.
+  bool origin_is_file() const { return origin_ != kCommandLine; }
+  Node make(Node::Kind kind, const YAML::Mark& mark) const {
+    Node node;
+    node.kind = kind;
+    node.place = place_of(mark);
+    return node;
+  }
+
+  void close() {
+    Open closed = std::move(open_.back());
+    open_.pop_back();
+    add(std::move(closed.node), closed.anchor);
+  }
+
+  void add(Node node, YAML::anchor_t anchor) {
+    if (anchor != 0) anchors_[anchor] = node;
+    if (open_.empty()) {
+      root_ = std::move(node);
+      root_.place.line = 0;
+    } else if (open_.back().node.kind == Node::Kind::list) {
+      open_.back().node.items.push_back(std::move(node));
+    } else if (!open_.back().has_key) {
+      take_key(open_.back(), node);
+    } else {
+      add_entry(open_.back(), std::move(node));
+    }
+  }
+
+  void take_key(Open& mapping, const Node& node) {
+    mapping.has_usable_key = node.kind == Node::Kind::scalar || node.kind == Node::Kind::null;
+    if (!mapping.has_usable_key) {
+      note(problems_, node.place, "a key must be a word, found " + node.describe());
+    }
+    mapping.has_key = true;
+    mapping.key = node.text;
+    mapping.key_place = node.place;
+  }
+
+  void add_entry(Open& mapping, Node node) {
+    mapping.has_key = false;
+    if (!mapping.has_usable_key) return;
+    node.place = mapping.key_place;
+    if (const Node* first = mapping.node.find(mapping.key)) {
+      problems_.push_back(
+          {node.place,
+           fmt::format("key \"{}\" given twice, first {}", mapping.key,
+                       first->place.line > 0 ? fmt::format("on line {}", first->place.line)
+                                             : "in the same value")});
+      return;
+    }
+    mapping.node.entries.emplace_back(mapping.key, std::move(node));
+  }
+
+  std::string origin_;
+  Problems& problems_;
+  std::vector<Open> open_;
+  std::map<YAML::anchor_t, Node> anchors_;
+  Node root_;
+};
+
+}  // namespace
+
+void note(Problems& problems, Place place, std::string text) {
+  problems.push_back({.place = std::move(place), .text = std::move(text)});
+}
+
+std::string Place::str() const {
+  return line > 0 ? fmt::format("{}:{}", file, line) : file;
+}
+
+const Node* Node::find(std::string_view key) const {
+  const auto found = std::find_if(entries.begin(), entries.end(),
+                                  [&](const auto& entry) { return entry.first == key; });
+  return found == entries.end() ? nullptr : &found->second;
+}
+
+Node* Node::find(std::string_view key) {
+  return const_cast<Node*>(static_cast<const Node*>(this)->find(key));
+}
+
+std::string Node::describe() const {
+  switch (kind) {
+    case Kind::null:
+      return "null";
+    case Kind::scalar:
+      return fmt::format("\"{}\"", text);
+    case Kind::list:
+      return "a list";
+    case Kind::mapping:
+      return "a mapping";
+  }
+  return {};
+}
+
+Node parse_yaml(std::string_view text, const std::string& origin, Problems& problems) {
+  std::istringstream stream{std::string(text)};
+  TreeBuilder builder(origin, problems);
+  try {
+    YAML::Parser parser(stream);
+    const bool has_document = parser.HandleNextDocument(builder);
+    Node root = builder.take();
+    root.place = {.file = origin};
+    TreeBuilder second(origin, problems);
+    if (has_document && parser.HandleNextDocument(second)) {
+      fail<ConfigError>("{}: expected one YAML document, found a second one after \"---\"", origin);
+    }
+    return root;
+  } catch (const YAML::Exception& error) {
+    const int line = origin == kCommandLine ? 0 : error.mark.line + 1;
+    fail<ConfigError>("{}: not valid YAML: {} (column {})", Place{origin, line}.str(), error.msg,
+                      error.mark.column + 1);
+  }
+}
+
+}  // namespace gda::config
