@@ -24,7 +24,7 @@ struct ParameterSpec {
   std::string name;  // Hugging Face's: model.layers.0.self_attn.q_proj.weight
   Shape shape;       // global
   Initializer init;
-  bool decay = false;       // matrices decay; vectors and embeddings of norms do not
+  bool decay = false;       // weight decay: matrices, not vectors
   int partition_axis = -1;  // axis cut over the tensor-parallel group; -1: replicated
   std::int64_t layer = -1;  // -1 outside the decoder layers
 
@@ -41,8 +41,9 @@ std::int64_t parameter_count(const ModelConfig& config);
 // A parameter in memory.
 struct Parameter {
   ParameterSpec spec;
-  Tensor value;     // compute type for matrices, accumulate type for vectors
-  Tensor gradient;  // accumulate type, same shape
+  std::size_t bucket = 0;  // index into ParameterStore::buckets()
+  Tensor value;            // compute type for matrices, accumulate type for vectors
+  Tensor gradient;         // accumulate type, same shape
 };
 
 // A run of parameters that live side by side and whose gradients are reduced together. Padded with

@@ -1,0 +1,66 @@
+// The attention sublayer: projections, RoPE, attention, combination of heads, output projection.
+#pragma once
+
+#include <cstdint>
+
+#include "gda/model/decoder.h"
+#include "gda/ops/attention.h"
+#include "gda/ops/differential.h"
+
+namespace gda {
+
+// Which key and value head each query head reads, for the type of attention.
+AttentionShape attention_shape(const AttentionConfig& config);
+
+struct AttentionActivations {
+  Tensor qkv;       // [N, q + k + v (+ gate)] after RoPE
+  Tensor attended;  // [N, query heads * d_v]
+  Tensor lse;       // [N, query heads]
+  Tensor lambda;    // [1]
+  Tensor rho;       // [N, signal heads], of subln
+  Tensor mixed;     // [N, out_size], the input of o_proj; cheap to compute again from `attended`
+};
+
+class AttentionBlock {
+ public:
+  AttentionBlock(const ModelConfig& config, const ParameterStore& parameters, std::int64_t layer);
+
+  // Takes memory for all activations but `mixed`, and for `mixed`.
+  void allocate_saved(Arena& arena, std::int64_t rows, AttentionActivations& saved) const;
+  void allocate_mixed(Arena& arena, std::int64_t rows, AttentionActivations& saved) const;
+
+  // x [N, D] is the normed input; fills everything.
+  void forward(const Context& context, const SequenceBatch& input, const Tensor& rope_table,
+               const Tensor& x, const AttentionActivations& saved, const Tensor& out) const;
+  // Fills `mixed` again.
+  void combine(const Context& context, const AttentionActivations& saved) const;
+  void backward(const Context& context, const SequenceBatch& input, const Tensor& rope_table,
+                const Tensor& x, const AttentionActivations& saved, const Tensor& dout,
+                const Tensor& dx) const;
+
+  // One more stretch of a cached sequence: x [n, D] at positions position [n].
+  void forward_cached(const Context& context, const Tensor& position, const Tensor& rope_table,
+                      const Tensor& x, const KvCache& cache, const Tensor& out) const;
+
+  // [1], for reports; empty for types without lambda.
+  void lambda(const Context& context, const Tensor& out) const;
+  bool has_lambda() const { return config_.is_differential(); }
+
+ private:
+  AttentionShape shape_for(std::int64_t batch, std::int64_t queries, std::int64_t keys,
+                           std::int64_t offset) const;
+  void backward_combine(const Context& context, const AttentionActivations& saved,
+                        const Tensor& dmixed, const Tensor& dattended, const Tensor& dqkv) const;
+
+  AttentionConfig config_;
+  std::int64_t layer_;
+  std::int64_t gate_size_ = 0;
+  AttentionShape shape_;
+  DifferentialShape differential_;
+  Tensor qkv_weight_, qkv_gradient_;
+  Tensor out_weight_, out_gradient_;
+  Tensor subln_, subln_gradient_;
+  LambdaVectors lambda_, lambda_gradient_;
+};
+
+}  // namespace gda

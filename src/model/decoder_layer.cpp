@@ -1,0 +1,121 @@
+#include "model/decoder_layer.h"
+
+#include <fmt/format.h>
+
+#include "gda/ops/elementwise.h"
+#include "gda/ops/rms_norm.h"
+
+namespace gda {
+
+DecoderLayer::DecoderLayer(const ModelConfig& config, const ParameterStore& parameters,
+                           std::int64_t layer)
+    : hidden_size_(config.hidden_size),
+      eps_(config.rms_norm_eps),
+      attention_(config, parameters, layer),
+      feed_forward_(config, parameters, layer) {
+  const std::string prefix = fmt::format("model.layers.{}.", layer);
+  bucket_ = parameters.at(prefix + "self_attn.q_proj.weight").bucket;
+  const Parameter& input_norm = parameters.at(prefix + "input_layernorm.weight");
+  input_norm_ = input_norm.value;
+  input_norm_gradient_ = input_norm.gradient;
+  const Parameter& post_norm = parameters.at(prefix + "post_attention_layernorm.weight");
+  post_norm_ = post_norm.value;
+  post_norm_gradient_ = post_norm.gradient;
+}
+
+void DecoderLayer::allocate_saved(Arena& arena, std::int64_t rows, LayerActivations& saved) const {
+  const DType compute = saved.x.dtype();
+  saved.residual = arena.allocate(compute, {rows, hidden_size_});
+  saved.input_rho = arena.allocate(accumulate_type(compute), {rows});
+  saved.post_rho = arena.allocate(accumulate_type(compute), {rows});
+  attention_.allocate_saved(arena, rows, saved.attention);
+  feed_forward_.allocate_saved(arena, rows, saved.feed_forward);
+}
+
+void DecoderLayer::allocate_cheap(Arena& arena, std::int64_t rows, LayerActivations& saved) const {
+  const DType compute = saved.x.dtype();
+  saved.input_normed = arena.allocate(compute, {rows, hidden_size_});
+  saved.post_normed = arena.allocate(compute, {rows, hidden_size_});
+  attention_.allocate_mixed(arena, rows, saved.attention);
+  feed_forward_.allocate_inner(arena, rows, saved.feed_forward);
+}
+
+void DecoderLayer::compute(const Context& context, const SequenceBatch& input,
+                           const Tensor& rope_table, const LayerActivations& saved) const {
+  rms_norm_forward(context, saved.x, input_norm_, eps_, saved.input_normed, saved.input_rho);
+  attention_.forward(context, input, rope_table, saved.input_normed, saved.attention,
+                     saved.residual);
+  // `residual` holds the attention's output here; adding x to it makes it the residual stream.
+  add_rms_norm_forward(context, saved.residual, saved.x, post_norm_, eps_, saved.post_normed,
+                       saved.post_rho);
+  feed_forward_.forward(context, saved.post_normed, saved.feed_forward);
+}
+
+void DecoderLayer::compute_cheap(const Context& context, const LayerActivations& saved) const {
+  rms_norm_forward(context, saved.x, input_norm_, eps_, saved.input_normed, saved.input_rho);
+  attention_.combine(context, saved.attention);
+  rms_norm_forward(context, saved.residual, post_norm_, eps_, saved.post_normed, saved.post_rho);
+  feed_forward_.activate(context, saved.feed_forward);
+}
+
+LayerActivations DecoderLayer::forward(const Context& context, const SequenceBatch& input,
+                                       const Tensor& rope_table, const Tensor& x, const Tensor& out,
+                                       Recompute recompute) const {
+  const std::int64_t rows = x.dim(0);
+  LayerActivations saved;
+  saved.x = x;
+  // What is kept is taken first, so that the rest can be given back at the end of the scope.
+  if (recompute != Recompute::full) allocate_saved(context.arena, rows, saved);
+  if (recompute == Recompute::none) allocate_cheap(context.arena, rows, saved);
+  const ArenaScope scope(context.arena);
+  LayerActivations all = saved;
+  if (recompute == Recompute::full) allocate_saved(context.arena, rows, all);
+  if (recompute != Recompute::none) allocate_cheap(context.arena, rows, all);
+  compute(context, input, rope_table, all);
+  feed_forward_.project(context, all.feed_forward, out);
+  add(context, all.residual, out);
+  return saved;
+}
+
+void DecoderLayer::backward(const Context& context, const SequenceBatch& input,
+                            const Tensor& rope_table, LayerActivations saved,
+                            const Tensor& gradient, Recompute recompute) const {
+  const ArenaScope scope(context.arena);
+  const std::int64_t rows = gradient.dim(0);
+  if (recompute == Recompute::full) allocate_saved(context.arena, rows, saved);
+  if (recompute != Recompute::none) allocate_cheap(context.arena, rows, saved);
+  if (recompute == Recompute::full) compute(context, input, rope_table, saved);
+  if (recompute == Recompute::selective) compute_cheap(context, saved);
+
+  const Tensor dnormed = context.arena.allocate(gradient.dtype(), gradient.shape());
+  feed_forward_.backward(context, saved.post_normed, saved.feed_forward, gradient, dnormed);
+  rms_norm_backward(context, dnormed, saved.residual, post_norm_, saved.post_rho, gradient,
+                    gradient, post_norm_gradient_);
+  attention_.backward(context, input, rope_table, saved.input_normed, saved.attention, gradient,
+                      dnormed);
+  rms_norm_backward(context, dnormed, saved.x, input_norm_, saved.input_rho, gradient, gradient,
+                    input_norm_gradient_);
+}
+
+void DecoderLayer::forward_cached(const Context& context, const Tensor& position,
+                                  const Tensor& rope_table, const Tensor& x,
+                                  const KvCache& cache) const {
+  const ArenaScope scope(context.arena);
+  const std::int64_t rows = x.dim(0);
+  const DType compute = x.dtype();
+  const Tensor normed = context.arena.allocate(compute, x.shape());
+  const Tensor branch = context.arena.allocate(compute, x.shape());
+  const Tensor rho = context.arena.allocate(accumulate_type(compute), {rows});
+  FeedForwardActivations inner;
+  feed_forward_.allocate_saved(context.arena, rows, inner);
+  feed_forward_.allocate_inner(context.arena, rows, inner);
+
+  rms_norm_forward(context, x, input_norm_, eps_, normed, rho);
+  attention_.forward_cached(context, position, rope_table, normed, cache, branch);
+  add_rms_norm_forward(context, x, branch, post_norm_, eps_, normed, rho);
+  feed_forward_.forward(context, normed, inner);
+  feed_forward_.project(context, inner, branch);
+  add(context, branch, x);
+}
+
+}  // namespace gda

@@ -1,0 +1,60 @@
+// One decoder layer and its recomputation policies.
+#pragma once
+
+#include <cstdint>
+
+#include "model/attention_block.h"
+#include "model/feed_forward.h"
+
+namespace gda {
+
+struct LayerActivations {
+  Tensor x;             // [N, D], the layer's input
+  Tensor residual;      // [N, D], x + attention(...)
+  Tensor input_rho;     // [N]
+  Tensor post_rho;      // [N]
+  Tensor input_normed;  // [N, D], cheap
+  Tensor post_normed;   // [N, D], cheap
+  AttentionActivations attention;
+  FeedForwardActivations feed_forward;
+};
+
+class DecoderLayer {
+ public:
+  DecoderLayer(const ModelConfig& config, const ParameterStore& parameters, std::int64_t layer);
+
+  // Index of the bucket of this layer's matrices.
+  std::size_t bucket() const { return bucket_; }
+  const AttentionBlock& attention() const { return attention_; }
+
+  // out [N, D] = the layer's output. The activations that `recompute` keeps stay in the arena; the
+  // result holds views of them.
+  LayerActivations forward(const Context& context, const SequenceBatch& input,
+                           const Tensor& rope_table, const Tensor& x, const Tensor& out,
+                           Recompute recompute) const;
+
+  // gradient [N, D]: of the output when called, of the input when it returns.
+  void backward(const Context& context, const SequenceBatch& input, const Tensor& rope_table,
+                LayerActivations saved, const Tensor& gradient, Recompute recompute) const;
+
+  // x [n, D] is replaced by the layer's output.
+  void forward_cached(const Context& context, const Tensor& position, const Tensor& rope_table,
+                      const Tensor& x, const KvCache& cache) const;
+
+ private:
+  void allocate_saved(Arena& arena, std::int64_t rows, LayerActivations& saved) const;
+  void allocate_cheap(Arena& arena, std::int64_t rows, LayerActivations& saved) const;
+  void compute(const Context& context, const SequenceBatch& input, const Tensor& rope_table,
+               const LayerActivations& saved) const;
+  void compute_cheap(const Context& context, const LayerActivations& saved) const;
+
+  std::int64_t hidden_size_;
+  double eps_;
+  std::size_t bucket_;
+  AttentionBlock attention_;
+  FeedForward feed_forward_;
+  Tensor input_norm_, input_norm_gradient_;
+  Tensor post_norm_, post_norm_gradient_;
+};
+
+}  // namespace gda

@@ -1,0 +1,139 @@
+#include <compare>
+#include <cstring>
+#include <map>
+#include <string>
+
+#include "gda/core/error.h"
+#include "gda/core/philox.h"
+#include "gda/model/parameters.h"
+
+namespace gda {
+namespace {
+
+// Which bucket a parameter belongs to. Vectors share one: they are few, small and of another type.
+struct BucketKey {
+  bool is_vector = false;
+  std::int64_t layer = -1;
+  std::string name;  // of matrices outside the layers
+  auto operator<=>(const BucketKey&) const = default;
+};
+
+BucketKey bucket_key(const ParameterSpec& spec) {
+  if (!spec.is_matrix()) return {.is_vector = true, .layer = -1, .name = {}};
+  return {
+      .is_vector = false, .layer = spec.layer, .name = spec.layer < 0 ? spec.name : std::string()};
+}
+
+Tensor slice(const Tensor& flat, std::int64_t offset, Shape shape) {
+  if (!flat) return {};
+  return flat.rows(offset, shape.elements()).reshape(shape);
+}
+
+template <class T>
+void fill(const Parameter& parameter, const Philox& random) {
+  T* values = parameter.value.data<T>();
+  const std::int64_t count = parameter.value.elements();
+  const Initializer& init = parameter.spec.init;
+#pragma omp parallel for schedule(static)
+  for (std::int64_t i = 0; i < count; ++i) {
+    const double value =
+        init.stddev > 0 ? init.stddev * random.normal(static_cast<std::uint64_t>(i)) : init.value;
+    values[i] = T(static_cast<accumulate_t<T>>(value));
+  }
+}
+
+Tensor fuse(const Tensor& first, const Tensor& last) {
+  if (!first) return {};
+  const std::int64_t width = first.dim(1);
+  const auto distance =
+      static_cast<const std::byte*>(last.raw()) - static_cast<const std::byte*>(first.raw());
+  const std::int64_t row_bytes = width * static_cast<std::int64_t>(size_of(first.dtype()));
+  require<OpError>(last.dim(1) == width && distance >= 0 && distance % row_bytes == 0,
+                   "[parameters] {} and {} do not lie side by side", first.str(), last.str());
+  return {first.raw(), first.dtype(), {distance / row_bytes + last.dim(0), width}, first.device()};
+}
+
+}  // namespace
+
+ParameterStore::ParameterStore(const std::vector<ParameterSpec>& specs, DType compute,
+                               std::int64_t alignment, bool with_gradients, Device device)
+    : compute_(compute) {
+  std::map<BucketKey, std::size_t> bucket_index;
+  std::vector<std::int64_t> offset_of;
+  for (const ParameterSpec& spec : specs) {
+    const auto [entry, is_new] = bucket_index.try_emplace(bucket_key(spec), buckets_.size());
+    if (is_new) {
+      buckets_.emplace_back().dtype = spec.is_matrix() ? compute : accumulate_type(compute);
+    }
+    Bucket& bucket = buckets_[entry->second];
+    index_.emplace(spec.name, parameters_.size());
+    bucket.parameters.push_back(parameters_.size());
+    bucket.offsets.push_back(bucket.elements);
+    offset_of.push_back(bucket.elements);
+    bucket.elements += spec.shape.elements();
+    parameters_.push_back({.spec = spec, .bucket = entry->second, .value = {}, .gradient = {}});
+  }
+  const DType gradient_type = accumulate_type(compute);
+  for (Bucket& bucket : buckets_) {
+    bucket.elements = (bucket.elements + alignment - 1) / alignment * alignment;
+    const auto count = static_cast<std::size_t>(bucket.elements);
+    memory_.emplace_back(count * size_of(bucket.dtype), device);
+    bucket.values = memory_.back().tensor(bucket.dtype, {bucket.elements});
+    if (with_gradients) {
+      memory_.emplace_back(count * size_of(gradient_type), device);
+      bucket.gradients = memory_.back().tensor(gradient_type, {bucket.elements});
+    }
+  }
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    Parameter& parameter = parameters_[i];
+    const Bucket& bucket = buckets_[parameter.bucket];
+    parameter.value = slice(bucket.values, offset_of[i], parameter.spec.shape);
+    parameter.gradient = slice(bucket.gradients, offset_of[i], parameter.spec.shape);
+  }
+}
+
+const Parameter* ParameterStore::find(std::string_view name) const {
+  const auto entry = index_.find(std::string(name));
+  return entry == index_.end() ? nullptr : &parameters_[entry->second];
+}
+
+const Parameter& ParameterStore::at(std::string_view name) const {
+  const Parameter* parameter = find(name);
+  require<OpError>(parameter != nullptr, "[parameters] there is no parameter {}", name);
+  return *parameter;
+}
+
+Tensor ParameterStore::fused_value(std::string_view first, std::string_view last) const {
+  return fuse(at(first).value, at(last).value);
+}
+
+Tensor ParameterStore::fused_gradient(std::string_view first, std::string_view last) const {
+  return fuse(at(first).gradient, at(last).gradient);
+}
+
+void ParameterStore::initialize(std::uint64_t seed) {
+  for (const Parameter& parameter : parameters_) {
+    const Philox random(seed, RandomPurpose::initialisation, parameter.spec.name);
+    switch (parameter.value.dtype()) {
+      case DType::f64:
+        fill<double>(parameter, random);
+        break;
+      case DType::f32:
+        fill<float>(parameter, random);
+        break;
+      case DType::bf16:
+        fill<bfloat16>(parameter, random);
+        break;
+      case DType::i32:
+        fail<OpError>("[parameters] {} is not a parameter type", "i32");
+    }
+  }
+}
+
+void ParameterStore::zero_gradients() {
+  for (const Bucket& bucket : buckets_) {
+    if (bucket.gradients) std::memset(bucket.gradients.raw(), 0, bucket.gradients.bytes());
+  }
+}
+
+}  // namespace gda
