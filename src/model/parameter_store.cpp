@@ -130,7 +130,7 @@ void ParameterStore::initialize(std::uint64_t seed) {
   }
 }
 
-void ParameterStore::zero_gradients() {
+void ParameterStore::zero_gradients() const {
   for (const Bucket& bucket : buckets_) {
     if (bucket.gradients) std::memset(bucket.gradients.raw(), 0, bucket.gradients.bytes());
   }

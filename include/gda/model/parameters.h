@@ -79,7 +79,7 @@ class ParameterStore {
 
   // Fills all values by their initialisers.
   void initialize(std::uint64_t seed);
-  void zero_gradients();
+  void zero_gradients() const;
 
  private:
   DType compute_;

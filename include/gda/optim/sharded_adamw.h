@@ -1,0 +1,82 @@
+// AdamW with its state sharded over the data-parallel ranks (ZeRO stage 1, Rajbhandari et al.
+// 2020).
+//
+// Every bucket of the ParameterStore is cut into `size` equal parts; rank r owns part r: it
+// receives that part's summed gradient (reduce-scatter), holds its fp32 master, m and v, updates
+// it, and the new values reach every rank by an all-gather that runs under the next forward pass.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "gda/dist/communicator.h"
+#include "gda/model/parameters.h"
+#include "gda/ops/adamw.h"
+
+namespace gda {
+
+class ShardedAdamW {
+ public:
+  // The part of one parameter that this rank owns: flat elements [offset, offset + length). Tensors
+  // are [length], accumulate type but `value`.
+  struct Piece {
+    const ParameterSpec* spec = nullptr;
+    std::int64_t offset = 0;
+    std::int64_t length = 0;
+    Tensor gradient;
+    Tensor value;   // compute type
+    Tensor master;  // the same memory as `value` where their types agree
+    Tensor m;
+    Tensor v;
+  };
+
+  // `parameters` (with gradients, aligned to communicator.size()) and `communicator` must outlive
+  // it.
+  ShardedAdamW(const ParameterStore& parameters, Communicator& communicator);
+
+  const std::vector<Piece>& pieces() const { return pieces_; }
+  // Bytes of master, m and v on this rank.
+  std::size_t bytes() const;
+
+  // Sets the masters from the values: after initialisation.
+  void copy_masters_from_values(const Context& context);
+  // Sets this rank's values from its masters and starts gathering them: after loading.
+  void publish_masters(const Context& context);
+
+  // Starts summing a bucket's gradient over the ranks; each bucket once a step, in the same order
+  // on every rank.
+  void reduce(std::size_t bucket);
+  // Waits for all reductions. The 2-norm of the whole gradient, the same on every rank; not finite
+  // if any element is not.
+  double gradient_norm(const Context& context);
+  // Updates this rank's pieces (weight decay only where the parameter asks for it), starts
+  // gathering the new values, and zeroes the gradients.
+  void update(const Context& context, const AdamWStep& step);
+  // Drops the gradients without an update.
+  void skip();
+
+  // Waits until the bucket's values are here.
+  void wait(std::size_t bucket);
+  void wait_all();
+
+ private:
+  struct Shard {
+    Tensor gradient;
+    Tensor value;
+    Tensor master;
+    Tensor m;
+    Tensor v;
+    Pending reduced;
+    Pending gathered;
+  };
+  void add_pieces(std::size_t bucket_index);
+  void gather(std::size_t bucket);
+
+  const ParameterStore* parameters_;
+  Communicator* communicator_;
+  std::vector<Shard> shards_;
+  std::vector<Piece> pieces_;
+  std::vector<Buffer> memory_;
+};
+
+}  // namespace gda

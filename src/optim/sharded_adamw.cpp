@@ -1,0 +1,119 @@
+#include "gda/optim/sharded_adamw.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "gda/ops/elementwise.h"
+
+namespace gda {
+
+ShardedAdamW::ShardedAdamW(const ParameterStore& parameters, Communicator& communicator)
+    : parameters_(&parameters), communicator_(&communicator) {
+  for (std::size_t i = 0; i < parameters.buckets().size(); ++i) {
+    const Bucket& bucket = parameters.buckets()[i];
+    const std::int64_t length = bucket.elements / communicator.size();
+    const std::int64_t begin = length * communicator.rank();
+    const DType state = bucket.gradients.dtype();
+    const auto allocate = [&] {
+      memory_.emplace_back(static_cast<std::size_t>(length) * size_of(state));
+      return memory_.back().tensor(state, {length});
+    };
+    Shard& shard = shards_.emplace_back();
+    shard.gradient = bucket.gradients.rows(begin, length);
+    shard.value = bucket.values.rows(begin, length);
+    shard.master = bucket.dtype == state ? shard.value : allocate();
+    shard.m = allocate();
+    shard.v = allocate();
+    add_pieces(i);
+  }
+}
+
+void ShardedAdamW::add_pieces(std::size_t bucket_index) {
+  const Bucket& bucket = parameters_->buckets()[bucket_index];
+  const Shard& shard = shards_[bucket_index];
+  const std::int64_t begin = shard.value.dim(0) * communicator_->rank();
+  const std::int64_t end = begin + shard.value.dim(0);
+  for (std::size_t i = 0; i < bucket.parameters.size(); ++i) {
+    const ParameterSpec& spec = parameters_->all()[bucket.parameters[i]].spec;
+    const std::int64_t first = std::max(begin, bucket.offsets[i]);
+    const std::int64_t last = std::min(end, bucket.offsets[i] + spec.shape.elements());
+    if (first >= last) continue;
+    const auto part = [&](const Tensor& flat) { return flat.rows(first - begin, last - first); };
+    pieces_.push_back({.spec = &spec,
+                       .offset = first - bucket.offsets[i],
+                       .length = last - first,
+                       .gradient = part(shard.gradient),
+                       .value = part(shard.value),
+                       .master = part(shard.master),
+                       .m = part(shard.m),
+                       .v = part(shard.v)});
+  }
+}
+
+std::size_t ShardedAdamW::bytes() const {
+  std::size_t total = 0;
+  for (const Buffer& buffer : memory_) total += buffer.bytes();
+  return total;
+}
+
+void ShardedAdamW::copy_masters_from_values(const Context& context) {
+  for (const Shard& shard : shards_) {
+    if (shard.master.raw() != shard.value.raw()) convert(context, shard.value, shard.master);
+  }
+}
+
+void ShardedAdamW::publish_masters(const Context& context) {
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    const Shard& shard = shards_[i];
+    if (shard.master.raw() != shard.value.raw()) convert(context, shard.master, shard.value);
+    gather(i);
+  }
+}
+
+void ShardedAdamW::reduce(std::size_t bucket) {
+  Shard& shard = shards_[bucket];
+  shard.reduced =
+      communicator_->reduce_scatter(parameters_->buckets()[bucket].gradients, shard.gradient);
+}
+
+double ShardedAdamW::gradient_norm(const Context& context) {
+  double squares = 0;
+  for (const Shard& shard : shards_) {
+    shard.reduced.wait();
+    squares += sum_of_squares(context, shard.gradient);
+  }
+  return std::sqrt(communicator_->all_reduce(squares, Reduction::sum));
+}
+
+void ShardedAdamW::update(const Context& context, const AdamWStep& step) {
+  for (const Piece& piece : pieces_) {
+    AdamWStep options = step;
+    if (!piece.spec->decay) options.weight_decay = 0;
+    const bool shared = piece.master.raw() == piece.value.raw();
+    adamw_update(context, options, piece.gradient, piece.master, piece.m, piece.v,
+                 shared ? Tensor() : piece.value);
+  }
+  // Gathered in the order in which the next forward pass reads them.
+  for (std::size_t i = 0; i < shards_.size(); ++i) gather(i);
+  parameters_->zero_gradients();
+}
+
+void ShardedAdamW::skip() {
+  for (const Shard& shard : shards_) shard.reduced.wait();
+  parameters_->zero_gradients();
+}
+
+void ShardedAdamW::gather(std::size_t bucket) {
+  Shard& shard = shards_[bucket];
+  shard.gathered = communicator_->all_gather(shard.value, parameters_->buckets()[bucket].values);
+}
+
+void ShardedAdamW::wait(std::size_t bucket) {
+  shards_[bucket].gathered.wait();
+}
+
+void ShardedAdamW::wait_all() {
+  for (const Shard& shard : shards_) shard.gathered.wait();
+}
+
+}  // namespace gda
