@@ -34,7 +34,9 @@ void copy_or_fill(const TensorMap& map, GrowthState state, const GrowthNoise& no
   const AxisMap& columns = column_map(map);
   const Philox random(noise.seed, RandomPurpose::growth_noise, map.target.name + " fill");
   const std::int64_t width = columns.size();
-  for (std::int64_t i = 0; i < map.rows.size(); ++i) {
+  const std::int64_t height = map.rows.size();
+#pragma omp parallel for schedule(static)
+  for (std::int64_t i = 0; i < height; ++i) {
     const AxisMap::Entry& row = map.rows.entries[static_cast<std::size_t>(i)];
     for (std::int64_t j = 0; j < width; ++j) {
       const AxisMap::Entry& column = columns.entries[static_cast<std::size_t>(j)];
