@@ -1,0 +1,44 @@
+// Learning-rate schedules: the `schedule` section of a run's configuration.
+//
+// With peak rate p, final share m = min_lr_ratio, N steps in all, W warm-up steps and step s from
+// 0:
+//   warm-up    s < W              p (s + 1) / W           the peak is reached at s = W - 1
+//   constant   s >= W             p
+//   linear     W <= s < N         p (m + (1 - m) (1 - x))            x = (s + 1 - W) / (N - W)
+//   cosine     W <= s < N         p (m + (1 - m) (1 + cos(pi x)) / 2)
+//   wsd        W <= s < N - K     p                                  K = round(decay_fraction N),
+//              N - K <= s < N     p decay(x)      at most N - W;     x = (s + 1 - (N - K)) / K
+//     decay    1-sqrt             m + (1 - m) (1 - sqrt x)
+//              linear             m + (1 - m) (1 - x)
+//              exponential        m^x
+// x is 1 at the last step, s = N - 1, so a run ends on exactly p m; later steps keep that rate.
+//
+// wsd (warm-up, stable, decay): Hu et al., "MiniCPM", 2024. 1-sqrt: Haegele et al., "Scaling Laws
+// and Compute-Optimal Training Beyond Fixed Training Durations", 2024.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "gda/core/config.h"
+
+namespace gda {
+
+struct ScheduleConfig {
+  std::string name = "wsd";  // constant | cosine | linear | wsd
+  std::int64_t warmup_steps = 0;
+  double decay_fraction = 0.2;         // wsd
+  std::string decay_shape = "1-sqrt";  // wsd: 1-sqrt | linear | exponential
+  double min_lr_ratio = 0.1;           // cosine, linear, wsd
+
+  bool operator==(const ScheduleConfig&) const = default;
+
+  void fields(FieldVisitor& visit);
+};
+
+// The rate of step `step` (from 0) in a run of `total_steps`. The configuration must be valid and
+// have at most `total_steps` warm-up steps.
+double learning_rate(const ScheduleConfig& schedule, double peak_lr, std::int64_t total_steps,
+                     std::int64_t step);
+
+}  // namespace gda
