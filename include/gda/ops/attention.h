@@ -35,7 +35,8 @@ struct AttentionShape {
 // q [B*Tq, Hq*d], k [B*Tk, Hk*d], v [B*Tk, Hv*d_v] compute, row strides allowed;
 // out [B*Tq, Hq*d_v] compute; lse [B*Tq, Hq] accumulate: log sum exp of the scaled scores.
 // first_key [B*Tq] i32 or empty: query i sees no key below first_key[b*Tq + i], the start of its
-// document inside the sequence (0 <= first_key <= i + query_offset).
+// document inside the sequence (0 <= first_key <= i + query_offset). Keys after the last query are
+// not read. A NaN in k or v reaches every query that sees it, and may reach hidden neighbours.
 void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
                        const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
                        const Tensor& lse);

@@ -1,0 +1,28 @@
+// Implementations of gda/ops/attention.h by device. Arguments have been checked.
+#pragma once
+
+#include "gda/ops/attention.h"
+
+namespace gda::cpu {
+
+void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
+                       const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
+                       const Tensor& lse);
+void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
+                        const Tensor& k, const Tensor& v, const Tensor& first_key,
+                        const Tensor& out, const Tensor& lse, const Tensor& dout, const Tensor& dq,
+                        const Tensor& dk, const Tensor& dv);
+
+}  // namespace gda::cpu
+
+namespace gda::cuda {
+
+void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
+                       const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
+                       const Tensor& lse);
+void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
+                        const Tensor& k, const Tensor& v, const Tensor& first_key,
+                        const Tensor& out, const Tensor& lse, const Tensor& dout, const Tensor& dq,
+                        const Tensor& dk, const Tensor& dv);
+
+}  // namespace gda::cuda
