@@ -6,7 +6,8 @@
 namespace gda {
 
 // SwiGLU (Shazeer 2020): activation(x) = x * sigmoid(x).
-// gate, up, out [N, F] compute; row strides allowed on gate and up (halves of one fused row).
+// gate, up, out [N, F] compute; row strides allowed on gate and up (halves of one fused row) and on
+// their gradients.
 void swiglu_forward(const Context& context, const Tensor& gate, const Tensor& up,
                     const Tensor& out);
 void swiglu_backward(const Context& context, const Tensor& gate, const Tensor& up,

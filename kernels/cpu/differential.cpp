@@ -1,0 +1,270 @@
+#include <algorithm>
+#include <cmath>
+
+#include "isa.h"
+#include "isa/differential.h"
+#include "ops/differential_kernels.h"
+#include "ops/dispatch.h"
+#include "rows.h"
+
+namespace gda::cpu {
+namespace {
+
+// lambda's exponentials, from dot products in f64: the vectors are short, and an error here moves
+// every head of the layer.
+template <class V>
+double exp_dot(const Tensor& a, const Tensor& b) {
+  double dot = 0;
+  for (std::int64_t j = 0; j < a.elements(); ++j) {
+    dot += static_cast<double>(a.data<V>()[j]) * static_cast<double>(b.data<V>()[j]);
+  }
+  return std::exp(dot);
+}
+
+// The gradients of one pair of vectors: da += factor * b, db += factor * a.
+template <class V>
+void add_pair(double factor, const Tensor& a, const Tensor& b, const Tensor& da, const Tensor& db) {
+  for (std::int64_t j = 0; j < a.elements(); ++j) {
+    da.data<V>()[j] += static_cast<V>(factor * static_cast<double>(b.data<V>()[j]));
+    db.data<V>()[j] += static_cast<V>(factor * static_cast<double>(a.data<V>()[j]));
+  }
+}
+
+// Calls f with the accumulate type's std::type_identity.
+template <class F>
+void with_accumulate_type(DType dtype, F&& f) {
+  if (dtype == DType::f64) {
+    f(std::type_identity<double>{});
+  } else {
+    f(std::type_identity<float>{});
+  }
+}
+
+void reference_forward(const DifferentialShape& shape, const Tensor& attended, const Tensor& lambda,
+                       const Tensor& subln, const Tensor& y, const Tensor& rho) {
+  const std::int64_t n = shape.value_dim;
+  const double l = *lambda.data<double>();
+  for (std::int64_t i = 0; i < attended.dim(0); ++i) {
+    for (std::int64_t h = 0; h < shape.signal_heads(); ++h) {
+      const std::int64_t group = h / shape.ratio;
+      const double* signal = row<double>(attended, i) + (h + group) * n;
+      const double* noise =
+          row<double>(attended, i) + (group * (shape.ratio + 1) + shape.ratio) * n;
+      double sum = 0;
+      for (std::int64_t j = 0; j < n; ++j) sum += std::pow(signal[j] - l * noise[j], 2);
+      const double r = 1 / std::sqrt(sum / static_cast<double>(n) + shape.eps);
+      for (std::int64_t j = 0; j < n; ++j) {
+        row<double>(y, i)[h * n + j] =
+            (1 - shape.lambda_init) * subln.data<double>()[j] * (signal[j] - l * noise[j]) * r;
+      }
+      row<double>(rho, i)[h] = r;
+    }
+  }
+}
+
+void reference_backward(const DifferentialShape& shape, const Tensor& attended,
+                        const Tensor& lambda, const Tensor& subln, const Tensor& rho,
+                        const Tensor& dy, const Tensor& dattended, const Tensor& dsubln,
+                        const Tensor& dlambda) {
+  const std::int64_t n = shape.value_dim;
+  const double l = *lambda.data<double>();
+  const double* w = subln.data<double>();
+  std::fill_n(dattended.data<double>(), dattended.elements(), 0.0);
+  *dlambda.data<double>() = 0;
+  for (std::int64_t i = 0; i < attended.dim(0); ++i) {
+    for (std::int64_t h = 0; h < shape.signal_heads(); ++h) {
+      const std::int64_t group = h / shape.ratio;
+      const std::int64_t signal_at = (h + group) * n;
+      const std::int64_t noise_at = (group * (shape.ratio + 1) + shape.ratio) * n;
+      const double* signal = row<double>(attended, i) + signal_at;
+      const double* noise = row<double>(attended, i) + noise_at;
+      const double* dout = row<double>(dy, i) + h * n;
+      const double r = row<double>(rho, i)[h];
+      const double scale = 1 - shape.lambda_init;
+      double dot = 0;
+      for (std::int64_t j = 0; j < n; ++j)
+        dot += scale * w[j] * dout[j] * (signal[j] - l * noise[j]);
+      for (std::int64_t j = 0; j < n; ++j) {
+        const double difference = signal[j] - l * noise[j];
+        const double gradient =
+            r * scale * w[j] * dout[j] - r * r * r * difference * dot / static_cast<double>(n);
+        row<double>(dattended, i)[signal_at + j] = gradient;
+        row<double>(dattended, i)[noise_at + j] -= l * gradient;
+        dsubln.data<double>()[j] += scale * dout[j] * difference * r;
+        *dlambda.data<double>() -= gradient * noise[j];
+      }
+    }
+  }
+}
+
+void reference_gated_forward(const Tensor& attended, const Tensor& gate, const Tensor& out) {
+  const std::int64_t n = attended.dim(1) / (2 * gate.dim(1));
+  for (std::int64_t pair = 0; pair < gate.elements(); ++pair) {
+    const double* a = attended.data<double>() + pair * 2 * n;
+    const double s = 1 / (1 + std::exp(-gate.data<double>()[pair]));
+    for (std::int64_t j = 0; j < n; ++j) out.data<double>()[pair * n + j] = a[j] - s * a[n + j];
+  }
+}
+
+void reference_gated_backward(const Tensor& attended, const Tensor& gate, const Tensor& dout,
+                              const Tensor& dattended, const Tensor& dgate) {
+  const std::int64_t n = attended.dim(1) / (2 * gate.dim(1));
+  for (std::int64_t pair = 0; pair < gate.elements(); ++pair) {
+    const double* a = attended.data<double>() + pair * 2 * n;
+    const double* gradient = dout.data<double>() + pair * n;
+    double* da = dattended.data<double>() + pair * 2 * n;
+    const double s = 1 / (1 + std::exp(-gate.data<double>()[pair]));
+    double dot = 0;
+    for (std::int64_t j = 0; j < n; ++j) {
+      dot += gradient[j] * a[n + j];
+      da[j] = gradient[j];
+      da[n + j] = -s * gradient[j];
+    }
+    dgate.data<double>()[pair] = -s * (1 - s) * dot;
+  }
+}
+
+template <class T>
+const DifferentialRows<T>& rows() {
+  return choose(baseline::kDifferential, avx2::kDifferential, avx512::kDifferential).of<T>();
+}
+
+DifferentialGroup group_of(const DifferentialShape& shape, const Tensor& lambda,
+                           const Tensor& subln) {
+  return {.ratio = shape.ratio,
+          .n = shape.value_dim,
+          .lambda = *lambda.data<float>(),
+          .scale = static_cast<float>(1 - shape.lambda_init),
+          .eps = static_cast<float>(shape.eps),
+          .subln = subln.data<float>()};
+}
+
+template <class T>
+void quick_forward(const DifferentialShape& shape, const Tensor& attended, const Tensor& lambda,
+                   const Tensor& subln, const Tensor& y, const Tensor& rho) {
+  const auto forward = rows<T>().forward;
+  const DifferentialGroup group = group_of(shape, lambda, subln);
+  const std::int64_t signal = shape.ratio * shape.value_dim;
+  // Rows and groups are one contiguous sequence.
+#pragma omp parallel for schedule(static) if (attended.elements() > kParallelElements)
+  for (std::int64_t g = 0; g < attended.dim(0) * shape.noise_heads; ++g) {
+    forward(&group, attended.data<T>() + g * (signal + shape.value_dim), y.data<T>() + g * signal,
+            rho.data<float>() + g * shape.ratio);
+  }
+}
+
+template <class T>
+void quick_backward(const Context& context, const DifferentialShape& shape, const Tensor& attended,
+                    const Tensor& lambda, const Tensor& subln, const Tensor& rho, const Tensor& dy,
+                    const Tensor& dattended, const Tensor& dsubln, const Tensor& dlambda) {
+  const auto backward = rows<T>().backward;
+  const DifferentialGroup group = group_of(shape, lambda, subln);
+  const std::int64_t n = shape.value_dim;
+  const std::int64_t signal = shape.ratio * n;
+  const RowBlocks blocks(attended.dim(0) * shape.noise_heads);
+  const ArenaScope scope(context.arena);
+  float* dsubln_of = context.arena.allocate(DType::f32, {blocks.count(), n}).data<float>();
+  float* scratch_of = context.arena.allocate(DType::f32, {blocks.count(), n}).data<float>();
+  double* dot_of = context.arena.allocate(DType::f64, {blocks.count()}).data<double>();
+#pragma omp parallel for schedule(static) if (attended.elements() > kParallelElements)
+  for (std::int64_t b = 0; b < blocks.count(); ++b) {
+    std::fill_n(dsubln_of + b * n, n, 0.0F);
+    double dot = 0;
+    for (std::int64_t g = blocks.begin(b); g < blocks.end(b); ++g) {
+      dot +=
+          backward(&group, attended.data<T>() + g * (signal + n),
+                   rho.data<float>() + g * shape.ratio, dy.data<T>() + g * signal,
+                   dattended.data<T>() + g * (signal + n), dsubln_of + b * n, scratch_of + b * n);
+    }
+    dot_of[b] = dot;
+  }
+  add_blocks(dsubln_of, blocks.count(), n, dsubln.data<float>());
+  double total = 0;
+  for (std::int64_t b = 0; b < blocks.count(); ++b) total += dot_of[b];
+  *dlambda.data<float>() = static_cast<float>(-total);
+}
+
+}  // namespace
+
+void lambda_forward(const Context& /*context*/, const LambdaVectors& vectors, double lambda_init,
+                    const Tensor& lambda) {
+  with_accumulate_type(lambda.dtype(), [&]<class V>(std::type_identity<V>) {
+    *lambda.data<V>() = static_cast<V>(exp_dot<V>(vectors.q1, vectors.k1) -
+                                       exp_dot<V>(vectors.q2, vectors.k2) + lambda_init);
+  });
+}
+
+void lambda_backward(const Context& /*context*/, const LambdaVectors& vectors,
+                     const Tensor& dlambda, const LambdaVectors& dvectors) {
+  with_accumulate_type(dlambda.dtype(), [&]<class V>(std::type_identity<V>) {
+    const double gradient = *dlambda.data<V>();
+    add_pair<V>(gradient * exp_dot<V>(vectors.q1, vectors.k1), vectors.q1, vectors.k1, dvectors.q1,
+                dvectors.k1);
+    add_pair<V>(-gradient * exp_dot<V>(vectors.q2, vectors.k2), vectors.q2, vectors.k2, dvectors.q2,
+                dvectors.k2);
+  });
+}
+
+void differential_forward(const Context& /*context*/, const DifferentialShape& shape,
+                          const Tensor& attended, const Tensor& lambda, const Tensor& subln,
+                          const Tensor& y, const Tensor& rho) {
+  ops::with_compute_type(attended.dtype(), [&]<class T>(std::type_identity<T>) {
+    if constexpr (std::is_same_v<T, double>) {
+      reference_forward(shape, attended, lambda, subln, y, rho);
+    } else {
+      quick_forward<T>(shape, attended, lambda, subln, y, rho);
+    }
+  });
+}
+
+void differential_backward(const Context& context, const DifferentialShape& shape,
+                           const Tensor& attended, const Tensor& lambda, const Tensor& subln,
+                           const Tensor& rho, const Tensor& dy, const Tensor& dattended,
+                           const Tensor& dsubln, const Tensor& dlambda) {
+  ops::with_compute_type(attended.dtype(), [&]<class T>(std::type_identity<T>) {
+    if constexpr (std::is_same_v<T, double>) {
+      reference_backward(shape, attended, lambda, subln, rho, dy, dattended, dsubln, dlambda);
+    } else {
+      quick_backward<T>(context, shape, attended, lambda, subln, rho, dy, dattended, dsubln,
+                        dlambda);
+    }
+  });
+}
+
+void gated_difference_forward(const Context& /*context*/, const Tensor& attended,
+                              const Tensor& gate, const Tensor& out) {
+  ops::with_compute_type(attended.dtype(), [&]<class T>(std::type_identity<T>) {
+    if constexpr (std::is_same_v<T, double>) {
+      reference_gated_forward(attended, gate, out);
+    } else {
+      const auto forward = rows<T>().gated_forward;
+      const std::int64_t n = attended.dim(1) / (2 * gate.dim(1));
+#pragma omp parallel for schedule(static) if (attended.elements() > kParallelElements)
+      for (std::int64_t pair = 0; pair < gate.elements(); ++pair) {
+        forward(attended.data<T>() + pair * 2 * n, gate.data<T>() + pair, n,
+                out.data<T>() + pair * n);
+      }
+    }
+  });
+}
+
+void gated_difference_backward(const Context& /*context*/, const Tensor& attended,
+                               const Tensor& gate, const Tensor& dout, const Tensor& dattended,
+                               const Tensor& dgate) {
+  ops::with_compute_type(attended.dtype(), [&]<class T>(std::type_identity<T>) {
+    if constexpr (std::is_same_v<T, double>) {
+      reference_gated_backward(attended, gate, dout, dattended, dgate);
+    } else {
+      const auto backward = rows<T>().gated_backward;
+      const std::int64_t n = attended.dim(1) / (2 * gate.dim(1));
+#pragma omp parallel for schedule(static) if (attended.elements() > kParallelElements)
+      for (std::int64_t pair = 0; pair < gate.elements(); ++pair) {
+        backward(attended.data<T>() + pair * 2 * n, gate.data<T>() + pair,
+                 dout.data<T>() + pair * n, n, dattended.data<T>() + pair * 2 * n,
+                 dgate.data<T>() + pair);
+      }
+    }
+  });
+}
+
+}  // namespace gda::cpu

@@ -1,0 +1,132 @@
+#include "isa/gated_activation.h"
+
+#include "isa/element.h"
+#include "isa/vector_math.h"
+
+namespace gda::cpu::GDA_ISA {
+namespace {
+
+constexpr float kPolyNormEps = 1e-6F;
+
+inline __attribute__((always_inline)) float sigmoid(float x) {
+  return 1.0F / (1.0F + vector_exp(-x));
+}
+
+template <class T>
+void swiglu_forward(const T* gate, const T* up, std::int64_t n, T* out) {
+#pragma omp simd
+  for (std::int64_t j = 0; j < n; ++j) {
+    const float x = load(gate[j]);
+    store(out[j], x * sigmoid(x) * load(up[j]));
+  }
+}
+
+template <class T>
+void swiglu_backward(const T* gate, const T* up, const T* dout, std::int64_t n, T* dgate, T* dup) {
+#pragma omp simd
+  for (std::int64_t j = 0; j < n; ++j) {
+    const float x = load(gate[j]);
+    const float s = sigmoid(x);
+    const float gradient = load(dout[j]);
+    const float value = load(up[j]);
+    store(dup[j], gradient * x * s);
+    store(dgate[j], gradient * value * s * (1.0F + x * (1.0F - s)));
+  }
+}
+
+// (mean x^2k + eps)^(-1/2)
+float norm_of(float sum, std::int64_t n) {
+  return 1.0F / __builtin_sqrtf(sum / static_cast<float>(n) + kPolyNormEps);
+}
+
+// w0 r3 x^3 + w1 r2 x^2 + w2 r1 x + b as a polynomial in x.
+struct Polynomial {
+  float cubic, square, linear, constant;
+  __attribute__((always_inline)) float at(float x) const {
+    return ((cubic * x + square) * x + linear) * x + constant;
+  }
+};
+
+template <class T>
+void poly_norm_forward(const T* gate, const T* up, const PolyNormParameters* parameters,
+                       std::int64_t n, T* out) {
+  float s2 = 0;
+  float s4 = 0;
+  float s6 = 0;
+#pragma omp simd reduction(+ : s2, s4, s6)
+  for (std::int64_t j = 0; j < n; ++j) {
+    const float x2 = load(gate[j]) * load(gate[j]);
+    s2 += x2;
+    s4 += x2 * x2;
+    s6 += x2 * x2 * x2;
+  }
+  const float* w = parameters->weight;
+  const Polynomial p{w[0] * norm_of(s6, n), w[1] * norm_of(s4, n), w[2] * norm_of(s2, n),
+                     parameters->bias};
+#pragma omp simd
+  for (std::int64_t j = 0; j < n; ++j) store(out[j], p.at(load(gate[j])) * load(up[j]));
+}
+
+// dx_j = g_j P'(x_j) - sum_k w_k k r_k^3 x_j^(2k-1) (sum_i g_i x_i^k) / n
+template <class T>
+void poly_norm_backward(const T* gate, const T* up, const PolyNormParameters* parameters,
+                        const T* dout, std::int64_t n, T* dgate, T* dup,
+                        PolyNormParameters* gradients) {
+  float s2 = 0;
+  float s4 = 0;
+  float s6 = 0;
+  float g0 = 0;
+  float g1 = 0;
+  float g2 = 0;
+  float g3 = 0;
+#pragma omp simd reduction(+ : s2, s4, s6, g0, g1, g2, g3)
+  for (std::int64_t j = 0; j < n; ++j) {
+    const float x = load(gate[j]);
+    const float g = load(dout[j]) * load(up[j]);
+    const float x2 = x * x;
+    s2 += x2;
+    s4 += x2 * x2;
+    s6 += x2 * x2 * x2;
+    g0 += g;
+    g1 += g * x;
+    g2 += g * x2;
+    g3 += g * (x2 * x);
+  }
+  const float r1 = norm_of(s2, n);
+  const float r2 = norm_of(s4, n);
+  const float r3 = norm_of(s6, n);
+  *gradients = {.weight = {g3 * r3, g2 * r2, g1 * r1}, .bias = g0};
+
+  const float* w = parameters->weight;
+  const Polynomial p{w[0] * r3, w[1] * r2, w[2] * r1, parameters->bias};
+  // r^3 times the sum, multiplied so that no intermediate leaves the range of f32: r * sum / n is
+  // of the size of the gradient.
+  const auto count = static_cast<float>(n);
+  const float c1 = w[2] * (r1 * g1 / count) * r1 * r1;
+  const float c2 = 2.0F * w[1] * (r2 * g2 / count) * r2 * r2;
+  const float c3 = 3.0F * w[0] * (r3 * g3 / count) * r3 * r3;
+#pragma omp simd
+  for (std::int64_t j = 0; j < n; ++j) {
+    const float x = load(gate[j]);
+    const float x2 = x * x;
+    const float gradient = load(dout[j]);
+    const float slope = (3.0F * p.cubic * x + 2.0F * p.square) * x + p.linear;
+    const float g = gradient * load(up[j]);
+    store(dup[j], gradient * p.at(x));
+    store(dgate[j], g * slope - ((c3 * x2 + c2) * x2 + c1) * x);
+  }
+}
+
+}  // namespace
+
+const RowTable<GatedActivationRows> kGatedActivation{
+    .f32 = {.swiglu_forward = swiglu_forward,
+            .swiglu_backward = swiglu_backward,
+            .poly_norm_forward = poly_norm_forward,
+            .poly_norm_backward = poly_norm_backward},
+    .bf16 = {.swiglu_forward = swiglu_forward,
+             .swiglu_backward = swiglu_backward,
+             .poly_norm_forward = poly_norm_forward,
+             .poly_norm_backward = poly_norm_backward}};
+
+}  // namespace gda::cpu::GDA_ISA

@@ -1,0 +1,32 @@
+// RMSNorm of one row of n elements.
+#pragma once
+
+#include <cstdint>
+
+#include "isa/row_table.h"
+
+namespace gda::cpu {
+
+template <class T>
+struct RmsNormRows {
+  // y = weight * x * rho; returns rho.
+  float (*forward)(const T* x, const float* weight, std::int64_t n, float eps, T* y);
+  // residual += branch, then as above with x = residual.
+  float (*add_forward)(T* residual, const T* branch, const float* weight, std::int64_t n, float eps,
+                       T* y);
+  // dx (+ residual_gradient unless null; may be dx itself), and dweight += this row's part.
+  void (*backward)(const T* dy, const T* x, const float* weight, float rho,
+                   const T* residual_gradient, std::int64_t n, T* dx, float* dweight);
+};
+
+namespace baseline {
+extern const RowTable<RmsNormRows> kRmsNorm;
+}
+namespace avx2 {
+extern const RowTable<RmsNormRows> kRmsNorm;
+}
+namespace avx512 {
+extern const RowTable<RmsNormRows> kRmsNorm;
+}
+
+}  // namespace gda::cpu

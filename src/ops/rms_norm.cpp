@@ -1,0 +1,72 @@
+#include "gda/ops/rms_norm.h"
+
+#include "ops/dispatch.h"
+#include "ops/rms_norm_kernels.h"
+
+namespace gda {
+namespace {
+
+using ops::check_tensor;
+
+void check_input(std::string_view op, const Context& context, const Tensor& x,
+                 const Tensor& weight) {
+  ops::check_compute_type(op, x);
+  require<OpError>(x.rank() == 2 && x.dim(1) >= 1,
+                   "[{}] x: expected rows [N, D] with D at least 1, got {}", op, x.str());
+  check_tensor(op, "x", x, x.dtype(), x.shape(), context);
+  check_tensor(op, "weight", weight, accumulate_type(x.dtype()), {x.dim(1)}, context);
+}
+
+void check_eps(std::string_view op, double eps) {
+  require<OpError>(eps >= 0, "[{}] eps: expected a number of at least 0, got {}", op, eps);
+}
+
+}  // namespace
+
+void rms_norm_forward(const Context& context, const Tensor& x, const Tensor& weight, double eps,
+                      const Tensor& y, const Tensor& rho) {
+  constexpr std::string_view op = "rms_norm_forward";
+  check_input(op, context, x, weight);
+  check_eps(op, eps);
+  check_tensor(op, "y", y, x.dtype(), x.shape(), context);
+  check_tensor(op, "rho", rho, accumulate_type(x.dtype()), {x.dim(0)}, context);
+  ops::on_device(
+      context, [&] { cpu::rms_norm_forward(context, x, weight, eps, y, rho); },
+      [&] { cuda::rms_norm_forward(context, x, weight, eps, y, rho); });
+}
+
+void add_rms_norm_forward(const Context& context, const Tensor& residual, const Tensor& branch,
+                          const Tensor& weight, double eps, const Tensor& y, const Tensor& rho) {
+  constexpr std::string_view op = "add_rms_norm_forward";
+  check_input(op, context, residual, weight);
+  check_eps(op, eps);
+  check_tensor(op, "branch", branch, residual.dtype(), residual.shape(), context);
+  check_tensor(op, "y", y, residual.dtype(), residual.shape(), context);
+  check_tensor(op, "rho", rho, accumulate_type(residual.dtype()), {residual.dim(0)}, context);
+  ops::on_device(
+      context, [&] { cpu::add_rms_norm_forward(context, residual, branch, weight, eps, y, rho); },
+      [&] { cuda::add_rms_norm_forward(context, residual, branch, weight, eps, y, rho); });
+}
+
+void rms_norm_backward(const Context& context, const Tensor& dy, const Tensor& x,
+                       const Tensor& weight, const Tensor& rho, const Tensor& residual_gradient,
+                       const Tensor& dx, const Tensor& dweight) {
+  constexpr std::string_view op = "rms_norm_backward";
+  check_input(op, context, x, weight);
+  const DType accumulate = accumulate_type(x.dtype());
+  check_tensor(op, "dy", dy, x.dtype(), x.shape(), context);
+  check_tensor(op, "rho", rho, accumulate, {x.dim(0)}, context);
+  if (residual_gradient) {
+    check_tensor(op, "residual_gradient", residual_gradient, x.dtype(), x.shape(), context);
+  }
+  check_tensor(op, "dx", dx, x.dtype(), x.shape(), context);
+  check_tensor(op, "dweight", dweight, accumulate, {x.dim(1)}, context);
+  ops::on_device(
+      context,
+      [&] { cpu::rms_norm_backward(context, dy, x, weight, rho, residual_gradient, dx, dweight); },
+      [&] {
+        cuda::rms_norm_backward(context, dy, x, weight, rho, residual_gradient, dx, dweight);
+      });
+}
+
+}  // namespace gda
