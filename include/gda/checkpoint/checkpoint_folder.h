@@ -1,0 +1,53 @@
+// How checkpoints lie on disk.
+//
+//   checkpoints/step-00001000/
+//     model.safetensors | model-0000i-of-0000N.safetensors + model.safetensors.index.json
+//     config.json                            with the above a Hugging Face model folder
+//     optimizer-0000r-of-0000W.safetensors   flat pieces "state:parameter:offset" of W ranks
+//     trainer.json, config.yaml              the trainer's counters, the run's configuration
+//     manifest.json                          written last: every file's size and hash
+//   checkpoints/latest                       text: the name of the newest one
+//
+// A folder is written as step-00001000.tmp and renamed when it is whole.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "gda/checkpoint/safetensors.h"
+
+namespace gda {
+
+// "step-00001000".
+std::string step_folder_name(std::int64_t step);
+
+struct StepFolder {
+  std::int64_t step = 0;
+  std::filesystem::path path;
+  bool has_manifest = false;
+};
+
+// The step folders in a folder of checkpoints, by rising step; unfinished ones (.tmp) are not
+// listed. Empty if there is no such folder.
+std::vector<StepFolder> list_step_folders(const std::filesystem::path& checkpoints);
+
+// What manifest.json says.
+struct Manifest {
+  std::int64_t step = 0;
+  std::int64_t world_size = 1;  // ranks that wrote it
+  std::int64_t parameter_count = 0;
+  std::vector<WrittenFile> files;  // all but manifest.json, by name
+
+  std::uint64_t total_bytes() const;
+};
+
+// Throws FormatError when there is no manifest (the checkpoint was never finished) or it is damaged
+// (it carries a hash of itself) or of a later format.
+Manifest read_manifest(const std::filesystem::path& folder);
+
+// Replaces manifest.json, synced.
+void write_manifest(const std::filesystem::path& folder, const Manifest& manifest);
+
+}  // namespace gda

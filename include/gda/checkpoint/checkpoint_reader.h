@@ -1,0 +1,107 @@
+// Reading checkpoints (layout: checkpoint_folder.h), written at any world size.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "gda/checkpoint/checkpoint_folder.h"
+#include "gda/checkpoint/model_folder.h"
+#include "gda/dist/communicator.h"
+#include "gda/model/parameters.h"
+
+namespace gda {
+
+// When the hashes of the manifest are compared with the files.
+enum class Verification {
+  everything,    // on opening, all files
+  on_first_use,  // model and optimizer files when something is first read from them
+};
+
+// A checkpoint that is whole by its manifest. Throws FormatError or IoError naming the checkpoint,
+// the file and the fault. One thread at a time.
+class CheckpointReader {
+ public:
+  // With a group, its ranks share the hashing, and what one finds wrong every one throws: then
+  // opening is collective. Reading never is.
+  explicit CheckpointReader(const std::filesystem::path& path,
+                            Verification verification = Verification::everything,
+                            Communicator* group = nullptr);
+  ~CheckpointReader();
+  CheckpointReader(CheckpointReader&& other) noexcept;
+  CheckpointReader& operator=(CheckpointReader&& other) noexcept;
+
+  const std::filesystem::path& path() const { return path_; }
+  const Manifest& manifest() const { return manifest_; }
+  std::int64_t step() const { return manifest_.step; }
+  const ModelConfig& config() const { return model_->config(); }
+  // The model's files; reading from them here does not verify.
+  const ModelFolder& model() const { return *model_; }
+  // As given to the writer; empty if there is none.
+  const std::string& trainer_json() const { return trainer_json_; }
+  const std::string& run_config() const { return run_config_; }
+  // The optimizer states that are there: "exp_avg", ...
+  std::vector<std::string> states() const;
+  bool has_state(std::string_view state) const;
+
+  // Throws FormatError that lists the first differences unless the names and shapes of the
+  // checkpoint's parameters are exactly these.
+  void check_matches(const std::vector<ParameterSpec>& specs) const;
+
+  // As ModelFolder's, verified.
+  void read_parameter(std::string_view name, const Tensor& to) const;
+  void read_range(std::string_view name, std::int64_t offset, const Tensor& to) const;
+
+  // Elements [offset, offset + to.elements()) of a state of a parameter, put together from whatever
+  // pieces hold them and converted to the type of `to` (dense). "master" of a parameter that has no
+  // such pieces is the parameter itself where that is f32 or f64. Throws FormatError naming the
+  // parameter and the range that no piece covers.
+  void read_piece(std::string_view state, std::string_view name, std::int64_t offset,
+                  const Tensor& to) const;
+
+  // Compares all files that were not compared yet.
+  void verify_all() const;
+
+ private:
+  struct Piece {
+    std::int64_t offset = 0;
+    std::int64_t length = 0;
+    std::size_t file = 0;  // index into optimizer_files_
+    const StoredTensor* tensor = nullptr;
+  };
+  using PieceKey = std::pair<std::string, std::string>;  // state, parameter
+
+  void check_files(Verification verification, Communicator& group);
+  void open_optimizer_files();
+  void add_piece(const StoredTensor& tensor, std::size_t file);
+  void check_piece_order() const;
+  void verify(const std::filesystem::path& file) const;
+  std::string read_text(std::string_view name) const;
+
+  std::filesystem::path path_;
+  Manifest manifest_;
+  std::unique_ptr<ModelFolder> model_;
+  std::vector<SafetensorsFile> optimizer_files_;
+  std::map<PieceKey, std::vector<Piece>> pieces_;  // by rising offset
+  std::string trainer_json_;
+  std::string run_config_;
+  mutable std::map<std::string, bool, std::less<>> verified_;  // by file name
+};
+
+// The newest whole checkpoint in a folder of checkpoints, verified. One that is damaged or was not
+// finished is passed over with a warning that names it and the fault. Nothing when there is no
+// checkpoint at all; FormatError when there are some and none is whole. Collective with a group.
+std::optional<CheckpointReader> newest_whole_checkpoint(const std::filesystem::path& checkpoints,
+                                                        Communicator* group = nullptr);
+
+// For commands that are given a path: a checkpoint folder itself, else the newest whole one of a
+// folder of checkpoints or of a run folder. Throws FormatError when it is none of these.
+CheckpointReader open_checkpoint(const std::filesystem::path& path, Communicator* group = nullptr);
+
+}  // namespace gda

@@ -1,0 +1,49 @@
+// What a checkpoint is written from: named tensors whose bytes are asked for when their turn comes,
+// so that they need not be in memory before or after.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+
+#include "gda/core/tensor.h"
+
+namespace gda {
+
+// Takes the next bytes of a tensor.
+using ByteSink = std::function<void(std::span<const std::byte>)>;
+
+// Hands all bytes of a tensor (row-major, little-endian) to the sink, in order, in as many calls as
+// it likes. May be called from another thread than the one that made it.
+using ByteProducer = std::function<void(const ByteSink&)>;
+
+// A whole parameter under its logical name.
+struct TensorSource {
+  std::string name;
+  DType dtype = DType::f32;
+  Shape shape;
+  ByteProducer produce;
+
+  std::size_t bytes() const { return static_cast<std::size_t>(shape.elements()) * size_of(dtype); }
+};
+
+// Elements [offset, offset + length), in row-major order, of one state of the optimizer for the
+// parameter `name`, whatever rank holds them.
+struct TensorPiece {
+  std::string state;  // "master", "exp_avg", "exp_avg_sq"; no colon
+  std::string name;
+  std::int64_t offset = 0;
+  DType dtype = DType::f32;
+  std::int64_t length = 0;
+  ByteProducer produce;
+};
+
+// Sources over tensors in CPU memory, which must live, unchanged, until the checkpoint is written
+// (or, with AsyncCheckpointWriter, until start() returns). `tensor` may have a row stride.
+TensorSource source_of(std::string name, const Tensor& tensor);
+// `data` is dense; its shape does not matter.
+TensorPiece piece_of(std::string state, std::string name, std::int64_t offset, const Tensor& data);
+
+}  // namespace gda

@@ -1,0 +1,23 @@
+#include "gda/checkpoint/checkpoint_writer.h"
+
+#include "checkpoint/save_plan.h"
+
+namespace gda {
+
+namespace internal = checkpoint_internal;
+
+SavedCheckpoint save_checkpoint(Communicator& group, const SaveOptions& options,
+                                const CheckpointContents& contents) {
+  const internal::SavePlan plan = internal::plan_save(group, options, contents);
+  const std::filesystem::path folder = internal::begin_save(group, options, plan.step);
+  std::vector<WrittenFile> files;
+  std::exception_ptr error;
+  try {
+    files = internal::write_files(plan, folder);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  return internal::commit_save(group, options, plan, files, error);
+}
+
+}  // namespace gda

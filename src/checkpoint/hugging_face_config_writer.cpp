@@ -1,0 +1,91 @@
+#include <nlohmann/json.hpp>
+
+#include "gda/checkpoint/hugging_face_config.h"
+
+namespace gda {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr int kIndent = 2;
+
+std::string_view torch_name_of(DType dtype) {
+  switch (dtype) {
+    case DType::f64:
+      return "float64";
+    case DType::bf16:
+      return "bfloat16";
+    case DType::f32:
+    case DType::i32:
+      break;
+  }
+  return "float32";
+}
+
+ordered_json architecture_of(const ModelConfig& config) {
+  const bool llama = config.attention.type == "softmax" && config.hidden_act == "silu";
+  if (llama) return {{"architectures", {"LlamaForCausalLM"}}, {"model_type", "llama"}};
+  if (config.attention.is_differential()) {
+    return {{"architectures", {"MotifForCausalLM"}}, {"model_type", "motif"}};
+  }
+  return {{"architectures", {"GdaForCausalLM"}}, {"model_type", "gda"}};
+}
+
+ordered_json scaling_of(const RopeConfig& rope) {
+  if (!rope.scaling) return nullptr;
+  return {{"rope_type", "llama3"},
+          {"factor", rope.scaling->factor},
+          {"low_freq_factor", rope.scaling->low_freq_factor},
+          {"high_freq_factor", rope.scaling->high_freq_factor},
+          {"original_max_position_embeddings", rope.scaling->original_max_position_embeddings}};
+}
+
+void add_heads(const ModelConfig& config, ordered_json& json) {
+  const AttentionConfig& a = config.attention;
+  if (!a.is_differential()) {
+    json["num_attention_heads"] = a.num_attention_heads;
+    json["num_key_value_heads"] = a.num_key_value_heads;
+    return;
+  }
+  json["num_attention_heads"] = a.signal_heads + a.noise_heads;
+  json["num_noise_heads"] = a.noise_heads;
+  json["num_key_value_heads"] = a.num_key_value_heads;
+  json["k_ratio"] = 1;
+  json["attn_rms_norm_eps"] = config.attn_rms_norm_eps;
+  json["use_bias"] = false;
+  std::vector<double> lambda_init;
+  for (std::int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    lambda_init.push_back(config.lambda_init_of(layer));
+  }
+  json["lambda_init"] = lambda_init;
+}
+
+}  // namespace
+
+std::string to_hugging_face_config(const ModelConfig& config, DType stored) {
+  ordered_json json = architecture_of(config);
+  json["vocab_size"] = config.vocab_size;
+  json["hidden_size"] = config.hidden_size;
+  json["intermediate_size"] = config.intermediate_size;
+  json["num_hidden_layers"] = config.num_hidden_layers;
+  add_heads(config, json);
+  json["head_dim"] = config.attention.head_dim;
+  json["hidden_act"] = config.hidden_act;
+  json["max_position_embeddings"] = config.max_position_embeddings;
+  json["initializer_range"] = config.initializer_range;
+  json["rms_norm_eps"] = config.rms_norm_eps;
+  json["rope_theta"] = config.rope.theta;
+  json["rope_scaling"] = scaling_of(config.rope);
+  json["tie_word_embeddings"] = config.tie_word_embeddings;
+  json["attention_bias"] = false;
+  json["mlp_bias"] = false;
+  json["attention_dropout"] = 0.0;
+  json["use_cache"] = true;
+  json["torch_dtype"] = torch_name_of(stored);
+  json["gda"] = {{"attention_type", config.attention.type},
+                 {"attn_rms_norm_eps", config.attn_rms_norm_eps},
+                 {"lambda_init_by_formula", config.lambda_init.empty()}};
+  return json.dump(kIndent) + "\n";
+}
+
+}  // namespace gda

@@ -1,0 +1,53 @@
+// Which files a rank writes for a checkpoint, and how they become one.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "gda/checkpoint/checkpoint_writer.h"
+
+namespace gda::checkpoint_internal {
+
+// A file of tensors.
+struct TensorFile {
+  std::string name;
+  std::vector<TensorSource> tensors;
+};
+
+// A small file whose content is known.
+struct TextFile {
+  std::string name;
+  std::string text;
+};
+
+struct SavePlan {
+  std::int64_t step = 0;
+  std::int64_t parameter_count = 0;
+  std::vector<TensorFile> tensor_files;  // of this rank
+  std::vector<TextFile> text_files;      // of this rank
+
+  std::size_t tensor_bytes() const;
+};
+
+// What this rank of `group` writes. Throws FormatError for pieces that do not fit the parameters.
+// Collective.
+SavePlan plan_save(Communicator& group, const SaveOptions& options,
+                   const CheckpointContents& contents);
+
+// Writes and syncs the plan's files into a folder. Local.
+std::vector<WrittenFile> write_files(const SavePlan& plan, const std::filesystem::path& folder);
+
+// Removes what earlier saves left unfinished and makes the temporary folder of a step. Collective.
+std::filesystem::path begin_save(Communicator& group, const SaveOptions& options,
+                                 std::int64_t step);
+
+// Makes the temporary folder a checkpoint. `files` are what this rank has written, `error` why it
+// could not. Collective.
+SavedCheckpoint commit_save(Communicator& group, const SaveOptions& options, const SavePlan& plan,
+                            const std::vector<WrittenFile>& files, const std::exception_ptr& error);
+
+// Gives up: removes the temporary folder, if it can. Call on every rank.
+void abandon_save(const Communicator& group, const SaveOptions& options, std::int64_t step);
+
+}  // namespace gda::checkpoint_internal
