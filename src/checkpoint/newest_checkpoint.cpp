@@ -44,7 +44,7 @@ std::optional<CheckpointReader> newest_whole_checkpoint(const fs::path& checkpoi
     } catch (const IoError& error) {
       reason = error.what();
     }
-    log::warning("the checkpoint {} is passed over: {}", folder.string(), reason);
+    log::warning("a checkpoint is passed over: {}", reason);
     reasons += (reasons.empty() ? "" : "; ") + reason;
   }
   require<FormatError>(folders.empty(), "no checkpoint in {} is whole: {}", checkpoints.string(),

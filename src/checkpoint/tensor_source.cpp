@@ -11,6 +11,8 @@ ByteProducer producer_of(const std::string& name, const Tensor& tensor) {
   require<OpError>(tensor.device().type == DeviceType::cpu,
                    "[checkpoint] {} is on {}; copy it to the host first", name,
                    tensor.device().str());
+  require<OpError>(tensor.elements() == 0 || !tensor.empty(), "[checkpoint] {} has no memory",
+                   name);
   return [tensor](const ByteSink& sink) {
     const auto* data = static_cast<const std::byte*>(tensor.raw());
     if (tensor.elements() == 0) return;

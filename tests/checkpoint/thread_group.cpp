@@ -1,0 +1,91 @@
+#include "thread_group.h"
+
+#include <gtest/gtest.h>
+
+#include <barrier>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "gda/core/error.h"
+
+namespace gda::test {
+namespace {
+
+struct Shared {
+  explicit Shared(int ranks) : meeting(ranks), sources(static_cast<std::size_t>(ranks)) {}
+  std::barrier<> meeting;
+  std::vector<const std::byte*> sources;
+};
+
+// Only the operations that checkpoints use: all_gather, on which the scalar operations are built,
+// and broadcast.
+class ThreadCommunicator final : public Communicator {
+ public:
+  ThreadCommunicator(Shared& shared, int rank, int size)
+      : shared_(shared), rank_(rank), size_(size) {}
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+
+  Pending all_gather(const Tensor& from, const Tensor& to) override {
+    exchange(
+        from,
+        [&] {
+          for (int r = 0; r < size_; ++r) copy(r, to, static_cast<std::size_t>(r) * from.bytes());
+        },
+        from.bytes());
+    return {};
+  }
+  Pending broadcast(const Tensor& data, int root) override {
+    exchange(
+        data,
+        [&] {
+          if (rank_ != root) copy(root, data, 0);
+        },
+        data.bytes());
+    return {};
+  }
+  Pending all_reduce(const Tensor&, Reduction) override { throw DistError("not for this test"); }
+  Pending reduce_scatter(const Tensor&, const Tensor&) override {
+    throw DistError("not for this test");
+  }
+  void set_step(std::int64_t) override {}
+
+ private:
+  void exchange(const Tensor& own, const std::function<void()>& take, std::size_t bytes) {
+    shared_.sources[static_cast<std::size_t>(rank_)] = static_cast<const std::byte*>(own.raw());
+    bytes_ = bytes;
+    shared_.meeting.arrive_and_wait();
+    take();
+    shared_.meeting.arrive_and_wait();
+  }
+  void copy(int rank, const Tensor& to, std::size_t offset) const {
+    std::memcpy(static_cast<std::byte*>(to.raw()) + offset,
+                shared_.sources[static_cast<std::size_t>(rank)], bytes_);
+  }
+
+  Shared& shared_;
+  int rank_;
+  int size_;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace
+
+void run_ranks(int size, const std::function<void(Communicator&)>& f) {
+  Shared shared(size);
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < size; ++rank) {
+    threads.emplace_back([&, rank] {
+      ThreadCommunicator communicator(shared, rank, size);
+      try {
+        f(communicator);
+      } catch (const std::exception& error) {
+        ADD_FAILURE() << "rank " << rank << ": " << error.what();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+}  // namespace gda::test
