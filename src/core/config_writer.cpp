@@ -48,7 +48,13 @@ std::string scalar(std::int64_t value) {
   return fmt::format("{}", value);
 }
 std::string scalar(double value) {
-  return config::number_text(value);
+  std::string text = config::number_text(value);
+  // YAML 1.1 readers take 1e-08 for text; they want a point.
+  const std::size_t exponent = text.find('e');
+  if (exponent != std::string::npos && text.find('.') == std::string::npos) {
+    text.insert(exponent, ".0");
+  }
+  return text;
 }
 
 template <class T>

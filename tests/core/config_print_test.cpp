@@ -43,7 +43,7 @@ lr: 0.0004
 betas: [0.9, 0.95]
 sizes: [1, 9007199254740993]
 prompts: ["", "1e3", "null", "say \"hi\"\\\n\x09", "대한민국", "-x", "a: b # c", 1-sqrt]
-peak: 1e+20
+peak: 1.0e+20
 limit: null
 )");
 }

@@ -1,0 +1,57 @@
+// The whole configuration of a run: one YAML file, one section a part.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "gda/checkpoint/checkpoint_config.h"
+#include "gda/core/config.h"
+#include "gda/data/data_config.h"
+#include "gda/model/model_config.h"
+#include "gda/optim/optimizer_config.h"
+#include "gda/optim/schedule.h"
+#include "gda/train/logging_config.h"
+#include "gda/train/train_config.h"
+
+namespace gda {
+
+struct RunConfig {
+  ModelConfig model;
+  DataConfig data;
+  OptimizerConfig optimizer;
+  ScheduleConfig schedule;
+  TrainConfig train;
+  ParallelConfig parallel;
+  PrecisionConfig precision;
+  CheckpointConfig checkpoint;
+  EvalConfig eval;
+  LoggingConfig logging;
+  std::string device = "auto";  // auto | cpu | cuda
+
+  bool operator==(const RunConfig&) const = default;
+  void fields(FieldVisitor& visit);
+
+  // Checks every field and every rule within and between sections, for one process. Throws
+  // ConfigError with a line a problem, each beginning with the key. What load_run_config returns
+  // has passed.
+  void validate() const;
+  // Checks that each batch splits into micro-batches over `ranks` data-parallel processes, of any
+  // number. The message lists the nearest batch sizes that do.
+  void validate_for_world(std::int64_t ranks) const;
+
+  // The resolved configuration; load_run_config reads it back equal.
+  std::string yaml() const;
+};
+
+// JSON Schema of a run's configuration.
+std::string run_config_schema();
+
+// Reads a file, applies "key.path=value" overrides and checks everything, batches for `ranks`
+// data-parallel processes included, so that messages name the file and line. Throws ConfigError; a
+// file that cannot be read is one, too.
+RunConfig load_run_config(const std::filesystem::path& path,
+                          const std::vector<std::string>& overrides, std::int64_t ranks = 1);
+
+}  // namespace gda

@@ -1,0 +1,94 @@
+// The `train`, `parallel`, `precision` and `eval` sections of a run's configuration.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "gda/core/config.h"
+#include "gda/core/dtype.h"
+
+namespace gda {
+
+// One point of a batch-size ramp: from `step` on a batch has `value` sequences.
+struct BatchRampPoint {
+  std::int64_t step = 0;
+  std::int64_t value = 1;
+
+  bool operator==(const BatchRampPoint&) const = default;
+  void fields(FieldVisitor& visit);
+};
+
+// When an update is skipped because the loss or the gradient stands out. One that is not finite is
+// always skipped.
+struct SkipConfig {
+  double spike_sigmas = 0;  // standard deviations above the mean of the window; 0: off
+  std::int64_t window = 128;
+  std::int64_t max_consecutive_skips = 10;  // then the run stops
+
+  bool operator==(const SkipConfig&) const = default;
+  void fields(FieldVisitor& visit);
+};
+
+// Text generated during training, to be looked at.
+struct TextSampleConfig {
+  std::int64_t every_steps = 0;  // 0: off
+  std::vector<std::string> prompts;
+  std::int64_t max_tokens = 64;
+  double temperature = 0.8;  // 0: the likeliest token
+
+  bool operator==(const TextSampleConfig&) const = default;
+  void fields(FieldVisitor& visit);
+};
+
+struct TrainConfig {
+  std::int64_t steps = 0;
+  std::int64_t global_batch_size = 32;  // sequences a step, over all ranks
+  std::int64_t micro_batch_size = 4;    // sequences a forward pass of one rank
+  // Steps rise from 0, and the last value is global_batch_size. Empty: no ramp.
+  std::vector<BatchRampPoint> batch_ramp;
+  std::string recompute = "none";  // none | selective | full
+  std::int64_t seed = 1;           // of the initial parameters
+  double max_minutes = 0;          // wall time of this process, then save and stop; 0: no limit
+  SkipConfig skip;
+  TextSampleConfig sample;
+
+  // Sequences in the batch of a step: the value of the last ramp point at or before it.
+  std::int64_t batch_size_at(std::int64_t step) const;
+
+  bool operator==(const TrainConfig&) const = default;
+  void fields(FieldVisitor& visit);
+};
+
+// How a model is cut over processes; data parallelism takes what the others leave.
+struct ParallelConfig {
+  std::int64_t tensor = 1;
+  std::int64_t pipeline = 1;
+  std::int64_t context = 1;
+  std::int64_t zero_stage = 1;  // 1: optimizer state is sharded over the data-parallel ranks
+  std::int64_t timeout_seconds = 600;
+
+  bool operator==(const ParallelConfig&) const = default;
+  void fields(FieldVisitor& visit);
+};
+
+struct PrecisionConfig {
+  std::string compute = "bf16";  // bf16 | fp32 | fp64
+
+  DType compute_type() const;
+
+  bool operator==(const PrecisionConfig&) const = default;
+  void fields(FieldVisitor& visit);
+};
+
+// Loss on validation documents during training.
+struct EvalConfig {
+  std::int64_t every_steps = 500;    // 0: off
+  std::int64_t steps = 20;           // batches of each source
+  std::vector<std::string> sources;  // names of data sources; empty: all
+
+  bool operator==(const EvalConfig&) const = default;
+  void fields(FieldVisitor& visit);
+};
+
+}  // namespace gda

@@ -1,0 +1,139 @@
+#include "gda/train/run_config.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "gda/core/error.h"
+#include "gda/core/file.h"
+
+namespace gda {
+namespace {
+
+std::vector<std::string> source_names(const DataConfig& data) {
+  std::vector<std::string> names;
+  for (const DataSourceConfig& source : data.sources) names.push_back(source.name);
+  return names;
+}
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+void source_rules(const RunConfig& config, FieldVisitor& visit) {
+  const std::vector<std::string> names = source_names(config.data);
+  visit.rule("data.sources", !names.empty(),
+             "empty; give at least one {name: ..., path: ..., weight: ...}");
+  for (auto name = names.begin(); name != names.end(); ++name) {
+    visit.rule("data.sources", std::find(names.begin(), name, *name) == name,
+               fmt::format("two sources are named \"{}\"; names tell them apart in logs and draws",
+                           *name));
+  }
+  for (const std::string& name : config.eval.sources) {
+    visit.rule("eval.sources", contains(names, name),
+               fmt::format("\"{}\" is not the name of a data source; those are: {}", name,
+                           fmt::join(names, ", ")));
+  }
+}
+
+// Rules between sections.
+void section_rules(const RunConfig& config, FieldVisitor& visit) {
+  source_rules(config, visit);
+  visit.rule("data.sequence_length",
+             config.data.sequence_length <= config.model.max_position_embeddings,
+             fmt::format("{} is longer than model.max_position_embeddings, which is {}",
+                         config.data.sequence_length, config.model.max_position_embeddings));
+  visit.rule("schedule.warmup_steps", config.schedule.warmup_steps <= config.train.steps,
+             fmt::format("{} are more than train.steps, which is {}", config.schedule.warmup_steps,
+                         config.train.steps));
+  visit.rule("data.tokenizer",
+             config.train.sample.every_steps == 0 || !config.data.tokenizer.empty(),
+             "empty, but train.sample.every_steps asks for samples of text; give a tokenizer");
+  visit.rule("data.validation_fraction",
+             config.eval.every_steps == 0 || config.data.validation_fraction > 0,
+             "0 leaves nothing to evaluate; give a share, or set eval.every_steps to 0");
+}
+
+// "96 or 108": the multiples of `unit` on both sides of a batch size that is none.
+std::string nearest_multiples(std::int64_t size, std::int64_t unit) {
+  const std::int64_t below = size / unit * unit;
+  return below == 0 ? fmt::format("{}", unit) : fmt::format("{} or {}", below, below + unit);
+}
+
+// Rules on how batches split over data-parallel ranks.
+void world_rules(const TrainConfig& train, FieldVisitor& visit, std::int64_t ranks) {
+  const std::int64_t unit = train.micro_batch_size * ranks;
+  const auto check = [&](std::string_view key, std::int64_t size) {
+    visit.rule(key, size % unit == 0,
+               fmt::format("{} sequences do not split over {} data-parallel rank{} in "
+                           "micro-batches of {}: a multiple of {} is needed, such as {}",
+                           size, ranks, ranks == 1 ? "" : "s", train.micro_batch_size, unit,
+                           nearest_multiples(size, unit)));
+  };
+  check("train.global_batch_size", train.global_batch_size);
+  for (const BatchRampPoint& point : train.batch_ramp) {
+    if (point.value != train.global_batch_size) check("train.batch_ramp", point.value);
+  }
+}
+
+}  // namespace
+
+void RunConfig::fields(FieldVisitor& visit) {
+  visit.nested({.key = "model", .doc = "what the model is made of", .required = true}, model);
+  visit.nested({.key = "data", .doc = "what it is trained on", .required = true}, data);
+  visit.nested({.key = "optimizer", .doc = "how parameters are updated"}, optimizer);
+  visit.nested({.key = "schedule", .doc = "how the learning rate moves"}, schedule);
+  visit.nested({.key = "train", .doc = "how long and in what batches", .required = true}, train);
+  visit.nested({.key = "parallel", .doc = "how the work is cut over processes"}, parallel);
+  visit.nested({.key = "precision", .doc = "number formats"}, precision);
+  visit.nested({.key = "checkpoint", .doc = "what is saved and kept"}, checkpoint);
+  visit.nested({.key = "eval", .doc = "loss on validation documents during training"}, eval);
+  visit.nested({.key = "logging", .doc = "what is reported and where", .required = true}, logging);
+  visit.field({.key = "device",
+               .doc = "where to compute; auto: a CUDA device if there is one",
+               .one_of = {"auto", "cpu", "cuda"}},
+              device);
+  section_rules(*this, visit);
+}
+
+void RunConfig::validate() const {
+  RunConfig copy = *this;
+  check_fields("", [&](FieldVisitor& visit) {
+    copy.fields(visit);
+    world_rules(train, visit, 1);
+  });
+}
+
+void RunConfig::validate_for_world(std::int64_t ranks) const {
+  check_fields("", [&](FieldVisitor& visit) { world_rules(train, visit, ranks); });
+}
+
+std::string RunConfig::yaml() const {
+  RunConfig copy = *this;
+  return to_yaml([&](FieldVisitor& visit) { copy.fields(visit); });
+}
+
+std::string run_config_schema() {
+  RunConfig preset;
+  return to_json_schema("gda run configuration",
+                        [&](FieldVisitor& visit) { preset.fields(visit); });
+}
+
+RunConfig load_run_config(const std::filesystem::path& path,
+                          const std::vector<std::string>& overrides, std::int64_t ranks) {
+  std::string text;
+  try {
+    text = read_text_file(path);
+  } catch (const IoError& error) {
+    fail<ConfigError>("configuration: {}", error.what());
+  }
+  RunConfig config;
+  read_yaml(text, path.string(), overrides, [&](FieldVisitor& visit) {
+    config.fields(visit);
+    world_rules(config.train, visit, ranks);
+  });
+  return config;
+}
+
+}  // namespace gda
