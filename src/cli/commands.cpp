@@ -3,8 +3,7 @@
 namespace gda::cli {
 
 void add_commands(CLI::App& app, Action& action) {
-  static_cast<void>(app);
-  static_cast<void>(action);
+  add_config(app, action);
 }
 
 }  // namespace gda::cli

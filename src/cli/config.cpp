@@ -1,0 +1,56 @@
+// gda config: shows what a configuration comes to.
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/commands.h"
+#include "gda/core/error.h"
+#include "gda/train/run_config.h"
+
+namespace gda::cli {
+namespace {
+
+struct ConfigOptions {
+  std::string file;
+  std::vector<std::string> overrides;
+  std::int64_t ranks = 1;
+  bool schema = false;
+};
+
+int run_config_command(const ConfigOptions& options) {
+  if (!options.schema && options.file.empty()) {
+    fail<ConfigError>("gda config: CONFIG is missing; give a YAML file, or --schema");
+  }
+  const std::string text =
+      options.schema ? run_config_schema() + "\n"
+                     : load_run_config(options.file, options.overrides, options.ranks).yaml();
+  const bool is_written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
+  require<IoError>(is_written && std::fflush(stdout) == 0,
+                   "gda config: cannot write to standard output");
+  return 0;
+}
+
+}  // namespace
+
+void add_config(CLI::App& app, Action& action) {
+  auto options = std::make_shared<ConfigOptions>();
+  CLI::App* command =
+      app.add_subcommand("config", "Check a configuration and print it with every default");
+  command->add_option("CONFIG", options->file, "YAML file");
+  command->add_option("OVERRIDES", options->overrides, "Replaced values, as key.path=value");
+  command
+      ->add_option("--ranks", options->ranks,
+                   "Also check that batches split over this many processes")
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--schema", options->schema,
+                    "Print the JSON Schema of configurations instead, for editors");
+  command->footer(
+      "Example: gda config configs/quickstart.yaml train.steps=1000\n"
+      "         gda config --schema > gda.schema.json");
+  command->callback(
+      [options, &action] { action = [options] { return run_config_command(*options); }; });
+}
+
+}  // namespace gda::cli
