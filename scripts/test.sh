@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds and runs the tests.
+#
+#   scripts/test.sh                     the default tests, on the CPU
+#   scripts/test.sh --interop           also those that compare with Python programs (makes a
+#                                       virtual environment in build/venv; needs the network once)
+#   scripts/test.sh --preset asan       with another preset: debug, asan, tsan, cuda
+#   scripts/test.sh -R regex ...        other options go to ctest
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+preset=cpu
+interop=false
+options=()
+while (($# > 0)); do
+  case $1 in
+    --preset)
+      preset=${2:?test.sh: error: --preset needs a name}
+      shift
+      ;;
+    --interop) interop=true ;;
+    -h | --help)
+      sed -n '2,8s/^# \{0,1\}//p' "$0"
+      exit 0
+      ;;
+    *) options+=("$1") ;;
+  esac
+  shift
+done
+
+scripts/build.sh --preset "$preset"
+if $interop; then
+  scripts/interop.sh
+else
+  options+=(--label-exclude interop)
+fi
+# Open MPI refuses to start as root, and more ranks than cores, unless told that both are meant.
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+ctest --preset "$preset" --parallel "$(nproc)" --no-tests=error "${options[@]}"
