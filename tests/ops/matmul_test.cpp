@@ -39,12 +39,6 @@ struct Strided {
   Tensor tensor;
 };
 
-OwnedTensor absolute(const Tensor& x) {
-  OwnedTensor result = cast(x, DType::f64);
-  for (std::int64_t i = 0; i < x.elements(); ++i) set(result.tensor, i, std::abs(get(x, i)));
-  return result;
-}
-
 // Sums of k products of which each is rounded: the error of an element stays, but for a chance of
 // 2 exp(-18), under 6 sqrt(k) u (|A| |B|)_ij (Higham and Mary 2019), to which comes the rounding of
 // the result to its own type.

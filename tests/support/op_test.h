@@ -129,6 +129,13 @@ inline OwnedTensor cast(const Tensor& from, DType dtype) {
   return owned;
 }
 
+// |x| in f64: products of it bound the rounding errors of products of x.
+inline OwnedTensor absolute(const Tensor& x) {
+  OwnedTensor result = cast(x, DType::f64);
+  for (std::int64_t i = 0; i < x.elements(); ++i) set(result.tensor, i, std::abs(get(x, i)));
+  return result;
+}
+
 inline double max_abs(const Tensor& tensor) {
   double largest = 0;
   for (const double value : values(tensor)) {
