@@ -5,7 +5,8 @@
 
 namespace gda {
 
-// token [N] i32, each in [0, V); table [V, D] and y [N, D] compute.
+// token [N] i32, each in [0, V), else OpError that names the position and the id; table [V, D] and
+// y [N, D] compute.
 void embedding_forward(const Context& context, const Tensor& token, const Tensor& table,
                        const Tensor& y);
 
