@@ -1,5 +1,8 @@
 // Without the CUDA backend every operator says which build option it lacks.
+#include "gda/ops/adamw.h"
 #include "gda/ops/elementwise.h"
+#include "gda/ops/embedding.h"
+#include "gda/ops/linear_cross_entropy.h"
 #include "gda/ops/matmul.h"
 #include "support/op_test.h"
 
@@ -38,6 +41,29 @@ TEST_F(MissingCuda, Elementwise) {
   expect_error([&] { convert(context_, x, x); }, message("convert"));
   expect_error([&] { add(context_, x, x); }, message("add"));
   expect_error([&] { sum_of_squares(context_, x); }, message("sum_of_squares"));
+}
+
+TEST_F(MissingCuda, Embedding) {
+  const Tensor x = on_cuda(DType::f32, {2, 2});
+  const Tensor token = on_cuda(DType::i32, {2});
+  expect_error([&] { embedding_forward(context_, token, x, x); }, message("embedding_forward"));
+  expect_error([&] { embedding_backward(context_, token, x, x); }, message("embedding_backward"));
+}
+
+TEST_F(MissingCuda, LinearCrossEntropy) {
+  const Tensor x = on_cuda(DType::f32, {2, 2});
+  const Tensor target = on_cuda(DType::i32, {2});
+  const Tensor loss = on_cuda(DType::f32, {2});
+  expect_error([&] { linear_cross_entropy_forward(context_, x, x, target, loss); },
+               message("linear_cross_entropy_forward"));
+  expect_error(
+      [&] { linear_cross_entropy_forward_backward(context_, x, x, target, 1, loss, x, x); },
+      message("linear_cross_entropy_forward_backward"));
+}
+
+TEST_F(MissingCuda, AdamW) {
+  const Tensor x = on_cuda(DType::f32, {2});
+  expect_error([&] { adamw_update(context_, {}, x, x, x, x, {}); }, message("adamw_update"));
 }
 
 }  // namespace

@@ -2,6 +2,10 @@
 // tokens never exist at once.
 //
 //   logits_n = W x_n,   loss_n = log sum_v exp(logits_nv) - logits_{n, target_n}
+//
+// Logits and losses are of the accumulate type. A logit that is inf or NaN makes its row's loss
+// (and gradient) NaN, unless the row is left out. A target outside [0, V) that is not kIgnoreTarget
+// is an OpError that names the position and the id.
 #pragma once
 
 #include <cstdint>
