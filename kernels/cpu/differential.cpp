@@ -97,31 +97,49 @@ void reference_backward(const DifferentialShape& shape, const Tensor& attended,
   }
 }
 
+// A gate: its row, its head, and its number when rows are dense.
+struct GatedHead {
+  std::int64_t row;
+  std::int64_t head;
+  std::int64_t pair;
+};
+
+// Calls f for each gate, in parallel if asked for.
+template <class F>
+void for_each_gate(const Tensor& gate, bool parallel, const F& f) {
+  const std::int64_t heads = gate.dim(1);
+#pragma omp parallel for schedule(static) if (parallel)
+  for (std::int64_t pair = 0; pair < gate.elements(); ++pair) {
+    f(GatedHead{.row = pair / heads, .head = pair % heads, .pair = pair});
+  }
+}
+
 void reference_gated_forward(const Tensor& attended, const Tensor& gate, const Tensor& out) {
   const std::int64_t n = attended.dim(1) / (2 * gate.dim(1));
-  for (std::int64_t pair = 0; pair < gate.elements(); ++pair) {
-    const double* a = attended.data<double>() + pair * 2 * n;
-    const double s = 1 / (1 + std::exp(-gate.data<double>()[pair]));
-    for (std::int64_t j = 0; j < n; ++j) out.data<double>()[pair * n + j] = a[j] - s * a[n + j];
-  }
+  for_each_gate(gate, false, [&](GatedHead at) {
+    const double* a = attended.data<double>() + at.pair * 2 * n;
+    double* to = out.data<double>() + at.pair * n;
+    const double s = 1 / (1 + std::exp(-row<double>(gate, at.row)[at.head]));
+    for (std::int64_t j = 0; j < n; ++j) to[j] = a[j] - s * a[n + j];
+  });
 }
 
 void reference_gated_backward(const Tensor& attended, const Tensor& gate, const Tensor& dout,
                               const Tensor& dattended, const Tensor& dgate) {
   const std::int64_t n = attended.dim(1) / (2 * gate.dim(1));
-  for (std::int64_t pair = 0; pair < gate.elements(); ++pair) {
-    const double* a = attended.data<double>() + pair * 2 * n;
-    const double* gradient = dout.data<double>() + pair * n;
-    double* da = dattended.data<double>() + pair * 2 * n;
-    const double s = 1 / (1 + std::exp(-gate.data<double>()[pair]));
+  for_each_gate(gate, false, [&](GatedHead at) {
+    const double* a = attended.data<double>() + at.pair * 2 * n;
+    const double* gradient = dout.data<double>() + at.pair * n;
+    double* da = dattended.data<double>() + at.pair * 2 * n;
+    const double s = 1 / (1 + std::exp(-row<double>(gate, at.row)[at.head]));
     double dot = 0;
     for (std::int64_t j = 0; j < n; ++j) {
       dot += gradient[j] * a[n + j];
       da[j] = gradient[j];
       da[n + j] = -s * gradient[j];
     }
-    dgate.data<double>()[pair] = -s * (1 - s) * dot;
-  }
+    row<double>(dgate, at.row)[at.head] = -s * (1 - s) * dot;
+  });
 }
 
 template <class T>
@@ -239,11 +257,10 @@ void gated_difference_forward(const Context& /*context*/, const Tensor& attended
     } else {
       const auto forward = rows<T>().gated_forward;
       const std::int64_t n = attended.dim(1) / (2 * gate.dim(1));
-#pragma omp parallel for schedule(static) if (attended.elements() > kParallelElements)
-      for (std::int64_t pair = 0; pair < gate.elements(); ++pair) {
-        forward(attended.data<T>() + pair * 2 * n, gate.data<T>() + pair, n,
-                out.data<T>() + pair * n);
-      }
+      for_each_gate(gate, attended.elements() > kParallelElements, [&](GatedHead at) {
+        forward(attended.data<T>() + at.pair * 2 * n, row<T>(gate, at.row) + at.head, n,
+                out.data<T>() + at.pair * n);
+      });
     }
   });
 }
@@ -257,12 +274,11 @@ void gated_difference_backward(const Context& /*context*/, const Tensor& attende
     } else {
       const auto backward = rows<T>().gated_backward;
       const std::int64_t n = attended.dim(1) / (2 * gate.dim(1));
-#pragma omp parallel for schedule(static) if (attended.elements() > kParallelElements)
-      for (std::int64_t pair = 0; pair < gate.elements(); ++pair) {
-        backward(attended.data<T>() + pair * 2 * n, gate.data<T>() + pair,
-                 dout.data<T>() + pair * n, n, dattended.data<T>() + pair * 2 * n,
-                 dgate.data<T>() + pair);
-      }
+      for_each_gate(gate, attended.elements() > kParallelElements, [&](GatedHead at) {
+        backward(attended.data<T>() + at.pair * 2 * n, row<T>(gate, at.row) + at.head,
+                 dout.data<T>() + at.pair * n, n, dattended.data<T>() + at.pair * 2 * n,
+                 row<T>(dgate, at.row) + at.head);
+      });
     }
   });
 }

@@ -58,7 +58,7 @@ void check_gated(std::string_view op, const Context& context, const Tensor& atte
                    "got {}",
                    op, heads, attended.str());
   check_tensor(op, "attended", attended, attended.dtype(), attended.shape(), context);
-  check_tensor(op, "gate", gate, attended.dtype(), {attended.dim(0), heads}, context);
+  check_tensor(op, "gate", gate, attended.dtype(), {attended.dim(0), heads}, context, true);
 }
 
 }  // namespace
@@ -137,7 +137,7 @@ void gated_difference_backward(const Context& context, const Tensor& attended, c
   check_gated(op, context, attended, gate);
   check_tensor(op, "dout", dout, attended.dtype(), {attended.dim(0), attended.dim(1) / 2}, context);
   check_tensor(op, "dattended", dattended, attended.dtype(), attended.shape(), context);
-  check_tensor(op, "dgate", dgate, attended.dtype(), gate.shape(), context);
+  check_tensor(op, "dgate", dgate, attended.dtype(), gate.shape(), context, true);
   ops::on_device(
       context,
       [&] { cpu::gated_difference_backward(context, attended, gate, dout, dattended, dgate); },

@@ -5,16 +5,15 @@
 namespace gda::cpu::GDA_ISA {
 namespace {
 
-float rho_of(float sum_of_squares, std::int64_t n, float eps) {
-  return 1.0F / __builtin_sqrtf(sum_of_squares / static_cast<float>(n) + eps);
-}
-
+// Not inlined: add_forward has to give the same bits, so that recomputing y from the stored sum
+// changes nothing.
 template <class T>
-float forward(const T* x, const float* weight, std::int64_t n, float eps, T* y) {
+__attribute__((noinline)) float forward(const T* x, const float* weight, std::int64_t n, float eps,
+                                        T* y) {
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (std::int64_t j = 0; j < n; ++j) sum += load(x[j]) * load(x[j]);
-  const float rho = rho_of(sum, n, eps);
+  const float rho = 1.0F / __builtin_sqrtf(sum / static_cast<float>(n) + eps);
 #pragma omp simd
   for (std::int64_t j = 0; j < n; ++j) store(y[j], weight[j] * (load(x[j]) * rho));
   return rho;
@@ -23,17 +22,9 @@ float forward(const T* x, const float* weight, std::int64_t n, float eps, T* y) 
 template <class T>
 float add_forward(T* residual, const T* branch, const float* weight, std::int64_t n, float eps,
                   T* y) {
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (std::int64_t j = 0; j < n; ++j) {
-    store(residual[j], load(residual[j]) + load(branch[j]));
-    const float x = load(residual[j]);  // rounded: what the backward pass will see
-    sum += x * x;
-  }
-  const float rho = rho_of(sum, n, eps);
 #pragma omp simd
-  for (std::int64_t j = 0; j < n; ++j) store(y[j], weight[j] * (load(residual[j]) * rho));
-  return rho;
+  for (std::int64_t j = 0; j < n; ++j) store(residual[j], load(residual[j]) + load(branch[j]));
+  return forward(residual, weight, n, eps, y);
 }
 
 template <class T>
