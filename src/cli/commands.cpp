@@ -3,6 +3,8 @@
 namespace gda::cli {
 
 void add_commands(CLI::App& app, Action& action) {
+  add_tokenizer(app, action);
+  add_tokenize(app, action);
   add_config(app, action);
 }
 

@@ -19,8 +19,7 @@ Batch::Batch(std::int64_t rows, std::int64_t length)
 std::int64_t Batch::target_count() const {
   const std::span all(targets.tensor.data<std::int32_t>(),
                       static_cast<std::size_t>(targets.tensor.elements()));
-  return static_cast<std::int64_t>(all.size()) -
-         std::count(all.begin(), all.end(), kIgnoreTarget);
+  return static_cast<std::int64_t>(all.size()) - std::count(all.begin(), all.end(), kIgnoreTarget);
 }
 
 }  // namespace gda

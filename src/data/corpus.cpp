@@ -86,7 +86,8 @@ Extracted extract(std::string_view line, const std::string& key) {
   if (found == json.end()) {
     std::string keys;
     for (const auto& item : json.items()) keys += (keys.empty() ? "" : ", ") + item.key();
-    return {"", fmt::format("no key \"{}\"; the object has: {}", key, keys.empty() ? "none" : keys)};
+    return {"",
+            fmt::format("no key \"{}\"; the object has: {}", key, keys.empty() ? "none" : keys)};
   }
   if (!found->is_string()) {
     return {"", fmt::format("expected a string under \"{}\", found {}", key, found->type_name())};

@@ -112,19 +112,18 @@ bool CorpusReader::take(TextChunk& chunk) {
   const CorpusFile& file = files_[file_];
   const bool by_line = file.format != CorpusFormat::text_file;
   bool at_end = false;
-  std::size_t last_newline = std::string::npos;
-  while (true) {
-    last_newline = by_line ? carry_.rfind('\n') : std::string::npos;
-    const bool is_full = carry_.size() >= kChunkBytes;
-    if (is_full && (last_newline != std::string::npos || file.format != CorpusFormat::jsonl)) break;
+  std::size_t last_newline = by_line ? carry_.rfind('\n') : std::string::npos;
+  while (carry_.size() < kChunkBytes ||
+         (file.format == CorpusFormat::jsonl && last_newline == std::string::npos)) {
     require<FormatError>(carry_.size() <= kLongestJsonLine,
                          "{}:{}: the line is longer than {} MiB, the most that is parsed as one "
                          "JSON object",
                          file.path.string(), line_, kLongestJsonLine >> 20);
-    if (!open_->read(carry_)) {
-      at_end = true;
-      break;
-    }
+    const std::size_t before = carry_.size();
+    at_end = !open_->read(carry_);
+    if (at_end) break;
+    const std::size_t newline = std::string_view(carry_).substr(before).rfind('\n');
+    if (by_line && newline != std::string_view::npos) last_newline = before + newline;
   }
   if (carry_.empty() && !inside_document_) return false;
   std::size_t size = carry_.size();

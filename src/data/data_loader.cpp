@@ -28,9 +28,8 @@ DataLoader::DataLoader(const DataConfig& config, std::int64_t vocab_size,
 }
 
 void DataLoader::add_source(const DataSourceConfig& config, std::int64_t vocab_size) {
-  const bool is_known = std::any_of(sources_.begin(), sources_.end(), [&](const Source& other) {
-    return other.name == config.name;
-  });
+  const bool is_known = std::any_of(sources_.begin(), sources_.end(),
+                                    [&](const Source& other) { return other.name == config.name; });
   require<ConfigError>(!is_known, "data.sources: two sources are named {}: names must differ",
                        config.name);
   auto datasets = open_token_datasets(config.path, vocab_size);
@@ -44,10 +43,10 @@ void DataLoader::add_source(const DataSourceConfig& config, std::int64_t vocab_s
     validation_.emplace_back(config.name, std::move(split.validation), config_.sequence_length,
                              config_.document_mask);
   }
-  sources_.push_back({config.name, std::move(datasets), std::move(split.train),
-                      Philox(static_cast<std::uint64_t>(config_.seed), RandomPurpose::data_order,
-                             config.name),
-                      windows});
+  sources_.push_back(
+      {config.name, std::move(datasets), std::move(split.train),
+       Philox(static_cast<std::uint64_t>(config_.seed), RandomPurpose::data_order, config.name),
+       windows});
 }
 
 std::int64_t DataLoader::window_begin(const Source& source, std::int64_t index) const {

@@ -34,8 +34,9 @@ bool LlmcDataset::has_magic(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   std::array<char, 4> bytes{};
   file.read(bytes.data(), bytes.size());
-  return file && find_variant(load_unaligned<std::int32_t>(
-                     std::as_bytes(std::span(bytes)).data())) != nullptr;
+  return file &&
+         find_variant(load_unaligned<std::int32_t>(std::as_bytes(std::span(bytes)).data())) !=
+             nullptr;
 }
 
 LlmcDataset::LlmcDataset(const std::filesystem::path& path, std::int64_t vocab_size)
@@ -58,12 +59,11 @@ LlmcDataset::LlmcDataset(const std::filesystem::path& path, std::int64_t vocab_s
   first_token_ = variant->first_token;
   size_ = load_unaligned<std::int32_t>(data + 8);
   const std::int64_t expected = static_cast<std::int64_t>(kHeaderBytes) + size_ * size_of(type_);
-  require<FormatError>(size_ >= 0 && static_cast<std::int64_t>(file_.size()) == expected,
-                       "{}: {}: {} tokens take {} bytes with the header, the file has {}",
-                       path.string(),
-                       static_cast<std::int64_t>(file_.size()) < expected ? "truncated"
-                                                                          : "wrong size",
-                       size_, expected, file_.size());
+  require<FormatError>(
+      size_ >= 0 && static_cast<std::int64_t>(file_.size()) == expected,
+      "{}: {}: {} tokens take {} bytes with the header, the file has {}", path.string(),
+      static_cast<std::int64_t>(file_.size()) < expected ? "truncated" : "wrong size", size_,
+      expected, file_.size());
   tokens_ = file_.bytes().subspan(kHeaderBytes);
 }
 
@@ -79,9 +79,8 @@ void LlmcDataset::read(std::int64_t begin, std::span<std::int32_t> out) const {
 
 bool LlmcDataset::starts_document(std::int64_t position) const {
   const std::byte* at = tokens_.data() + position * size_of(type_);
-  const std::int64_t id = type_ == TokenType::u16
-                              ? std::int64_t{load_unaligned<std::uint16_t>(at)}
-                              : std::int64_t{load_unaligned<std::uint32_t>(at)};
+  const std::int64_t id = type_ == TokenType::u16 ? std::int64_t{load_unaligned<std::uint16_t>(at)}
+                                                  : std::int64_t{load_unaligned<std::uint32_t>(at)};
   return position == 0 || id == first_token_;
 }
 

@@ -88,7 +88,8 @@ void MegatronDataset::check_sizes() {
   const std::int64_t bin_bytes =
       sequences_ == 0 ? 0 : byte_offset(sequences_ - 1) + length(sequences_ - 1) * item_bytes_;
   const auto found = static_cast<std::int64_t>(bin_.size());
-  require<FormatError>(found == bin_bytes, "{}: {}: {} describes {} bytes of tokens, the file has {}",
+  require<FormatError>(found == bin_bytes,
+                       "{}: {}: {} describes {} bytes of tokens, the file has {}",
                        bin_.path().string(), found < bin_bytes ? "truncated" : "wrong size",
                        idx_.path().string(), bin_bytes, found);
   size_ = found / item_bytes_;
@@ -99,12 +100,13 @@ void MegatronDataset::check_sequences(std::int64_t begin, std::int64_t end) cons
     const std::int64_t next =
         i + 1 < sequences_ ? byte_offset(i + 1) : static_cast<std::int64_t>(bin_.size());
     const std::int64_t offset = byte_offset(i);
-    require<FormatError>(length(i) >= 0 && offset >= 0 && (i > 0 || offset == 0) &&
-                             offset + length(i) * item_bytes_ == next &&
-                             next <= static_cast<std::int64_t>(bin_.size()),
-                         "{}: sequence {} has length {} at byte {}, but the next one starts at byte "
-                         "{} of {}: lengths and offsets must follow one another without gaps",
-                         idx_.path().string(), i, length(i), offset, next, bin_.size());
+    require<FormatError>(
+        length(i) >= 0 && offset >= 0 && (i > 0 || offset == 0) &&
+            offset + length(i) * item_bytes_ == next &&
+            next <= static_cast<std::int64_t>(bin_.size()),
+        "{}: sequence {} has length {} at byte {}, but the next one starts at byte "
+        "{} of {}: lengths and offsets must follow one another without gaps",
+        idx_.path().string(), i, length(i), offset, next, bin_.size());
   }
 }
 
@@ -143,13 +145,14 @@ std::int64_t MegatronDataset::document_from(std::int64_t sequence) const {
 void MegatronDataset::read(std::int64_t begin, std::span<std::int32_t> out) const {
   assert(begin >= 0 && begin + static_cast<std::int64_t>(out.size()) <= size_);
   const auto bad = copy_tokens(bin_.bytes(), type_, vocab_size_, begin, out);
-  if (!bad) [[likely]] return;
+  if (!bad) [[likely]]
+    return;
   const std::int64_t sequence = sequence_from(bad->position + 1) - 1;
   fail<FormatError>(
       "{}: sequence {} has token id {} at position {}, but the model's vocab_size is {}: "
       "use the tokenizer that the dataset was made with, or a larger vocab_size",
-      bin_.path().string(), sequence, bad->id,
-      bad->position - byte_offset(sequence) / item_bytes_, vocab_size_);
+      bin_.path().string(), sequence, bad->id, bad->position - byte_offset(sequence) / item_bytes_,
+      vocab_size_);
 }
 
 void MegatronDataset::append_document_starts(std::int64_t begin, std::int64_t end,

@@ -4,8 +4,8 @@
 //         i32 length[S] | i64 byte_offset[S] | i64 document_index[D]
 //
 // unaligned from byte 34 on. A document d is the sequences document_index[d] ...
-// document_index[d + 1] - 1. The sequences must follow one another without gaps, which is what every
-// writer does, so that the .bin is one stream of tokens.
+// document_index[d + 1] - 1. The sequences must follow one another without gaps, which is what
+// every writer does, so that the .bin is one stream of tokens.
 #pragma once
 
 #include <filesystem>

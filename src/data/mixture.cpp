@@ -28,7 +28,8 @@ double weight_at(const Timeline& timeline, double step) {
 std::vector<Plateau> make_plateaus(const std::vector<Timeline>& weights) {
   std::vector<std::int64_t> knots{0};
   for (const auto& timeline : weights) {
-    for (const auto& point : timeline.points) knots.push_back(std::max<std::int64_t>(point.step, 0));
+    for (const auto& point : timeline.points)
+      knots.push_back(std::max<std::int64_t>(point.step, 0));
   }
   std::sort(knots.begin(), knots.end());
   knots.erase(std::unique(knots.begin(), knots.end()), knots.end());
@@ -40,7 +41,8 @@ std::vector<Plateau> make_plateaus(const std::vector<Timeline>& weights) {
     });
     const std::int64_t parts = moves ? std::min(width, Mixture::kPlateausPerInterval) : 1;
     for (std::int64_t j = 0; j < parts; ++j) {
-      const auto begin = knots[i] + static_cast<std::int64_t>(static_cast<Quota>(width) * j / parts);
+      const auto begin =
+          knots[i] + static_cast<std::int64_t>(static_cast<Quota>(width) * j / parts);
       const auto end =
           knots[i] + static_cast<std::int64_t>(static_cast<Quota>(width) * (j + 1) / parts);
       plateaus.push_back({begin, 0.5 * static_cast<double>(begin + end - 1)});
@@ -122,12 +124,12 @@ std::size_t Mixture::plateau_of(std::int64_t sample) const {
 
 std::int64_t Mixture::left_count(const Node& node, std::int64_t m) const {
   const Quota reached = static_cast<Quota>(m) * kWhole;
-  // The last plateau that begins at or below the quota and has a share of its own; past the end of a
-  // node that is switched off, its last active plateau goes on.
-  auto p = static_cast<std::size_t>(
-               std::upper_bound(node.quota.begin(), node.quota.end(), reached) -
-               node.quota.begin()) -
-           1;
+  // The last plateau that begins at or below the quota and has a share of its own; past the end of
+  // a node that is switched off, its last active plateau goes on.
+  auto p =
+      static_cast<std::size_t>(std::upper_bound(node.quota.begin(), node.quota.end(), reached) -
+                               node.quota.begin()) -
+      1;
   while (p > 0 && node.share[p] == 0) --p;
   if (node.share[p] == 0) return 0;
   const Node& left = nodes_[static_cast<std::size_t>(node.left)];

@@ -103,9 +103,8 @@ void SentencePieceTokenizer::encode_span(std::string_view text, std::vector<std:
                                          bool continues) const {
   std::vector<int> found;
   const bool hides_prefix = has_prefix_ && continues;
-  const auto status = hides_prefix
-                          ? processor_->Encode(std::string(kSentinel).append(text), &found)
-                          : processor_->Encode(text, &found);
+  const auto status = hides_prefix ? processor_->Encode(std::string(kSentinel).append(text), &found)
+                                   : processor_->Encode(text, &found);
   require<Error>(status.ok(), "{}: cannot encode: {}", path_.string(), status.ToString());
   const auto skip = hides_prefix ? static_cast<std::ptrdiff_t>(prefix_tokens_) : 0;
   ids.insert(ids.end(), found.begin() + skip, found.end());

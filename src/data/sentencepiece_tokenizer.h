@@ -24,8 +24,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   ~SentencePieceTokenizer() override;
 
   using Tokenizer::encode;
-  void encode(std::string_view text, std::vector<std::int32_t>& ids,
-              bool continues) const override;
+  void encode(std::string_view text, std::vector<std::int32_t>& ids, bool continues) const override;
   std::string decode(std::span<const std::int32_t> ids) const override;
   std::int64_t vocab_size() const override { return static_cast<std::int64_t>(bytes_.size()); }
   std::int32_t bos_id() const override;
@@ -43,11 +42,11 @@ class SentencePieceTokenizer final : public Tokenizer {
 
   std::filesystem::path path_;
   std::unique_ptr<sentencepiece::SentencePieceProcessor> processor_;
-  std::vector<std::string> bytes_;             // per id: what it decodes to
-  std::array<std::int32_t, 256> byte_id_{};    // -1: no byte tokens
+  std::vector<std::string> bytes_;           // per id: what it decodes to
+  std::array<std::int32_t, 256> byte_id_{};  // -1: no byte tokens
   std::int32_t eod_id_ = -1;
-  // A space is put before each text ("dummy prefix"). prefix_tokens_ is the number of tokens of that
-  // space and of the sentinel that stands for an earlier text.
+  // A space is put before each text ("dummy prefix"). prefix_tokens_ is the number of tokens of
+  // that space and of the sentinel that stands for an earlier text.
   bool has_prefix_ = false;
   std::size_t prefix_tokens_ = 0;
   // No piece goes on past a word's end, so text may be cut before a space.

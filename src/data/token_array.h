@@ -68,7 +68,8 @@ inline std::optional<BadToken> copy_tokens(std::span<const std::byte> data, Toke
       good &= id >= 0 && id < vocab_size;
       out[i] = static_cast<std::int32_t>(id);
     }
-    if (good) [[likely]] return std::nullopt;
+    if (good) [[likely]]
+      return std::nullopt;
     for (std::size_t i = 0; i < out.size(); ++i) {
       const auto id = static_cast<std::int64_t>(load_unaligned<T>(from + i * sizeof(T)));
       if (id < 0 || id >= vocab_size) return BadToken{begin + static_cast<std::int64_t>(i), id};

@@ -59,9 +59,8 @@ std::vector<Range> validation_ranges(const JoinedDatasets& data, std::int64_t st
   for (std::int64_t k = 0; k < strata; ++k) {
     const double width = static_cast<double>(data.size()) / static_cast<double>(strata);
     const double end = width * static_cast<double>(k + 1);
-    const Range range{
-        data.document_start_from(std::llround(end - fraction * width)),
-        k + 1 == strata ? data.size() : data.document_start_from(std::llround(end))};
+    const Range range{data.document_start_from(std::llround(end - fraction * width)),
+                      k + 1 == strata ? data.size() : data.document_start_from(std::llround(end))};
     if (range.begin >= range.end || range.begin == 0) return {};
     ranges.push_back(range);
   }
@@ -100,9 +99,9 @@ void TokenStream::for_each_piece(std::int64_t begin, std::int64_t end, F&& f) co
 void TokenStream::read(std::int64_t begin, std::span<std::int32_t> out) const {
   const std::int64_t end = begin + static_cast<std::int64_t>(out.size());
   for_each_piece(begin, end, [&](const Piece& piece, std::int64_t from, std::int64_t to) {
-    piece.dataset->read(piece.begin + from - piece.position,
-                        out.subspan(static_cast<std::size_t>(from - begin),
-                                    static_cast<std::size_t>(to - from)));
+    piece.dataset->read(
+        piece.begin + from - piece.position,
+        out.subspan(static_cast<std::size_t>(from - begin), static_cast<std::size_t>(to - from)));
   });
 }
 

@@ -106,8 +106,8 @@ std::unordered_map<std::string, std::string> trainer_arguments(
       {"allow_whitespace_only_pieces", "true"},
       {"control_symbols", "<|endoftext|>"},
       {"max_sentence_length", std::to_string(longest_line + 1)},
-      {"num_threads", std::to_string(options.threads > 0 ? options.threads
-                                                         : static_cast<int>(cores))},
+      {"num_threads",
+       std::to_string(options.threads > 0 ? options.threads : static_cast<int>(cores))},
       // Its progress is not ours; errors come back as a status.
       {"minloglevel", "3"},
   };
@@ -136,8 +136,9 @@ TokenizerTrainingSummary train_tokenizer(const TokenizerTrainingOptions& options
   TextChunk chunk;
   while (reader.next(chunk)) {
     summary.bytes += static_cast<std::int64_t>(chunk.text.size());
-    for_each_document(chunk, options.files[chunk.file], options.jsonl,
-                      [&](const DocumentPiece& piece) { add_lines(piece.text, sample); });
+    summary.skipped_lines +=
+        for_each_document(chunk, options.files[chunk.file], options.jsonl,
+                          [&](const DocumentPiece& piece) { add_lines(piece.text, sample); });
   }
   summary.sampled_bytes = sample.bytes();
   const std::vector<std::string> lines = sample.take();

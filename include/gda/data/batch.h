@@ -19,8 +19,8 @@ struct Batch {
   // [B*T] i32: the token that follows, or kIgnoreTarget where there is none to predict: padding,
   // and with document masking the last token of a document.
   OwnedTensor targets;
-  // [B*T] i32: the token's place in its document, or in the row without document masking. A document
-  // that began before the row counts from the row's start.
+  // [B*T] i32: the token's place in its document, or in the row without document masking. A
+  // document that began before the row counts from the row's start.
   OwnedTensor position;
   // [B*T] i32: the first key that the token sees, t - position; see attention.h.
   OwnedTensor first_key;

@@ -29,8 +29,8 @@ struct CorpusFile {
 };
 
 // Lists files and, recursively and in the order of their names, the texts in folders: .txt, .text,
-// .md, .jsonl, .ndjson, each also with .gz. `format` is "text-file", "text-line", "jsonl" or "auto":
-// jsonl for .jsonl and .ndjson, text-file for the rest. Throws ConfigError or IoError.
+// .md, .jsonl, .ndjson, each also with .gz. `format` is "text-file", "text-line", "jsonl" or
+// "auto": jsonl for .jsonl and .ndjson, text-file for the rest. Throws ConfigError or IoError.
 std::vector<CorpusFile> find_corpus_files(const std::vector<std::string>& inputs,
                                           std::string_view format);
 
@@ -87,8 +87,9 @@ struct JsonlOptions {
   bool skip_bad_lines = false;
 };
 
-// Calls f with the pieces of documents in a chunk. A line of JSON that is not an object with a string
-// under the key is a FormatError that names file and line, or is skipped. Returns how many were.
+// Calls f with the pieces of documents in a chunk. A line of JSON that is not an object with a
+// string under the key is a FormatError that names file and line, or is skipped. Returns how many
+// were.
 std::int64_t for_each_document(const TextChunk& chunk, const CorpusFile& file,
                                const JsonlOptions& options,
                                const std::function<void(const DocumentPiece&)>& f);

@@ -1,8 +1,8 @@
 // A corpus of text to a token dataset, on all cores.
 //
 // One thread reads chunks, the others encode them, and the caller writes them in the order in which
-// they were read, so the result does not depend on the number of threads. At most about two chunks a
-// thread are in memory at once, whatever the size of the input.
+// they were read, so the result does not depend on the number of threads. At most about two chunks
+// a thread are in memory at once, whatever the size of the input.
 #pragma once
 
 #include <atomic>
@@ -36,8 +36,8 @@ struct CorpusProgress {
 };
 
 // Encodes every document, with eod after each, and writes the dataset (token_writer.h). `report` is
-// called from the calling thread as chunks are done. Throws what reading, encoding and writing throw;
-// no dataset appears then.
+// called from the calling thread as chunks are done. Throws what reading, encoding and writing
+// throw; no dataset appears then.
 CorpusProgress tokenize_corpus(const Tokenizer& tokenizer, const CorpusTokenizerOptions& options,
                                const std::function<void(const CorpusProgress&)>& report);
 

@@ -2,14 +2,14 @@
 // on the number of processes, on what was read before, or on anything that has to be saved.
 //
 // Each source's training tokens (token_stream.h) are one stream in the order of the files, cut into
-// windows of sequence_length tokens; a window's targets reach one token into the next. An epoch goes
-// through all windows once, in an order that a keyed permutation computes (permutation.h), so there
-// is no shuffled index in memory or on disk. Every epoch has another order, and another offset for
-// the first window, so that the tokens left over at the ends change.
+// windows of sequence_length tokens; a window's targets reach one token into the next. An epoch
+// goes through all windows once, in an order that a keyed permutation computes (permutation.h), so
+// there is no shuffled index in memory or on disk. Every epoch has another order, and another
+// offset for the first window, so that the tokens left over at the ends change.
 //
 // Windows rather than whole documents are permuted because then any window is found by one
-// multiplication, and each has the same size; documents longer than a window are spread over several
-// samples, short ones are packed with their neighbours in the file.
+// multiplication, and each has the same size; documents longer than a window are spread over
+// several samples, short ones are packed with their neighbours in the file.
 #pragma once
 
 #include <cstdint>
@@ -28,13 +28,13 @@ namespace gda {
 
 class DataLoader {
  public:
-  // first_sample_of_step: see Mixture. Token ids are checked against vocab_size. Throws ConfigError,
-  // IoError or FormatError.
+  // first_sample_of_step: see Mixture. Token ids are checked against vocab_size. Throws
+  // ConfigError, IoError or FormatError.
   DataLoader(const DataConfig& config, std::int64_t vocab_size,
              const std::function<std::int64_t(std::int64_t step)>& first_sample_of_step);
 
-  // Fills the batch's rows with the samples first_sample, first_sample + 1, ... A process that works
-  // on rows [r, r + B) of a step's batch passes the first sample of the step plus r.
+  // Fills the batch's rows with the samples first_sample, first_sample + 1, ... A process that
+  // works on rows [r, r + B) of a step's batch passes the first sample of the step plus r.
   void fill_batch(std::int64_t first_sample, Batch& batch) const;
 
   int sources() const { return static_cast<int>(sources_.size()); }

@@ -24,8 +24,8 @@ class EvaluationSet {
   std::int64_t tokens() const { return stream_.size(); }
   // Rows of sequence_length; the last one may be padded.
   std::int64_t samples() const;
-  // Rows first_sample, first_sample + 1, ...; rows past the last sample have no targets. `source` of
-  // the rows is 0.
+  // Rows first_sample, first_sample + 1, ...; rows past the last sample have no targets. `source`
+  // of the rows is 0.
   void fill_batch(std::int64_t first_sample, Batch& batch) const;
 
  private:

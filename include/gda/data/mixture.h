@@ -6,15 +6,15 @@
 // Q_k(g) = w_k(0) + ... + w_k(g - 1) for the quota of k in the first g samples. The counts c_k(g)
 // must be whole, sum to g, never fall, and stay near Q_k(g).
 //
-// Two sources A and B with A + B = N samples between them: A takes f(m) = floor(Q_A(t)) of the first
-// m samples, where t is when their common quota reaches m, Q_N(t) = m. As Q_A grows by at most 1
-// while Q_N grows by 1, f grows by 0 or 1: sample m is A's if f(m + 1) > f(m), and then it is A's
-// sample f(m), else B's sample m - f(m). More than two sources form a binary tree of such pairs. Each
-// level adds less than one sample of error, so |c_k(g) - Q_k(g)| < ceil(log2 K), for ever.
-// A source whose weight drops to 0 may for the same reason still be owed that many samples.
+// Two sources A and B with A + B = N samples between them: A takes f(m) = floor(Q_A(t)) of the
+// first m samples, where t is when their common quota reaches m, Q_N(t) = m. As Q_A grows by at
+// most 1 while Q_N grows by 1, f grows by 0 or 1: sample m is A's if f(m + 1) > f(m), and then it
+// is A's sample f(m), else B's sample m - f(m). More than two sources form a binary tree of such
+// pairs. Each level adds less than one sample of error, so |c_k(g) - Q_k(g)| < ceil(log2 K), for
+// ever. A source whose weight drops to 0 may for the same reason still be owed that many samples.
 //
-// All of this is exact integer arithmetic: shares are multiples of 2^-30, held constant over plateaus
-// of steps. Where a weight moves, the interval between two points is cut into at most
+// All of this is exact integer arithmetic: shares are multiples of 2^-30, held constant over
+// plateaus of steps. Where a weight moves, the interval between two points is cut into at most
 // kPlateausPerInterval plateaus (every step has its own when the interval is shorter), with the
 // weights at their middle. A look-up is a few binary searches in a table of plateaus.
 #pragma once

@@ -1,9 +1,9 @@
 // A pseudo-random permutation of 0 ... size - 1 that is computed, not stored.
 //
 // A balanced Feistel network (Luby and Rackoff, "How to Construct Pseudorandom Permutations from
-// Pseudorandom Functions", 1988) permutes the smallest 4^h >= size; results outside are sent through
-// it again until they fall inside ("cycle walking", Black and Rogaway, "Ciphers with Arbitrary Finite
-// Domains", 2002), fewer than four times on average because 4^h < 4 size.
+// Pseudorandom Functions", 1988) permutes the smallest 4^h >= size; results outside are sent
+// through it again until they fall inside ("cycle walking", Black and Rogaway, "Ciphers with
+// Arbitrary Finite Domains", 2002), fewer than four times on average because 4^h < 4 size.
 #pragma once
 
 #include <cstdint>

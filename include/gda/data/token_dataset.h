@@ -1,8 +1,8 @@
 // Token ids on disk, mapped into memory.
 //
 // A dataset is one stream of tokens 0 ... size() - 1 that is cut into documents. Opening reads the
-// header, and the tables only if they are small (kVerifiedSequences), so that start-up does not grow
-// with the corpus; what was not verified at opening is verified when it is read.
+// header, and the tables only if they are small (kVerifiedSequences), so that start-up does not
+// grow with the corpus; what was not verified at opening is verified when it is read.
 //
 // Formats: a Megatron indexed dataset (PREFIX.bin and PREFIX.idx), and llm.c shards (GPT-2 with
 // 16-bit and Llama 3 with 32-bit tokens).
@@ -29,8 +29,8 @@ class TokenDataset {
   // Tokens.
   virtual std::int64_t size() const = 0;
 
-  // Copies tokens [begin, begin + out.size()), which must lie inside the dataset. Throws FormatError
-  // that names file, sequence and id if one is not in [0, vocab_size).
+  // Copies tokens [begin, begin + out.size()), which must lie inside the dataset. Throws
+  // FormatError that names file, sequence and id if one is not in [0, vocab_size).
   virtual void read(std::int64_t begin, std::span<std::int32_t> out) const = 0;
 
   // Appends the positions p, begin <= p < end, where a document starts, in ascending order.

@@ -4,10 +4,10 @@
 // The split: a source's N tokens are cut into up to kStrata equal strata, so that validation sees
 // every region of the corpus (corpora are often sorted by origin or time). In each stratum the last
 // `fraction` of the tokens is for validation, both ends moved up to the next start of a document. A
-// document is therefore whole on one side. Finding the borders takes one binary search each, which is
-// what makes it independent of the corpus's size; hashing each document would need a table of all
-// documents to know where the n-th training token is. The split depends on nothing but the data and
-// `fraction`: not on the seed, so that a run continued with another seed does not train on what
+// document is therefore whole on one side. Finding the borders takes one binary search each, which
+// is what makes it independent of the corpus's size; hashing each document would need a table of
+// all documents to know where the n-th training token is. The split depends on nothing but the data
+// and `fraction`: not on the seed, so that a run continued with another seed does not train on what
 // another one held out.
 #pragma once
 

@@ -1,8 +1,8 @@
 // Writes a Megatron indexed dataset as tokens arrive, in memory that does not grow.
 //
-// Tokens go to PREFIX.bin.tmp and lengths to PREFIX.idx.tmp; finish() turns them into PREFIX.bin and
-// then PREFIX.idx, so a writer that was interrupted leaves no dataset that looks whole. A destroyed
-// writer that was not finished removes its temporary files.
+// Tokens go to PREFIX.bin.tmp and lengths to PREFIX.idx.tmp; finish() turns them into PREFIX.bin
+// and then PREFIX.idx, so a writer that was interrupted leaves no dataset that looks whole. A
+// destroyed writer that was not finished removes its temporary files.
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,110 @@
+// gda tokenizer train: text to a SentencePiece model.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "gda/core/log.h"
+#include "gda/data/tokenizer_training.h"
+
+namespace gda::cli {
+namespace {
+namespace fs = std::filesystem;
+
+struct Options {
+  std::vector<std::string> inputs;
+  std::string format = "auto";
+  std::string output;
+  double sample_mb = 100;
+  bool json = false;
+  TokenizerTrainingOptions training;
+};
+
+// A folder gets DIR/tokenizer.model, a prefix PREFIX.model.
+fs::path model_path(const std::string& output) {
+  if (output.ends_with('/') || fs::is_directory(output))
+    return fs::path(output) / "tokenizer.model";
+  return fs::path(output).extension() == ".model" ? fs::path(output) : fs::path(output + ".model");
+}
+
+int run(Options& options) {
+  constexpr double kMegabyte = 1e6;
+  options.training.files = find_corpus_files(options.inputs, options.format);
+  options.training.sample_bytes = static_cast<std::int64_t>(options.sample_mb * kMegabyte);
+  const fs::path path = model_path(options.output);
+  log::info("tokenizer: training {} pieces on {} file{}", options.training.vocab_size,
+            options.training.files.size(), options.training.files.size() == 1 ? "" : "s");
+  const auto begin = std::chrono::steady_clock::now();
+  const TokenizerTrainingSummary summary = train_tokenizer(options.training, path);
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  if (options.json) {
+    const nlohmann::ordered_json json{{"model", path.string()},
+                                      {"vocab_size", options.training.vocab_size},
+                                      {"bytes", summary.bytes},
+                                      {"sampled_bytes", summary.sampled_bytes},
+                                      {"sampled_lines", summary.sampled_lines},
+                                      {"skipped_lines", summary.skipped_lines},
+                                      {"seconds", seconds}};
+    fmt::print("{}\n", json.dump());
+    return 0;
+  }
+  fmt::print("{}: {} pieces from {:.1f} of {:.1f} MB of text ({} lines) in {:.1f} s\n",
+             path.string(), options.training.vocab_size,
+             static_cast<double>(summary.sampled_bytes) / kMegabyte,
+             static_cast<double>(summary.bytes) / kMegabyte, summary.sampled_lines, seconds);
+  if (summary.skipped_lines > 0) fmt::print("{} bad lines skipped\n", summary.skipped_lines);
+  return 0;
+}
+
+}  // namespace
+
+void add_tokenizer(CLI::App& app, Action& action) {
+  CLI::App* tokenizer = app.add_subcommand("tokenizer", "Train a tokenizer");
+  tokenizer->require_subcommand(1);
+  CLI::App* train = tokenizer->add_subcommand(
+      "train", "Train a SentencePiece byte-pair model that keeps every byte of the text");
+  const auto options = std::make_shared<Options>();
+  train->add_option("--input", options->inputs, "text files, or folders of them; .gz is read too")
+      ->required();
+  train
+      ->add_option("--vocab-size", options->training.vocab_size,
+                   "pieces, including 4 special tokens and 256 bytes")
+      ->capture_default_str();
+  train
+      ->add_option("--output", options->output,
+                   "the model: PREFIX for PREFIX.model, or a folder for tokenizer.model in it")
+      ->required();
+  train
+      ->add_option("--format", options->format,
+                   "auto (jsonl for .jsonl and .ndjson, else text-file), text-file, text-line, "
+                   "jsonl")
+      ->capture_default_str();
+  train->add_option("--key", options->training.jsonl.key, "key of the text in JSON lines")
+      ->capture_default_str();
+  train->add_flag("--skip-bad-lines", options->training.jsonl.skip_bad_lines,
+                  "skip JSON lines without a text instead of stopping");
+  train
+      ->add_option("--sample-mb", options->sample_mb,
+                   "train on at most this much text, MB, sampled uniformly by line; memory is "
+                   "several times as much")
+      ->capture_default_str();
+  train
+      ->add_option("--character-coverage", options->training.character_coverage,
+                   "share of the text's characters that get a piece; the rest become bytes")
+      ->capture_default_str();
+  train->add_option("--seed", options->training.seed, "seed of the sample")->capture_default_str();
+  train->add_option("--threads", options->training.threads, "threads; 0: one a core")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  train->add_flag("--json", options->json, "print the summary as JSON");
+  train->footer(
+      "Example:\n"
+      "  gda tokenizer train --input en.txt ko.txt.gz --vocab-size 16000 --output tokens/en-ko");
+  train->callback([options, &action] { action = [options] { return run(*options); }; });
+}
+
+}  // namespace gda::cli
