@@ -163,6 +163,7 @@ void TokenDatasetWriter::finish() {
   fs::remove(state.idx, missing);
   rename_durably(state.bin_part, state.bin);
   rename_durably(state.idx_part, state.idx);
+  fs::remove(state.lengths_part, missing);
 }
 
 std::int64_t TokenDatasetWriter::documents() const {
