@@ -6,6 +6,7 @@ void add_commands(CLI::App& app, Action& action) {
   add_tokenizer(app, action);
   add_tokenize(app, action);
   add_config(app, action);
+  add_inspect(app, action);
 }
 
 }  // namespace gda::cli
