@@ -8,12 +8,16 @@ namespace {
 
 using ops::check_tensor;
 
-void check_vectors(std::string_view op, const Context& context, const LambdaVectors& vectors,
-                   DType dtype, const Shape& shape) {
-  check_tensor(op, "q1", vectors.q1, dtype, shape, context);
-  check_tensor(op, "k1", vectors.k1, dtype, shape, context);
-  check_tensor(op, "q2", vectors.q2, dtype, shape, context);
-  check_tensor(op, "k2", vectors.k2, dtype, shape, context);
+// `prefix` is "d" for gradients.
+void check_vectors(std::string_view op, std::string_view prefix, const Context& context,
+                   const LambdaVectors& vectors, DType dtype, const Shape& shape) {
+  const auto check = [&](std::string_view name, const Tensor& tensor) {
+    check_tensor(op, fmt::format("{}{}", prefix, name), tensor, dtype, shape, context);
+  };
+  check("q1", vectors.q1);
+  check("k1", vectors.k1);
+  check("q2", vectors.q2);
+  check("k2", vectors.k2);
 }
 
 void check_lambda_inputs(std::string_view op, const Context& context,
@@ -23,7 +27,7 @@ void check_lambda_inputs(std::string_view op, const Context& context,
                    "[{}] q1: expected f64 or f32, got {}", op, vectors.q1.str());
   require<OpError>(vectors.q1.rank() == 1, "[{}] q1: expected a vector [d], got {}", op,
                    vectors.q1.str());
-  check_vectors(op, context, vectors, dtype, vectors.q1.shape());
+  check_vectors(op, "", context, vectors, dtype, vectors.q1.shape());
 }
 
 void check_heads(std::string_view op, const Context& context, const DifferentialShape& shape,
@@ -77,8 +81,7 @@ void lambda_backward(const Context& context, const LambdaVectors& vectors, const
   constexpr std::string_view op = "lambda_backward";
   check_lambda_inputs(op, context, vectors);
   check_tensor(op, "dlambda", dlambda, vectors.q1.dtype(), {1}, context);
-  check_vectors("lambda_backward gradients", context, dvectors, vectors.q1.dtype(),
-                vectors.q1.shape());
+  check_vectors(op, "d", context, dvectors, vectors.q1.dtype(), vectors.q1.shape());
   ops::on_device(
       context, [&] { cpu::lambda_backward(context, vectors, dlambda, dvectors); },
       [&] { cuda::lambda_backward(context, vectors, dlambda, dvectors); });

@@ -1,9 +1,13 @@
 // Without the CUDA backend every operator says which build option it lacks.
 #include "gda/ops/adamw.h"
+#include "gda/ops/differential.h"
 #include "gda/ops/elementwise.h"
 #include "gda/ops/embedding.h"
+#include "gda/ops/gated_activation.h"
 #include "gda/ops/linear_cross_entropy.h"
 #include "gda/ops/matmul.h"
+#include "gda/ops/rms_norm.h"
+#include "gda/ops/rope.h"
 #include "support/op_test.h"
 
 namespace gda::test {
@@ -64,6 +68,56 @@ TEST_F(MissingCuda, LinearCrossEntropy) {
 TEST_F(MissingCuda, AdamW) {
   const Tensor x = on_cuda(DType::f32, {2});
   expect_error([&] { adamw_update(context_, {}, x, x, x, x, {}); }, message("adamw_update"));
+}
+
+TEST_F(MissingCuda, RmsNorm) {
+  const Tensor x = on_cuda(DType::f32, {2, 2});
+  const Tensor w = on_cuda(DType::f32, {2});
+  expect_error([&] { rms_norm_forward(context_, x, w, 0, x, w); }, message("rms_norm_forward"));
+  expect_error([&] { add_rms_norm_forward(context_, x, x, w, 0, x, w); },
+               message("add_rms_norm_forward"));
+  expect_error([&] { rms_norm_backward(context_, x, x, w, w, {}, x, w); },
+               message("rms_norm_backward"));
+}
+
+TEST_F(MissingCuda, Rope) {
+  const Tensor x = on_cuda(DType::f32, {2, 2});
+  const Tensor position = on_cuda(DType::i32, {2});
+  const Tensor table = on_cuda(DType::f32, {2, 1, 1});
+  expect_error([&] { make_rope_table(1e4, {}, 1, 2, DType::f32, context_.device()); },
+               message("make_rope_table"));
+  expect_error([&] { rope_forward(context_, x, position, table); }, message("rope_forward"));
+  expect_error([&] { rope_backward(context_, x, position, table); }, message("rope_backward"));
+}
+
+TEST_F(MissingCuda, GatedActivation) {
+  const Tensor x = on_cuda(DType::f32, {2, 2});
+  const Tensor w = on_cuda(DType::f32, {3});
+  const Tensor b = on_cuda(DType::f32, {1});
+  expect_error([&] { swiglu_forward(context_, x, x, x); }, message("swiglu_forward"));
+  expect_error([&] { swiglu_backward(context_, x, x, x, x, x); }, message("swiglu_backward"));
+  expect_error([&] { poly_norm_forward(context_, x, x, w, b, x); }, message("poly_norm_forward"));
+  expect_error([&] { poly_norm_backward(context_, x, x, w, b, x, x, x, w, b); },
+               message("poly_norm_backward"));
+}
+
+TEST_F(MissingCuda, Differential) {
+  const Tensor x = on_cuda(DType::f32, {2, 2});
+  const Tensor y = on_cuda(DType::f32, {2, 1});
+  const Tensor one = on_cuda(DType::f32, {1});
+  const DifferentialShape shape{.noise_heads = 1, .ratio = 1, .value_dim = 1};
+  const LambdaVectors vectors{one, one, one, one};
+  expect_error([&] { lambda_forward(context_, vectors, 0, one); }, message("lambda_forward"));
+  expect_error([&] { lambda_backward(context_, vectors, one, vectors); },
+               message("lambda_backward"));
+  expect_error([&] { differential_forward(context_, shape, x, one, one, y, y); },
+               message("differential_forward"));
+  expect_error([&] { differential_backward(context_, shape, x, one, one, y, y, x, one, one); },
+               message("differential_backward"));
+  expect_error([&] { gated_difference_forward(context_, x, y, y); },
+               message("gated_difference_forward"));
+  expect_error([&] { gated_difference_backward(context_, x, y, y, x, y); },
+               message("gated_difference_backward"));
 }
 
 }  // namespace
