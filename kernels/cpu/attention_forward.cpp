@@ -143,14 +143,14 @@ void attention_forward(const Context& context, const AttentionShape& shape, cons
   const std::int64_t floats = Scratch(shape, nullptr).used;
   const int threads = static_cast<int>(std::min<std::int64_t>(omp_get_max_threads(), tasks));
   auto* blocks = context.arena.allocate(DType::f32, {threads, floats}).data<float>();
-  // Later queries see more keys: they come first, so that the last tasks to finish are short.
+  // All tiles of a run follow each other, so that its keys and values stay in cache; later queries
+  // see more keys and come first, so that the last tasks to finish are short.
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
   for (std::int64_t task = 0; task < tasks; ++task) {
     Scratch scratch(shape, blocks + omp_get_thread_num() * floats);
-    const std::int64_t tile = tiles - 1 - task / (shape.batch * run_count);
-    const std::int64_t rest = task % (shape.batch * run_count);
-    forward.run_task(runs[static_cast<std::size_t>(rest % run_count)], rest / run_count, tile,
-                     scratch);
+    const std::int64_t run = task / tiles;
+    forward.run_task(runs[static_cast<std::size_t>(run % run_count)], run / run_count,
+                     tiles - 1 - task % tiles, scratch);
   }
 }
 

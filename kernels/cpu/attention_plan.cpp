@@ -42,11 +42,7 @@ std::vector<std::size_t> group_representatives(const AttentionShape& shape) {
 }  // namespace
 
 const AttentionKernels& attention_kernels() {
-#if defined(__x86_64__)
   return choose(baseline::kAttentionKernels, avx2::kAttentionKernels, avx512::kAttentionKernels);
-#else
-  return baseline::kAttentionKernels;
-#endif
 }
 
 std::vector<HeadGroup> group_heads(const AttentionShape& shape) {
@@ -102,9 +98,9 @@ QueryTile::QueryTile(const AttentionShape& shape, const Tensor& first_key_rows, 
   const std::int32_t* starts =
       first_key_rows.empty() ? nullptr : first_key_rows.data<std::int32_t>() + row;
   for (std::int64_t n = 0; n < Policy::kQueries; ++n) {
-    const bool real = n < count;
-    first[n] = real && starts != nullptr ? starts[n] : 0;
-    last[n] = real ? static_cast<std::int32_t>(begin + n) : -1;
+    const std::int64_t query = std::min(n, count - 1);
+    first[n] = starts != nullptr ? starts[query] : 0;
+    last[n] = static_cast<std::int32_t>(begin + query);
   }
   first_key = *std::min_element(first, first + count);
   has_documents = *std::max_element(first, first + count) != first_key;

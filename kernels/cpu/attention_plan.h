@@ -67,7 +67,7 @@ struct QueryTile {
   std::int64_t width;               // count, padded
   std::int64_t first_key, end_key;  // keys that any query of the tile sees
   bool has_documents = false;       // queries differ in the first key that they see
-  // Per query, the keys that it sees; nothing for padding.
+  // Per query, the keys that it sees; padding sees what the last query does.
   std::int32_t first[AttentionPolicy::kQueries];
   std::int32_t last[AttentionPolicy::kQueries];
 };

@@ -9,12 +9,24 @@ namespace {
 
 constexpr float kInfinity = __builtin_inff();
 
+// Rows of a head are short and lie a whole model's width apart: the processor does not foresee
+// them.
+template <class T>
+GDA_INLINE void prefetch_ahead(const T* source, std::int64_t stride, std::int64_t row,
+                               std::int64_t rows, std::int64_t width) {
+  constexpr std::int64_t kRowsAhead = 6;
+  const std::int64_t next = row + kRowsAhead < rows ? row + kRowsAhead : rows - 1;
+  constexpr std::int64_t kLine = 64 / sizeof(T);
+  for (std::int64_t n = 0; n < width; n += kLine) __builtin_prefetch(source + next * stride + n);
+}
+
 void load_f32(const float* source, std::int64_t source_stride, std::int64_t rows,
               std::int64_t width, float* target, std::int64_t target_stride,
               std::int64_t padded_width) {
   for (std::int64_t m = 0; m < rows; ++m) {
     const float* from = source + m * source_stride;
     float* to = target + m * target_stride;
+    prefetch_ahead(source, source_stride, m, rows, width);
     for (std::int64_t n = 0; n < width; ++n) to[n] = from[n];
     for (std::int64_t n = width; n < padded_width; ++n) to[n] = 0;
   }
@@ -31,6 +43,7 @@ void load_bf16(const std::uint16_t* source, std::int64_t source_stride, std::int
   for (std::int64_t m = 0; m < rows; ++m) {
     const std::uint16_t* from = source + m * source_stride;
     float* to = target + m * target_stride;
+    prefetch_ahead(source, source_stride, m, rows, width);
     for (std::int64_t n = 0; n < width; ++n) {
       to[n] = Word{static_cast<std::uint32_t>(from[n]) << 16}.f;
     }
@@ -100,13 +113,20 @@ GDA_INLINE IntVector hidden(const TileMask& mask, std::int64_t n, std::int64_t j
   return (key < load(mask.first + n)) | (key > load(mask.last + n));
 }
 
+// The keys of the tile up to the last that any query of these lanes sees; last never decreases.
+GDA_INLINE std::int64_t seen_keys(const TileMask& mask, std::int64_t n, std::int64_t keys) {
+  const std::int64_t seen = std::int64_t{mask.last[n + kLanes - 1]} - mask.key + 1;
+  return seen < 0 ? 0 : (seen < keys ? seen : keys);
+}
+
 template <bool kMasked>
 void softmax_step_of(float* scores, std::int64_t stride, std::int64_t keys, std::int64_t queries,
                      const TileMask* mask, const SoftmaxState& state) {
   for (std::int64_t n = 0; n < queries; n += kLanes) {
+    const std::int64_t seen = kMasked ? seen_keys(*mask, n, keys) : keys;
     const Vector before = load(state.maximum + n);
     Vector maximum = before;
-    for (std::int64_t j = 0; j < keys; ++j) {
+    for (std::int64_t j = 0; j < seen; ++j) {
       Vector score = load(scores + j * stride + n);
       if constexpr (kMasked) {
         score = hidden(*mask, n, j) ? splat(-kInfinity) : score;
@@ -119,11 +139,12 @@ void softmax_step_of(float* scores, std::int64_t stride, std::int64_t keys, std:
     const Vector base = maximum == splat(-kInfinity) ? Vector{} : maximum;
     const Vector rescale = vector_exp2(before - base);
     Vector sum = load(state.sum + n) * rescale;
-    for (std::int64_t j = 0; j < keys; ++j) {
+    for (std::int64_t j = 0; j < seen; ++j) {
       const Vector weight = vector_exp2(load(scores + j * stride + n) - base);
       store(scores + j * stride + n, weight);
       sum += weight;
     }
+    for (std::int64_t j = seen; j < keys; ++j) store(scores + j * stride + n, Vector{});
     store(state.sum + n, sum);
     store(state.rescale + n, rescale);
   }
@@ -145,7 +166,8 @@ void softmax_gradient_of(float* scores, float* dweights, std::int64_t stride, st
   for (std::int64_t n = 0; n < queries; n += kLanes) {
     const Vector log_sum = load(lse + n);
     const Vector shift = load(delta + n);
-    for (std::int64_t j = 0; j < keys; ++j) {
+    const std::int64_t seen = kMasked ? seen_keys(*mask, n, keys) : keys;
+    for (std::int64_t j = 0; j < seen; ++j) {
       Vector weight = vector_exp2(load(scores + j * stride + n) - log_sum);
       Vector gradient = weight * (load(dweights + j * stride + n) - shift);
       if constexpr (kMasked) {
@@ -155,6 +177,10 @@ void softmax_gradient_of(float* scores, float* dweights, std::int64_t stride, st
       }
       store(scores + j * stride + n, weight);
       store(dweights + j * stride + n, gradient);
+    }
+    for (std::int64_t j = seen; j < keys; ++j) {
+      store(scores + j * stride + n, Vector{});
+      store(dweights + j * stride + n, Vector{});
     }
   }
 }

@@ -23,7 +23,7 @@ struct TileProduct {
   const float* row_scale = nullptr;   // ... after multiplying its row m by row_scale[m]
 };
 
-// Which keys a query sees: j with first[n] <= j <= last[n].
+// Which keys a query sees: j with first[n] <= j <= last[n]. last never decreases with n.
 struct TileMask {
   const std::int32_t* first;
   const std::int32_t* last;
