@@ -1,7 +1,10 @@
 // The elementary functions of kernels/cpu/isa, compiled here without any instruction set's flags.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 
 #include "isa/vector_exp2.h"
@@ -21,7 +24,7 @@ float exp2_of(float x) {
   const Vector y = vector_exp2(splat(x));
   std::memcpy(result, &y, sizeof(result));
   for (int lane = 1; lane < kLanes; ++lane) {
-    EXPECT_EQ(std::memcmp(&result[0], &result[lane], sizeof(float)), 0);
+    EXPECT_EQ(std::bit_cast<std::uint32_t>(result[0]), std::bit_cast<std::uint32_t>(result[lane]));
   }
   return result[0];
 }
