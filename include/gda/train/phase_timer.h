@@ -1,0 +1,54 @@
+// Where the time of a step goes.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace gda {
+
+enum class Phase : std::uint8_t { data, forward, backward, communication, optimizer, other };
+inline constexpr std::size_t kPhases = 6;
+
+// "data", "forward", ...
+std::string_view name_of(Phase phase);
+
+// Seconds, indexed by Phase.
+using PhaseSeconds = std::array<double, kPhases>;
+
+// Splits the wall time of one thread among phases. Every moment belongs to exactly one phase: the
+// innermost scope that is open, or Phase::other. So the phases add up to the time that passed.
+class PhaseTimer {
+ public:
+  class Scope {
+   public:
+    Scope(PhaseTimer& timer, Phase phase) : timer_(timer), outer_(timer.enter(phase)) {}
+    ~Scope() { timer_.enter(outer_); }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    PhaseTimer& timer_;
+    Phase outer_;
+  };
+
+  PhaseTimer() : since_(Clock::now()) {}
+
+  // Time belongs to `phase` until the scope ends.
+  [[nodiscard]] Scope scope(Phase phase) { return Scope(*this, phase); }
+  // Seconds by phase since the last call (or since construction).
+  PhaseSeconds take();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  Phase enter(Phase phase);
+
+  Clock::time_point since_;
+  Phase current_ = Phase::other;
+  PhaseSeconds seconds_{};
+};
+
+}  // namespace gda

@@ -1,0 +1,47 @@
+#include "gda/train/readable.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cmath>
+#include <cstddef>
+
+namespace gda {
+
+std::string readable_count(std::int64_t count) {
+  std::string text = fmt::format("{}", count);
+  const std::size_t first = count < 0 ? 1 : 0;
+  for (std::size_t i = text.size(); i > first + 3;) {
+    i -= 3;
+    text.insert(i, 1, ',');
+  }
+  return text;
+}
+
+std::string readable_bytes(std::int64_t bytes) {
+  constexpr std::array kUnits = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  if (bytes < 1024) return fmt::format("{} B", bytes);
+  double value = static_cast<double>(bytes) / 1024;
+  std::size_t unit = 0;
+  // What would print as 1000 or more goes to the next unit, so that the width stays.
+  while (value >= 999.5 && unit + 1 < kUnits.size()) {
+    value /= 1024;
+    ++unit;
+  }
+  const int decimals = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
+  return fmt::format("{:.{}f} {}", value, decimals, kUnits[unit]);
+}
+
+std::string readable_duration(double seconds) {
+  constexpr double kCentury = 100.0 * 365 * 24 * 3600;
+  if (!std::isfinite(seconds) || seconds < 0 || seconds > kCentury) return "-";
+  const auto whole = static_cast<std::int64_t>(std::llround(seconds));
+  const std::int64_t minutes = whole / 60;
+  const std::int64_t hours = minutes / 60;
+  if (minutes == 0) return fmt::format("{}s", whole);
+  if (hours == 0) return fmt::format("{}m {:02}s", minutes, whole % 60);
+  if (hours < 48) return fmt::format("{}h {:02}m", hours, minutes % 60);
+  return fmt::format("{}d {:02}h", hours / 24, hours % 24);
+}
+
+}  // namespace gda

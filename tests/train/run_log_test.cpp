@@ -1,0 +1,90 @@
+#include "gda/train/run_log.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+
+#include "gda/core/file.h"
+#include "train/temporary_folder.h"
+
+namespace gda {
+namespace {
+
+std::int64_t count_of(const std::string& text, const std::string& part) {
+  std::int64_t count = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) {
+    ++count;
+  }
+  return count;
+}
+
+std::string event_text(const std::filesystem::path& folder) {
+  std::string text;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("events.out.tfevents.")) text += read_text_file(entry.path());
+  }
+  return text;
+}
+
+StepReport step_report(std::int64_t step) {
+  StepReport report;
+  report.step = step;
+  report.total_steps = 40;
+  report.peak_flops = 1e9;
+  report.source_losses = {{"ko", 2.0}};
+  report.lambdas = {0.5, 0.6};
+  return report;
+}
+
+TEST(RunLogTest, ReportsGoEverywhere) {
+  const test::TemporaryFolder folder;
+  {
+    RunLog log({.directory = folder.path(), .total_steps = 40, .peak_flops = 1e9});
+    log.report(step_report(10));
+    log.report(step_report(20));
+    EvalReport eval;
+    eval.step = 20;
+    eval.name = "en";
+    log.report(eval);
+  }
+  const std::string metrics = read_text_file(folder.path() / "metrics.jsonl");
+  EXPECT_EQ(std::count(metrics.begin(), metrics.end(), '\n'), 3);
+  const std::string events = event_text(folder.path());
+  for (const char* tag :
+       {"train/loss", "train/lr", "train/grad_norm", "train/tokens", "train/skipped",
+        "throughput/tokens_per_second", "throughput/flops_full", "throughput/flops_causal",
+        "throughput/mfu_full", "throughput/mfu_causal", "seconds/data", "seconds/other",
+        "memory/resident_bytes", "memory/peak_resident_bytes", "loss_by_source/ko",
+        "lambda/layer_00", "lambda/layer_01"}) {
+    EXPECT_EQ(count_of(events, tag), 2) << tag;
+  }
+  EXPECT_EQ(count_of(events, "eval/en/loss"), 1);
+  EXPECT_EQ(count_of(events, "eval/en/perplexity"), 1);
+}
+
+TEST(RunLogTest, ResumedRunGoesOnWhereItsCheckpointIs) {
+  const test::TemporaryFolder folder;
+  for (const bool resumed : {false, true}) {
+    RunLog log({.directory = folder.path(),
+                .total_steps = 40,
+                .resumed_step = resumed ? std::optional<std::int64_t>(10) : std::nullopt});
+    if (!resumed) log.report(step_report(10));
+    log.report(step_report(20));
+  }
+  const std::string metrics = read_text_file(folder.path() / "metrics.jsonl");
+  EXPECT_EQ(count_of(metrics, "\"step\":10,"), 1);
+  EXPECT_EQ(count_of(metrics, "\"step\":20,"), 1);
+}
+
+TEST(RunLogTest, TensorboardCanBeOff) {
+  const test::TemporaryFolder folder;
+  RunLog log({.directory = folder.path(), .tensorboard = false, .total_steps = 40});
+  log.report(step_report(10));
+  log.report(EvalReport{});
+  EXPECT_EQ(event_text(folder.path()), "");
+}
+
+}  // namespace
+}  // namespace gda
