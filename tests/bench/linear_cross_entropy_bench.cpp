@@ -1,0 +1,56 @@
+#include "gda/ops/linear_cross_entropy.h"
+
+#include "bench/bench.h"
+
+namespace gda::bench {
+namespace {
+
+constexpr std::int64_t kTokens = 1024;
+constexpr std::int64_t kVocabulary = 50304;
+constexpr std::int64_t kWidth = 768;
+constexpr double kProductFlops = 2.0 * kTokens * kVocabulary * kWidth;
+
+// Logits of one chunk in MiB.
+void chunks(benchmark::internal::Benchmark* bench) {
+  bench->ArgName("MiB")->Arg(16)->Arg(64)->Arg(256)->UseRealTime()->Unit(benchmark::kMillisecond);
+}
+
+LinearCrossEntropyOptions options(const benchmark::State& state) {
+  return {.max_logit_bytes = static_cast<std::size_t>(state.range(0)) << 20};
+}
+
+void loss(benchmark::State& state, DType dtype) {
+  CpuContext cpu;
+  const OwnedTensor x = numbers(dtype, {kTokens, kWidth});
+  const OwnedTensor weight = numbers(dtype, {kVocabulary, kWidth});
+  const OwnedTensor target = indices({kTokens}, kVocabulary);
+  const OwnedTensor losses(DType::f32, {kTokens});
+  for (auto _ : state) {
+    linear_cross_entropy_forward(cpu.context, x.tensor, weight.tensor, target.tensor, losses.tensor,
+                                 options(state));
+  }
+  report_flops(state, dtype, kProductFlops);
+}
+
+void loss_and_gradients(benchmark::State& state, DType dtype) {
+  CpuContext cpu;
+  const OwnedTensor x = numbers(dtype, {kTokens, kWidth});
+  const OwnedTensor weight = numbers(dtype, {kVocabulary, kWidth});
+  const OwnedTensor target = indices({kTokens}, kVocabulary);
+  const OwnedTensor losses(DType::f32, {kTokens});
+  const OwnedTensor dx(dtype, {kTokens, kWidth});
+  const OwnedTensor dweight(DType::f32, {kVocabulary, kWidth});
+  for (auto _ : state) {
+    linear_cross_entropy_forward_backward(cpu.context, x.tensor, weight.tensor, target.tensor,
+                                          1.0 / kTokens, losses.tensor, dx.tensor, dweight.tensor,
+                                          options(state));
+  }
+  report_flops(state, dtype, 3 * kProductFlops);
+}
+
+BENCHMARK_CAPTURE(loss, f32, DType::f32)->Apply(chunks);
+BENCHMARK_CAPTURE(loss_and_gradients, f32, DType::f32)->Apply(chunks);
+BENCHMARK_CAPTURE(loss_and_gradients, bf16, DType::bf16)->Apply(chunks);
+
+}  // namespace
+}  // namespace gda::bench
