@@ -1,10 +1,10 @@
 #include "bf16_matmul.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
 #include <oneapi/dnnl/dnnl.hpp>
-#include <unordered_map>
 
 #include "gda/core/error.h"
 #include "isa.h"
