@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include "core/config_constraints.h"
 #include "core/config_tree.h"
@@ -10,7 +12,8 @@ namespace gda::config {
 namespace {
 
 // The element of a list that `word` indexes, or null with a problem noted.
-Node* element_of(Node& list, std::string_view path, std::string_view word, Problems& problems) {
+ConfigNode* element_of(ConfigNode& list, std::string_view path, std::string_view word,
+                       Problems& problems) {
   std::size_t index = 0;
   const char* end = word.data() + word.size();
   const auto parsed = std::from_chars(word.data(), end, index);
@@ -25,22 +28,23 @@ Node* element_of(Node& list, std::string_view path, std::string_view word, Probl
 }
 
 // The value of a key, made if need be. What was null or a scalar becomes a mapping.
-Node* value_of(Node& parent, std::string_view key) {
-  if (parent.kind != Node::Kind::mapping) {
+ConfigNode* value_of(ConfigNode& parent, std::string_view key) {
+  if (parent.kind != ConfigNode::Kind::mapping) {
     const Place place{kCommandLine};
-    parent = Node{};
-    parent.kind = Node::Kind::mapping;
+    parent = ConfigNode{};
+    parent.kind = ConfigNode::Kind::mapping;
     parent.place = place;
   }
-  if (Node* existing = parent.find(key)) return existing;
-  Node made;
+  if (ConfigNode* existing = parent.find(key)) return existing;
+  ConfigNode made;
   made.place = {kCommandLine};
-  return &parent.entries.emplace_back(std::string(key), std::move(made)).second;
+  parent.entries.push_back({.key = std::string(key), .value = std::move(made)});
+  return &parent.entries.back().value;
 }
 
 }  // namespace
 
-void apply_override(Node& root, const std::string& text, Problems& problems) {
+void apply_override(ConfigNode& root, const std::string& text, Problems& problems) {
   const std::size_t equals = text.find('=');
   const std::string_view path = std::string_view(text).substr(0, std::min(equals, text.size()));
   const bool has_empty_key = path.empty() || path.front() == '.' || path.back() == '.' ||
@@ -49,15 +53,15 @@ void apply_override(Node& root, const std::string& text, Problems& problems) {
     note(problems, {kCommandLine}, fmt::format("expected key.path=value, found \"{}\"", text));
     return;
   }
-  Node value = parse_yaml(std::string_view(text).substr(equals + 1), kCommandLine, problems);
+  ConfigNode value = parse_yaml(std::string_view(text).substr(equals + 1), kCommandLine, problems);
 
-  Node* node = &root;
+  ConfigNode* node = &root;
   std::string walked;
   for (std::size_t begin = 0; begin <= path.size();) {
     const std::size_t end = std::min(path.find('.', begin), path.size());
     const std::string_view word = path.substr(begin, end - begin);
-    node = node->kind == Node::Kind::list ? element_of(*node, walked, word, problems)
-                                          : value_of(*node, word);
+    node = node->kind == ConfigNode::Kind::list ? element_of(*node, walked, word, problems)
+                                                : value_of(*node, word);
     if (node == nullptr) return;
     walked = join_path(walked, word);
     begin = end + 1;

@@ -12,19 +12,20 @@
 namespace gda {
 namespace {
 
-using config::Node;
+using config::ConfigNode;
 using config::Place;
 using config::Problem;
 using config::Problems;
 
 class Reader : public FieldVisitor {
  public:
-  Reader(const Node& root, Problems& problems) : problems_(problems) {
+  Reader(const ConfigNode& root, Problems& problems) : problems_(problems) {
     frame_ = {.node = &root, .place = root.place};
   }
 
   void read(const FieldWalk& root) {
-    if (frame_.node->kind != Node::Kind::mapping && frame_.node->kind != Node::Kind::null) {
+    if (frame_.node->kind != ConfigNode::Kind::mapping &&
+        frame_.node->kind != ConfigNode::Kind::null) {
       report(frame_.place, "", "expected a mapping of sections, found " + frame_.node->describe());
       return;
     }
@@ -72,15 +73,15 @@ class Reader : public FieldVisitor {
  private:
   // The mapping being visited; `node` is null when the file does not have it.
   struct Frame {
-    const Node* node = nullptr;
+    const ConfigNode* node = nullptr;
     Place place = {};
     std::string path = {};
     std::vector<std::string> known = {};
   };
 
   // The value of a field, or null; a missing one is reported if it is required.
-  const Node* take(const FieldInfo& info);
-  void descend(std::string_view key, const Node* node, const std::function<void()>& walk);
+  const ConfigNode* take(const FieldInfo& info);
+  void descend(std::string_view key, const ConfigNode* node, const std::function<void()>& walk);
   void report_unknown_keys();
   Place place_of(std::string_view key) const;
 
@@ -102,7 +103,7 @@ class Reader : public FieldVisitor {
   }
 
   template <class T>
-  void read_node(const FieldInfo& info, std::string_view key, const Node& node, T& value) {
+  void read_node(const FieldInfo& info, std::string_view key, const ConfigNode& node, T& value) {
     std::string problem;
     if (config::read_scalar(node, value, problem)) problem = check(info, value);
     report(node.place, key, problem);
@@ -110,22 +111,22 @@ class Reader : public FieldVisitor {
 
   template <class T>
   void read_field(const FieldInfo& info, T& value) {
-    if (const Node* node = take(info)) read_node(info, info.key, *node, value);
+    if (const ConfigNode* node = take(info)) read_node(info, info.key, *node, value);
   }
 
   template <class T>
   void read_optional(const FieldInfo& info, std::optional<T>& value) {
-    const Node* node = take(info);
+    const ConfigNode* node = take(info);
     if (node == nullptr) return;
     value.reset();
-    if (node->kind != Node::Kind::null) read_node(info, info.key, *node, value.emplace());
+    if (node->kind != ConfigNode::Kind::null) read_node(info, info.key, *node, value.emplace());
   }
 
   template <class T>
   void read_list(const FieldInfo& info, std::vector<T>& value, std::string_view expected) {
-    const Node* node = take(info);
+    const ConfigNode* node = take(info);
     if (node == nullptr) return;
-    if (node->kind != Node::Kind::list) {
+    if (node->kind != ConfigNode::Kind::list) {
       report(node->place, info.key,
              fmt::format("expected {}, found {}", expected, node->describe()));
       return;
@@ -141,16 +142,17 @@ class Reader : public FieldVisitor {
   Frame frame_;
 };
 
-const Node* Reader::take(const FieldInfo& info) {
+const ConfigNode* Reader::take(const FieldInfo& info) {
   frame_.known.emplace_back(info.key);
-  const Node* node = frame_.node != nullptr ? frame_.node->find(info.key) : nullptr;
+  const ConfigNode* node = frame_.node != nullptr ? frame_.node->find(info.key) : nullptr;
   if (node == nullptr && info.required) {
     report(frame_.place, info.key, fmt::format("missing; it is required ({})", info.doc));
   }
   return node;
 }
 
-void Reader::descend(std::string_view key, const Node* node, const std::function<void()>& walk) {
+void Reader::descend(std::string_view key, const ConfigNode* node,
+                     const std::function<void()>& walk) {
   Frame outer = std::move(frame_);
   frame_ = {.node = node,
             .place = node != nullptr ? node->place : outer.place,
@@ -172,7 +174,7 @@ void Reader::report_unknown_keys() {
 
 Place Reader::place_of(std::string_view key) const {
   Place place = frame_.place;
-  const Node* node = frame_.node;
+  const ConfigNode* node = frame_.node;
   while (node != nullptr && !key.empty()) {
     const std::size_t end = std::min(key.find('.'), key.size());
     node = node->find(key.substr(0, end));
@@ -183,15 +185,15 @@ Place Reader::place_of(std::string_view key) const {
 }
 
 void Reader::field(const FieldInfo& info, Timeline& value) {
-  const Node* node = take(info);
+  const ConfigNode* node = take(info);
   if (node == nullptr) return;
   const std::size_t problems_before = problems_.size();
-  if (node->kind == Node::Kind::list) {
+  if (node->kind == ConfigNode::Kind::list) {
     value.points.assign(node->items.size(), {});
     for (std::size_t i = 0; i < value.points.size(); ++i) {
       const std::string key = fmt::format("{}.{}", info.key, i);
-      const Node& item = node->items[i];
-      if (item.kind != Node::Kind::mapping) {
+      const ConfigNode& item = node->items[i];
+      if (item.kind != ConfigNode::Kind::mapping) {
         report(item.place, key, "expected {step: ..., value: ...}, found " + item.describe());
         continue;
       }
@@ -219,11 +221,11 @@ void Reader::field(const FieldInfo& info, Timeline& value) {
 }
 
 void Reader::section(const FieldInfo& info, const std::function<void()>& walk) {
-  const Node* node = take(info);
+  const ConfigNode* node = take(info);
   if (node == nullptr && info.required) return;
   // A key with nothing under it is a mapping whose keys are all commented out.
-  const bool is_mapping =
-      node == nullptr || node->kind == Node::Kind::mapping || node->kind == Node::Kind::null;
+  const bool is_mapping = node == nullptr || node->kind == ConfigNode::Kind::mapping ||
+                          node->kind == ConfigNode::Kind::null;
   if (!is_mapping) {
     report(node->place, info.key, "expected a mapping, found " + node->describe());
     return;
@@ -233,12 +235,12 @@ void Reader::section(const FieldInfo& info, const std::function<void()>& walk) {
 
 void Reader::optional_section(const FieldInfo& info, bool& present,
                               const std::function<void()>& walk) {
-  const Node* node = take(info);
+  const ConfigNode* node = take(info);
   if (node == nullptr) return;
-  present = node->kind == Node::Kind::mapping;
+  present = node->kind == ConfigNode::Kind::mapping;
   if (present) {
     descend(info.key, node, walk);
-  } else if (node->kind != Node::Kind::null) {
+  } else if (node->kind != ConfigNode::Kind::null) {
     report(node->place, info.key, "expected a mapping or null, found " + node->describe());
   }
 }
@@ -246,9 +248,9 @@ void Reader::optional_section(const FieldInfo& info, bool& present,
 void Reader::list(const FieldInfo& info, const std::function<std::size_t()>& /*size*/,
                   const std::function<void(std::size_t)>& resize,
                   const std::function<void(std::size_t)>& walk) {
-  const Node* node = take(info);
+  const ConfigNode* node = take(info);
   if (node == nullptr) return;
-  if (node->kind != Node::Kind::list) {
+  if (node->kind != ConfigNode::Kind::list) {
     report(node->place, info.key, "expected a list, found " + node->describe());
     return;
   }
@@ -256,8 +258,8 @@ void Reader::list(const FieldInfo& info, const std::function<std::size_t()>& /*s
   resize(node->items.size());
   for (std::size_t i = 0; i < node->items.size(); ++i) {
     const std::string key = fmt::format("{}.{}", info.key, i);
-    const Node& item = node->items[i];
-    if (item.kind != Node::Kind::mapping) {
+    const ConfigNode& item = node->items[i];
+    if (item.kind != ConfigNode::Kind::mapping) {
       report(item.place, key, "expected a mapping, found " + item.describe());
       continue;
     }
@@ -270,7 +272,7 @@ void Reader::list(const FieldInfo& info, const std::function<std::size_t()>& /*s
 void read_yaml(std::string_view text, std::string_view origin,
                const std::vector<std::string>& overrides, const FieldWalk& root) {
   Problems problems;
-  Node tree = config::parse_yaml(text, std::string(origin), problems);
+  ConfigNode tree = config::parse_yaml(text, std::string(origin), problems);
   for (const std::string& override_text : overrides) {
     config::apply_override(tree, override_text, problems);
   }

@@ -25,9 +25,9 @@ bool parse_whole(std::string_view text, T& value) {
 
 // Runs `parse` on a plain scalar.
 template <class T, class Parse>
-bool read_number(const Node& node, T& value, std::string& problem, std::string_view expected,
+bool read_number(const ConfigNode& node, T& value, std::string& problem, std::string_view expected,
                  const Parse& parse) {
-  if (node.kind == Node::Kind::scalar && !node.quoted) {
+  if (node.kind == ConfigNode::Kind::scalar && !node.quoted) {
     if (const auto parsed = parse(node.text)) {
       value = *parsed;
       return true;
@@ -69,7 +69,7 @@ bool is_reserved_word(std::string_view text) {
   return std::find(kWords.begin(), kWords.end(), lower) != kWords.end();
 }
 
-bool read_scalar(const Node& node, bool& value, std::string& problem) {
+bool read_scalar(const ConfigNode& node, bool& value, std::string& problem) {
   const auto parse = [](const std::string& text) -> std::optional<bool> {
     if (text == "true") return true;
     if (text == "false") return false;
@@ -78,20 +78,20 @@ bool read_scalar(const Node& node, bool& value, std::string& problem) {
   return read_number(node, value, problem, "true or false", parse);
 }
 
-bool read_scalar(const Node& node, std::int64_t& value, std::string& problem) {
+bool read_scalar(const ConfigNode& node, std::int64_t& value, std::string& problem) {
   return read_number(node, value, problem, "a whole number", parse_integer);
 }
 
-bool read_scalar(const Node& node, double& value, std::string& problem) {
+bool read_scalar(const ConfigNode& node, double& value, std::string& problem) {
   return read_number(node, value, problem, "a number", parse_number);
 }
 
-bool read_scalar(const Node& node, std::string& value, std::string& problem) {
-  if (node.kind == Node::Kind::scalar) {
+bool read_scalar(const ConfigNode& node, std::string& value, std::string& problem) {
+  if (node.kind == ConfigNode::Kind::scalar) {
     value = node.text;
     return true;
   }
-  const bool is_null = node.kind == Node::Kind::null;
+  const bool is_null = node.kind == ConfigNode::Kind::null;
   problem = fmt::format("expected text, found {}{}", node.describe(),
                         is_null ? " (write \"\" for empty text)" : "");
   return false;

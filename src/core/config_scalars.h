@@ -19,9 +19,9 @@ std::optional<std::int64_t> parse_integer(std::string_view text);
 bool is_reserved_word(std::string_view text);
 
 // These leave `value` and set `problem` when the node is of another type.
-bool read_scalar(const Node& node, bool& value, std::string& problem);
-bool read_scalar(const Node& node, std::int64_t& value, std::string& problem);
-bool read_scalar(const Node& node, double& value, std::string& problem);
-bool read_scalar(const Node& node, std::string& value, std::string& problem);
+bool read_scalar(const ConfigNode& node, bool& value, std::string& problem);
+bool read_scalar(const ConfigNode& node, std::int64_t& value, std::string& problem);
+bool read_scalar(const ConfigNode& node, double& value, std::string& problem);
+bool read_scalar(const ConfigNode& node, std::string& value, std::string& problem);
 
 }  // namespace gda::config

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <map>
 #include <sstream>
+#include <utility>
 
 #include "gda/core/error.h"
 
@@ -21,24 +22,24 @@ class TreeBuilder : public YAML::EventHandler {
   TreeBuilder(const std::string& origin, Problems& problems)
       : origin_(origin), problems_(problems) {}
 
-  Node take() { return std::move(root_); }
+  ConfigNode take() { return std::move(root_); }
 
   void OnDocumentStart(const YAML::Mark& /*mark*/) override {}
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
-    Node node = make(Node::Kind::null, mark);
+    ConfigNode node = make(ConfigNode::Kind::null, mark);
     // A plain `null` used as a key.
     node.text = "null";
     add(std::move(node), anchor);
   }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
-    Node node = anchors_[anchor];
+    ConfigNode node = anchors_[anchor];
     node.place = place_of(mark);
     add(std::move(node), 0);
   }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
-    Node node = make(Node::Kind::scalar, mark);
+    ConfigNode node = make(ConfigNode::Kind::scalar, mark);
     node.text = value;
     // yaml-cpp marks plain scalars with "?".
     node.quoted = tag != "?";
@@ -46,19 +47,19 @@ class TreeBuilder : public YAML::EventHandler {
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string& /*tag*/, YAML::anchor_t anchor,
                        YAML::EmitterStyle::value /*style*/) override {
-    open_.push_back({.node = make(Node::Kind::list, mark), .anchor = anchor});
+    open_.push_back({.node = make(ConfigNode::Kind::list, mark), .anchor = anchor});
   }
   void OnSequenceEnd() override { close(); }
   void OnMapStart(const YAML::Mark& mark, const std::string& /*tag*/, YAML::anchor_t anchor,
                   YAML::EmitterStyle::value /*style*/) override {
-    open_.push_back({.node = make(Node::Kind::mapping, mark), .anchor = anchor});
+    open_.push_back({.node = make(ConfigNode::Kind::mapping, mark), .anchor = anchor});
   }
   void OnMapEnd() override { close(); }
 
  private:
   // A list or mapping whose end has not been seen.
   struct Open {
-    Node node;
+    ConfigNode node;
     YAML::anchor_t anchor = 0;
     bool has_key = false;
     bool has_usable_key = false;
@@ -71,8 +72,8 @@ class TreeBuilder : public YAML::EventHandler {
   }
   // Overrides are parsed from "command line", which has no lines.
   bool origin_is_file() const { return origin_ != kCommandLine; }
-  Node make(Node::Kind kind, const YAML::Mark& mark) const {
-    Node node;
+  ConfigNode make(ConfigNode::Kind kind, const YAML::Mark& mark) const {
+    ConfigNode node;
     node.kind = kind;
     node.place = place_of(mark);
     return node;
@@ -84,12 +85,12 @@ class TreeBuilder : public YAML::EventHandler {
     add(std::move(closed.node), closed.anchor);
   }
 
-  void add(Node node, YAML::anchor_t anchor) {
+  void add(ConfigNode node, YAML::anchor_t anchor) {
     if (anchor != 0) anchors_[anchor] = node;
     if (open_.empty()) {
       root_ = std::move(node);
       root_.place.line = 0;
-    } else if (open_.back().node.kind == Node::Kind::list) {
+    } else if (open_.back().node.kind == ConfigNode::Kind::list) {
       open_.back().node.items.push_back(std::move(node));
     } else if (!open_.back().has_key) {
       take_key(open_.back(), node);
@@ -98,8 +99,9 @@ class TreeBuilder : public YAML::EventHandler {
     }
   }
 
-  void take_key(Open& mapping, const Node& node) {
-    mapping.has_usable_key = node.kind == Node::Kind::scalar || node.kind == Node::Kind::null;
+  void take_key(Open& mapping, const ConfigNode& node) {
+    mapping.has_usable_key =
+        node.kind == ConfigNode::Kind::scalar || node.kind == ConfigNode::Kind::null;
     if (!mapping.has_usable_key) {
       note(problems_, node.place, "a key must be a word, found " + node.describe());
     }
@@ -108,11 +110,11 @@ class TreeBuilder : public YAML::EventHandler {
     mapping.key_place = node.place;
   }
 
-  void add_entry(Open& mapping, Node node) {
+  void add_entry(Open& mapping, ConfigNode node) {
     mapping.has_key = false;
     if (!mapping.has_usable_key) return;
     node.place = mapping.key_place;
-    if (const Node* first = mapping.node.find(mapping.key)) {
+    if (const ConfigNode* first = mapping.node.find(mapping.key)) {
       problems_.push_back(
           {node.place,
            fmt::format("key \"{}\" given twice, first {}", mapping.key,
@@ -120,14 +122,14 @@ class TreeBuilder : public YAML::EventHandler {
                                              : "in the same value")});
       return;
     }
-    mapping.node.entries.emplace_back(mapping.key, std::move(node));
+    mapping.node.entries.push_back({.key = mapping.key, .value = std::move(node)});
   }
 
   std::string origin_;
   Problems& problems_;
   std::vector<Open> open_;
-  std::map<YAML::anchor_t, Node> anchors_;
-  Node root_;
+  std::map<YAML::anchor_t, ConfigNode> anchors_;
+  ConfigNode root_;
 };
 
 }  // namespace
@@ -140,17 +142,17 @@ std::string Place::str() const {
   return line > 0 ? fmt::format("{}:{}", file, line) : file;
 }
 
-const Node* Node::find(std::string_view key) const {
+const ConfigNode* ConfigNode::find(std::string_view key) const {
   const auto found = std::find_if(entries.begin(), entries.end(),
-                                  [&](const auto& entry) { return entry.first == key; });
-  return found == entries.end() ? nullptr : &found->second;
+                                  [&](const auto& entry) { return entry.key == key; });
+  return found == entries.end() ? nullptr : &found->value;
 }
 
-Node* Node::find(std::string_view key) {
-  return const_cast<Node*>(static_cast<const Node*>(this)->find(key));
+ConfigNode* ConfigNode::find(std::string_view key) {
+  return const_cast<ConfigNode*>(static_cast<const ConfigNode*>(this)->find(key));
 }
 
-std::string Node::describe() const {
+std::string ConfigNode::describe() const {
   switch (kind) {
     case Kind::null:
       return "null";
@@ -164,13 +166,13 @@ std::string Node::describe() const {
   return {};
 }
 
-Node parse_yaml(std::string_view text, const std::string& origin, Problems& problems) {
+ConfigNode parse_yaml(std::string_view text, const std::string& origin, Problems& problems) {
   std::istringstream stream{std::string(text)};
   TreeBuilder builder(origin, problems);
   try {
     YAML::Parser parser(stream);
     const bool has_document = parser.HandleNextDocument(builder);
-    Node root = builder.take();
+    ConfigNode root = builder.take();
     root.place = {.file = origin};
     TreeBuilder second(origin, problems);
     if (has_document && parser.HandleNextDocument(second)) {

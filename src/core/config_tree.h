@@ -3,7 +3,6 @@
 
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace gda::config {
@@ -28,28 +27,36 @@ using Problems = std::vector<Problem>;
 
 void note(Problems& problems, Place place, std::string text);
 
-struct Node {
+// A key of a mapping and its value.
+struct ConfigEntry;
+
+struct ConfigNode {
   enum class Kind { null, scalar, list, mapping };
 
   Kind kind = Kind::null;
-  Place place;              // of the key for values of a mapping
-  std::string text;         // of a scalar
-  bool quoted = false;      // a scalar in quotes is text, whatever it looks like
-  std::vector<Node> items;  // of a list
-  std::vector<std::pair<std::string, Node>> entries;  // of a mapping, in the order of the file
+  Place place;                       // of the key for values of a mapping
+  std::string text;                  // of a scalar
+  bool quoted = false;               // a scalar in quotes is text, whatever it looks like
+  std::vector<ConfigNode> items;     // of a list
+  std::vector<ConfigEntry> entries;  // of a mapping, in the order of the file
 
-  Node* find(std::string_view key);
-  const Node* find(std::string_view key) const;
+  ConfigNode* find(std::string_view key);
+  const ConfigNode* find(std::string_view key) const;
   // What a message says was found: "null", "a list", "a mapping" or the scalar in quotes.
   std::string describe() const;
 };
 
+struct ConfigEntry {
+  std::string key;
+  ConfigNode value;
+};
+
 // Parses one YAML document. Syntax errors throw ConfigError; a key given twice is noted in
 // `problems` and its first value kept.
-Node parse_yaml(std::string_view text, const std::string& origin, Problems& problems);
+ConfigNode parse_yaml(std::string_view text, const std::string& origin, Problems& problems);
 
 // Applies "key.path=value", where value is YAML and a number in the path indexes a list from 0.
 // Mappings that the path needs are made.
-void apply_override(Node& root, const std::string& text, Problems& problems);
+void apply_override(ConfigNode& root, const std::string& text, Problems& problems);
 
 }  // namespace gda::config

@@ -60,6 +60,7 @@ std::string scalar(double value) {
 template <class T>
 std::string flow_list(const std::vector<T>& values) {
   std::vector<std::string> parts;
+  parts.reserve(values.size());
   for (const T& value : values) parts.push_back(scalar(value));
   return fmt::format("[{}]", fmt::join(parts, ", "));
 }
@@ -87,6 +88,7 @@ class Writer : public FieldVisitor {
       return;
     }
     std::vector<std::string> points;
+    points.reserve(value.points.size());
     for (const Timeline::Point& point : value.points) {
       points.push_back(fmt::format("{{step: {}, value: {}}}", point.step, scalar(point.value)));
     }
