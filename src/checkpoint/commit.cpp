@@ -66,7 +66,7 @@ void publish(const SaveOptions& options, const Manifest& manifest) {
 }  // namespace
 
 fs::path begin_save(Communicator& group, const SaveOptions& options, std::int64_t step) {
-  const fs::path temporary = temporary_path(options, step);
+  fs::path temporary = temporary_path(options, step);
   together(group, failure_context(options, step), [&] {
     if (group.rank() != 0) return;
     make_directories(options.directory);

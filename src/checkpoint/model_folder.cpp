@@ -62,7 +62,8 @@ ModelFolder::ModelFolder(const fs::path& path) : path_(path) {
 void ModelFolder::open_file(const std::string& name) {
   const SafetensorsFile& file = files_.emplace_back(path_ / name);
   for (const StoredTensor& tensor : file.tensors()) {
-    const auto [place, is_first] = tensors_.try_emplace(tensor.name, files_.size() - 1, &tensor);
+    const auto [place, is_first] =
+        tensors_.try_emplace(tensor.name, Location{files_.size() - 1, &tensor});
     require<FormatError>(is_first, "{}: tensor {} is in two files, {} and {}", path_.string(),
                          tensor.name, files_[place->second.file].path().filename().string(), name);
   }

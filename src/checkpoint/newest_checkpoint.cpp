@@ -15,8 +15,9 @@ std::vector<fs::path> list_newest_first(const fs::path& checkpoints, Communicato
   std::string names;
   together(group, "", [&] {
     if (group.rank() != 0) return;
-    for (const StepFolder& folder : list_step_folders(checkpoints)) {
-      names = folder.path.filename().string() + "\n" + names;
+    const std::vector<StepFolder> listed = list_step_folders(checkpoints);
+    for (auto folder = listed.rbegin(); folder != listed.rend(); ++folder) {
+      names += folder->path.filename().string() + "\n";
     }
   });
   std::istringstream lines(group.broadcast(names, 0));

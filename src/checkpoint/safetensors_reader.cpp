@@ -105,6 +105,7 @@ StoredTensor parse_tensor(const std::string& name, const json& entry,
 void check_layout(const std::vector<StoredTensor>& tensors, std::span<const std::byte> data,
                   const std::string& path) {
   std::vector<const StoredTensor*> order;
+  order.reserve(tensors.size());
   for (const StoredTensor& tensor : tensors) order.push_back(&tensor);
   const auto begin_of = [&](const StoredTensor* tensor) {
     return static_cast<std::uint64_t>(tensor->bytes.data() - data.data());

@@ -24,6 +24,7 @@ std::string header_of(const std::vector<TensorSource>& tensors,
     require<FormatError>(!header.contains(tensor.name), "{}: tensor {} is given twice",
                          path.string(), tensor.name);
     std::vector<std::int64_t> shape;
+    shape.reserve(Shape::kMaxRank);
     for (int i = 0; i < tensor.shape.rank(); ++i) shape.push_back(tensor.shape[i]);
     const std::uint64_t end = offset + tensor.bytes();
     header[tensor.name] = {{"dtype", name_of(stored_type_of(tensor.dtype))},
