@@ -11,8 +11,12 @@
 
 namespace gda::bench {
 
-// A CPU context with its own arena.
+// A CPU context with its own arena, whose memory is there before the clock starts.
 struct CpuContext {
+  CpuContext() {
+    const ArenaScope scope(arena);
+    arena.allocate(DType::f32, {1});
+  }
   Arena arena;
   Context context{.stream = {}, .arena = arena};
 };
