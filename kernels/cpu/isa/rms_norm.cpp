@@ -27,30 +27,31 @@ float add_forward(T* residual, const T* branch, const float* weight, std::int64_
   return forward(residual, weight, n, eps, y);
 }
 
+// mean: <u, x rho> / n with u = weight * dy; in this form no power of rho can overflow.
+template <bool with_residual, class T>
+void write_gradients(const T* dy, const T* x, const float* weight, float rho, float mean,
+                     const T* residual_gradient, std::int64_t n, T* dx, float* dweight) {
+#pragma omp simd
+  for (std::int64_t j = 0; j < n; ++j) {
+    const float normalised = load(x[j]) * rho;
+    const float gradient = load(dy[j]);
+    const float carried = with_residual ? load(residual_gradient[j]) : 0.0F;
+    dweight[j] += gradient * normalised;
+    store(dx[j], carried + rho * (weight[j] * gradient - normalised * mean));
+  }
+}
+
 template <class T>
 void backward(const T* dy, const T* x, const float* weight, float rho, const T* residual_gradient,
               std::int64_t n, T* dx, float* dweight) {
   float dot = 0;
 #pragma omp simd reduction(+ : dot)
   for (std::int64_t j = 0; j < n; ++j) dot += weight[j] * load(dy[j]) * load(x[j]);
-  // <u, normalised x> / n, so that no power of rho can overflow.
   const float mean = dot * rho / static_cast<float>(n);
   if (residual_gradient == nullptr) {
-#pragma omp simd
-    for (std::int64_t j = 0; j < n; ++j) {
-      const float normalised = load(x[j]) * rho;
-      const float gradient = load(dy[j]);
-      dweight[j] += gradient * normalised;
-      store(dx[j], rho * (weight[j] * gradient - normalised * mean));
-    }
+    write_gradients<false>(dy, x, weight, rho, mean, residual_gradient, n, dx, dweight);
   } else {
-#pragma omp simd
-    for (std::int64_t j = 0; j < n; ++j) {
-      const float normalised = load(x[j]) * rho;
-      const float gradient = load(dy[j]);
-      dweight[j] += gradient * normalised;
-      store(dx[j], load(residual_gradient[j]) + rho * (weight[j] * gradient - normalised * mean));
-    }
+    write_gradients<true>(dy, x, weight, rho, mean, residual_gradient, n, dx, dweight);
   }
 }
 
