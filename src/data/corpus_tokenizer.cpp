@@ -19,6 +19,7 @@ struct EncodedChunk {
   std::vector<std::int32_t> ids;
   std::vector<std::size_t> ends;  // where in ids documents end
   std::int64_t text_bytes = 0;
+  std::int64_t bytes_on_disk = 0;  // read up to the end of this chunk
   std::int64_t skipped_lines = 0;
 };
 
@@ -64,12 +65,13 @@ class EncodingPipeline {
     }
   }
 
-  std::int64_t bytes_on_disk() {
-    const std::lock_guard lock(mutex_);
-    return bytes_on_disk_;
-  }
-
  private:
+  struct Waiting {
+    std::int64_t number = 0;
+    std::int64_t bytes_on_disk = 0;
+    TextChunk text;
+  };
+
   template <class F>
   void guard(F&& f) {
     try {
@@ -97,13 +99,11 @@ class EncodingPipeline {
       });
       if (cancelled_) return;
       bytes_in_flight_ += chunk.text.size();
-      bytes_on_disk_ = reader_.bytes_on_disk();
-      waiting_.emplace_back(read_++, std::move(chunk));
+      waiting_.push_back({read_++, reader_.bytes_on_disk(), std::move(chunk)});
       chunk = {};
       changed_.notify_all();
     }
     const std::lock_guard lock(mutex_);
-    bytes_on_disk_ = reader_.bytes_on_disk();
     all_read_ = true;
     changed_.notify_all();
   }
@@ -113,12 +113,13 @@ class EncodingPipeline {
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [&] { return cancelled_ || !waiting_.empty() || all_read_; });
       if (cancelled_ || waiting_.empty()) return;
-      const auto [number, text] = std::move(waiting_.front());
+      const Waiting work = std::move(waiting_.front());
       waiting_.pop_front();
       lock.unlock();
-      EncodedChunk encoded = encode(text);
+      EncodedChunk encoded = encode(work.text);
+      encoded.bytes_on_disk = work.bytes_on_disk;
       lock.lock();
-      done_.emplace(number, std::move(encoded));
+      done_.emplace(work.number, std::move(encoded));
       changed_.notify_all();
     }
   }
@@ -143,10 +144,9 @@ class EncodingPipeline {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<std::pair<std::int64_t, TextChunk>> waiting_;
+  std::deque<Waiting> waiting_;
   std::map<std::int64_t, EncodedChunk> done_;
   std::size_t bytes_in_flight_ = 0;
-  std::int64_t bytes_on_disk_ = 0;
   std::int64_t read_ = 0;
   std::int64_t written_ = 0;
   bool all_read_ = false;
@@ -181,7 +181,7 @@ CorpusProgress tokenize_corpus(const Tokenizer& tokenizer, const CorpusTokenizer
     EncodedChunk chunk;
     while (pipeline.next(chunk)) {
       write_chunk(chunk, writer);
-      progress.bytes_on_disk = pipeline.bytes_on_disk();
+      progress.bytes_on_disk = chunk.bytes_on_disk;
       progress.text_bytes += chunk.text_bytes;
       progress.skipped_lines += chunk.skipped_lines;
       progress.documents = writer.documents();

@@ -60,6 +60,7 @@ std::vector<std::int64_t> whole_shares(const std::vector<double>& weights, std::
                        "{} it is {}",
                        step, sum);
   std::vector<std::int64_t> shares;
+  shares.reserve(weights.size());
   for (const double weight : weights) {
     const double exact = weight / sum * static_cast<double>(kWhole);
     shares.push_back(weight > 0 ? std::max<std::int64_t>(std::llround(exact), 1) : 0);
@@ -110,6 +111,7 @@ int Mixture::build(int first, int count, const std::vector<std::vector<std::int6
 }
 
 void Mixture::add_quotas(Node& node) const {
+  node.quota.reserve(first_sample_.size());
   node.quota.push_back(0);
   for (std::size_t p = 0; p + 1 < first_sample_.size(); ++p) {
     const Quota samples = first_sample_[p + 1] - first_sample_[p];

@@ -3,9 +3,10 @@
 #include <sentencepiece_processor.h>
 
 #include <algorithm>
-#include <iterator>
+#include <atomic>
 
 #include "data/utf8.h"
+#include "data/word_cache.h"
 #include "gda/core/error.h"
 #include "gda/core/file.h"
 
@@ -18,9 +19,11 @@ constexpr std::string_view kSentinel = "\xEF\xA3\xBF";  // U+F8FF
 // Names under which vocabularies keep a token for the end of a document.
 constexpr std::array<std::string_view, 4> kEodPieces{"<|endoftext|>", "<|end_of_text|>", "<eod>",
                                                      "<|eod|>"};
-// Long texts are encoded in spans of about this size, where cutting changes nothing: a merge works
-// on a queue of all pairs, and 2 KiB of it stay in the first-level cache.
-constexpr std::size_t kSpanBytes = 2048;
+// Distinguishes tokenizers in the caches of threads; an address could be used again.
+std::uint64_t next_owner() {
+  static std::atomic<std::uint64_t> last{0};
+  return ++last;
+}
 
 std::string with_spaces(std::string_view piece) {
   std::string text;
@@ -41,13 +44,16 @@ bool crosses_words(std::string_view piece) {
 }  // namespace
 
 SentencePieceTokenizer::SentencePieceTokenizer(const std::filesystem::path& path)
-    : path_(path), processor_(std::make_unique<sentencepiece::SentencePieceProcessor>()) {
+    : path_(path),
+      processor_(std::make_unique<sentencepiece::SentencePieceProcessor>()),
+      cache_owner_(next_owner()) {
   const std::string model = read_text_file(path);
   const auto status = processor_->LoadFromSerializedProto(model);
   require<FormatError>(!model.empty() && status.ok() && processor_->GetPieceSize() > 0,
                        "{}: not a SentencePiece model, or truncated ({} bytes)", path.string(),
                        model.size());
   read_vocabulary();
+  find_eod();
   learn_prefix();
 }
 
@@ -56,6 +62,7 @@ SentencePieceTokenizer::~SentencePieceTokenizer() = default;
 void SentencePieceTokenizer::read_vocabulary() {
   byte_id_.fill(-1);
   bool crosses = false;
+  cuts_at_newlines_ = true;
   for (int id = 0; id < processor_->GetPieceSize(); ++id) {
     const std::string& piece = processor_->IdToPiece(id);
     if (processor_->IsByte(id)) {
@@ -67,8 +74,17 @@ void SentencePieceTokenizer::read_vocabulary() {
     } else {
       bytes_.push_back(processor_->IsUnknown(id) ? "\xE2\x81\x87" : with_spaces(piece));
       crosses = crosses || crosses_words(piece);
+      cuts_at_newlines_ = cuts_at_newlines_ && piece.find('\n') == std::string::npos;
     }
   }
+  // A normaliser may look across a space; one that keeps this text as it is does not.
+  const std::string probe = "a  b \xEF\xBC\xA1 \xEF\xAC\x81  ";
+  std::string kept;
+  for (const int id : processor_->EncodeAsIds(probe)) kept += bytes_[static_cast<std::size_t>(id)];
+  cuts_at_spaces_ = !crosses && kept == probe;
+}
+
+void SentencePieceTokenizer::find_eod() {
   eod_id_ = eos_id();
   for (const auto name : kEodPieces) {
     const int id = processor_->PieceToId(name);
@@ -77,11 +93,6 @@ void SentencePieceTokenizer::read_vocabulary() {
       break;
     }
   }
-  // A normaliser may look across a space; one that keeps this text as it is does not.
-  const std::string probe = "a  b \xEF\xBC\xA1 \xEF\xAC\x81  ";
-  std::string kept;
-  for (const int id : processor_->EncodeAsIds(probe)) kept += bytes_[static_cast<std::size_t>(id)];
-  cuts_at_spaces_ = !crosses && kept == probe;
 }
 
 void SentencePieceTokenizer::learn_prefix() {
@@ -110,18 +121,34 @@ void SentencePieceTokenizer::encode_span(std::string_view text, std::vector<std:
   ids.insert(ids.end(), found.begin() + skip, found.end());
 }
 
+std::size_t SentencePieceTokenizer::word_size(std::string_view text) const {
+  const std::string_view ends = cuts_at_newlines_ ? " \n" : " ";
+  const std::size_t begin = text.find_first_not_of(' ');
+  if (begin == 0 && cuts_at_newlines_ && text[0] == '\n') return 1;
+  const std::size_t end = begin == std::string_view::npos ? begin : text.find_first_of(ends, begin);
+  return std::min(end, text.size());
+}
+
 void SentencePieceTokenizer::encode_characters(std::string_view text,
                                                std::vector<std::int32_t>& ids,
                                                bool continues) const {
-  while (cuts_at_spaces_ && text.size() > kSpanBytes) {
-    std::size_t cut = text.find(' ', kSpanBytes);
-    while (cut != std::string_view::npos && text[cut - 1] == ' ') cut = text.find(' ', cut + 1);
-    if (cut == std::string_view::npos) break;
-    encode_span(text.substr(0, cut), ids, continues);
-    text.remove_prefix(cut);
-    continues = true;
+  if (!cuts_at_spaces_) {
+    if (!text.empty()) encode_span(text, ids, continues);
+    return;
   }
-  if (!text.empty()) encode_span(text, ids, continues);
+  const auto encode_word = [this](std::string_view word, std::vector<std::int32_t>& found) {
+    encode_span(word, found, true);
+  };
+  WordCache& cache = WordCache::of_thread(cache_owner_);
+  while (!text.empty()) {
+    const std::string_view word = text.substr(0, word_size(text));
+    if (word.size() <= WordCache::kLongestWord) {
+      cache.append(word, ids, encode_word);
+    } else {
+      encode_word(word, ids);
+    }
+    text.remove_prefix(word.size());
+  }
 }
 
 void SentencePieceTokenizer::encode_byte(char byte, std::vector<std::int32_t>& ids) const {

@@ -33,10 +33,13 @@ class SentencePieceTokenizer final : public Tokenizer {
 
  private:
   void read_vocabulary();
+  void find_eod();
   void learn_prefix();
   // Encodes valid UTF-8 without U+2581.
   void encode_characters(std::string_view text, std::vector<std::int32_t>& ids,
                          bool continues) const;
+  // The bytes of the word that the text begins with.
+  std::size_t word_size(std::string_view text) const;
   void encode_span(std::string_view text, std::vector<std::int32_t>& ids, bool continues) const;
   void encode_byte(char byte, std::vector<std::int32_t>& ids) const;
 
@@ -49,8 +52,11 @@ class SentencePieceTokenizer final : public Tokenizer {
   // that space and of the sentinel that stands for an earlier text.
   bool has_prefix_ = false;
   std::size_t prefix_tokens_ = 0;
-  // No piece goes on past a word's end, so text may be cut before a space.
+  // No piece goes on past the end of a word (spaces and what follows them up to the next space), so
+  // words can be encoded one by one; and none past a newline.
   bool cuts_at_spaces_ = false;
+  bool cuts_at_newlines_ = false;
+  std::uint64_t cache_owner_;  // see word_cache.h
 };
 
 }  // namespace gda

@@ -4,9 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <optional>
 #include <span>
+#include <type_traits>
 
 #include "gda/core/error.h"
 
@@ -49,6 +49,17 @@ T load_unaligned(const std::byte* from) {
   return value;
 }
 
+// The id that an element stands for; negative ids of signed types stay negative.
+template <class T>
+std::int64_t load_id(const std::byte* from) {
+  if constexpr (sizeof(T) == 1 && std::is_signed_v<T>) {
+    const int byte = std::to_integer<int>(*from);
+    return byte < 0x80 ? byte : byte - 0x100;
+  } else {
+    return static_cast<std::int64_t>(load_unaligned<T>(from));
+  }
+}
+
 struct BadToken {
   std::int64_t position = 0;
   std::int64_t id = 0;
@@ -64,14 +75,14 @@ inline std::optional<BadToken> copy_tokens(std::span<const std::byte> data, Toke
     const std::byte* from = data.data() + begin * static_cast<std::int64_t>(sizeof(T));
     bool good = true;
     for (std::size_t i = 0; i < out.size(); ++i) {
-      const auto id = static_cast<std::int64_t>(load_unaligned<T>(from + i * sizeof(T)));
+      const std::int64_t id = load_id<T>(from + i * sizeof(T));
       good &= id >= 0 && id < vocab_size;
       out[i] = static_cast<std::int32_t>(id);
     }
     if (good) [[likely]]
       return std::nullopt;
     for (std::size_t i = 0; i < out.size(); ++i) {
-      const auto id = static_cast<std::int64_t>(load_unaligned<T>(from + i * sizeof(T)));
+      const std::int64_t id = load_id<T>(from + i * sizeof(T));
       if (id < 0 || id >= vocab_size) return BadToken{begin + static_cast<std::int64_t>(i), id};
     }
     return std::nullopt;

@@ -63,6 +63,21 @@ TEST(MegatronDataset, ReadsEveryIntegerType) {
   }
 }
 
+TEST(MegatronDataset, FindsNegativeIds) {
+  const auto prefix = (scratch_folder() / "x").string();
+  for (const auto& [code, tokens] : {std::pair('\x02', bytes_of<std::int8_t>({7, -5})),
+                                     std::pair('\x04', bytes_of<std::int32_t>({7, -5}))}) {
+    write_text_file_atomically(prefix + ".bin", tokens);
+    write_text_file_atomically(prefix + ".idx",
+                               std::string("MMIDIDX\0\0", 9) + bytes_of<std::uint64_t>({1}) + code +
+                                   bytes_of<std::uint64_t>({1, 2}) + bytes_of<std::int32_t>({2}) +
+                                   bytes_of<std::int64_t>({0, 0, 1}));
+    const auto dataset = open_token_datasets(prefix, 8);
+    EXPECT_CONTAINS(message_of<FormatError>([&] { dataset.front()->verify(); }),
+                    "sequence 0 has token id -5 at position 1");
+  }
+}
+
 TEST(MegatronDataset, FindsDocumentsAlsoWithoutTokensAndOfSeveralSequences) {
   const auto folder = scratch_folder();
   const auto prefix = (folder / "x").string();
