@@ -87,6 +87,7 @@ Mixture::Mixture(const std::vector<Timeline>& weights,
   std::vector<std::vector<std::int64_t>> shares;  // [plateau][source]
   for (const Plateau& plateau : make_plateaus(weights)) {
     std::vector<double> values;
+    values.reserve(weights.size());
     for (const auto& timeline : weights) values.push_back(weight_at(timeline, plateau.middle));
     shares.push_back(whole_shares(values, plateau.first_step));
     first_sample_.push_back(first_sample_of_step(plateau.first_step));
