@@ -73,6 +73,9 @@ class Decoder {
   Decoder(Decoder&&) noexcept;
 
   const ModelConfig& config() const { return config_; }
+  DType compute_type() const { return parameters_->compute_type(); }
+  // Type of losses and logits.
+  DType statistics_type() const { return accumulate_type(parameters_->compute_type()); }
 
   // Forward and backward of scale * sum(loss). target [N] i32 (kIgnoreTarget: left out);
   // loss [N] accumulate type, per token.

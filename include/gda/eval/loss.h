@@ -1,0 +1,28 @@
+// Mean loss on a set of tokens.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "gda/data/evaluation_set.h"
+#include "gda/dist/communicator.h"
+#include "gda/model/decoder.h"
+
+namespace gda {
+
+// The model's view of a batch in host memory.
+SequenceBatch sequences_of(const Batch& batch);
+
+struct EvaluationResult {
+  double loss = 0;           // nats a token
+  std::int64_t targets = 0;  // tokens that were predicted
+  double perplexity() const { return std::exp(loss); }
+};
+
+// The first `max_samples` rows of the set (0: all), `micro_batch` at a time, dealt to the ranks in
+// turn. The result is the same on every rank. Collective.
+EvaluationResult evaluate_loss(const Context& context, Decoder& decoder, const EvaluationSet& set,
+                               Communicator& communicator, std::int64_t micro_batch,
+                               std::int64_t max_samples);
+
+}  // namespace gda

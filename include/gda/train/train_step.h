@@ -1,0 +1,58 @@
+// One optimizer step: micro-batches forward and backward, gradients summed over the ranks while the
+// last backward pass goes on, the decision to update or to skip, clipping and the update.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "gda/data/batch.h"
+#include "gda/dist/communicator.h"
+#include "gda/model/decoder.h"
+#include "gda/optim/sharded_adamw.h"
+#include "gda/train/loss_guard.h"
+#include "gda/train/phase_timer.h"
+
+namespace gda {
+
+// Of the global batch, the same on every rank. Losses are in nats a target token.
+struct StepResult {
+  double loss = 0;
+  double gradient_norm = 0;  // before clipping
+  std::int64_t targets = 0;  // tokens that the loss was taken over
+  std::string skipped;       // why the update was skipped; empty: it was done
+  // Per data source: mean loss and number of targets (0: none in this step).
+  std::vector<double> source_loss;
+  std::vector<double> source_targets;
+};
+
+struct UpdateOptions {
+  AdamWStep adamw;           // step: updates done so far, plus one; gradient_scale is set here
+  double gradient_clip = 0;  // largest norm of the gradient; 0: no clipping
+};
+
+class TrainStep {
+ public:
+  // All must outlive it. `sources`: number of data sources.
+  TrainStep(Decoder& decoder, ShardedAdamW& optimizer, Communicator& communicator,
+            std::size_t sources);
+
+  // The mean loss over all targets of all micro-batches of all ranks is what is descended, however
+  // the batch is cut up. Throws DistError, or Error when `guard` ends the run.
+  StepResult run(const Context& context, std::span<const Batch> micro_batches,
+                 const UpdateOptions& options, LossGuard& guard, PhaseTimer& timer);
+
+ private:
+  std::int64_t count_targets(std::span<const Batch> micro_batches) const;
+  void add_losses(const Batch& batch, const Tensor& loss);
+  void reduce_losses(StepResult& result, std::int64_t targets);
+
+  Decoder& decoder_;
+  ShardedAdamW& optimizer_;
+  Communicator& communicator_;
+  // Sums of the losses, then numbers of targets, by source.
+  OwnedTensor sums_;
+};
+
+}  // namespace gda

@@ -1,0 +1,158 @@
+"""The decoder in NumPy float64, written from the papers' equations alone: an independent judge of the
+attention types (softmax, differential, grouped differential, differential V2).
+
+Nothing is shared with the program but the checkpoint's layout (Hugging Face names, config.json).
+"""
+
+import json
+import math
+import pathlib
+
+import numpy as np
+
+
+def read_safetensors(path):
+    """All tensors of a safetensors file as float64 arrays."""
+    raw = pathlib.Path(path).read_bytes()
+    size = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + size])
+    data = raw[8 + size :]
+    tensors = {}
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        begin, end = entry["data_offsets"]
+        if entry["dtype"] == "BF16":
+            words = np.frombuffer(data[begin:end], np.uint16).astype(np.uint32) << 16
+            values = words.view(np.float32)
+        else:
+            values = np.frombuffer(data[begin:end], {"F32": np.float32, "F64": np.float64}[entry["dtype"]])
+        tensors[name] = values.astype(np.float64).reshape(entry["shape"])
+    return tensors
+
+
+def rms_norm(x, weight, eps):
+    return weight * x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps)
+
+
+def sigmoid(x):
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def poly_norm(x, weight, bias, eps=1e-6):
+    def normed(z):
+        return z / np.sqrt(np.mean(z * z, axis=-1, keepdims=True) + eps)
+
+    return weight[0] * normed(x**3) + weight[1] * normed(x**2) + weight[2] * normed(x) + bias[0]
+
+
+def rotate(x, theta):
+    """Rotary embedding, rotate-half: x [tokens, heads, d]."""
+    tokens, _, d = x.shape
+    half = d // 2
+    frequency = theta ** (-2.0 * np.arange(half) / d)
+    angle = np.arange(tokens)[:, None] * frequency[None, :]
+    cos, sin = np.cos(angle)[:, None, :], np.sin(angle)[:, None, :]
+    a, b = x[..., :half], x[..., half:]
+    return np.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+
+
+def causal_softmax(q, k):
+    """Attention weights of one head: q, k [tokens, d]."""
+    scores = q @ k.T / math.sqrt(q.shape[1])
+    scores[np.triu_indices(len(q), 1)] = -np.inf
+    scores -= scores.max(axis=1, keepdims=True)
+    weights = np.exp(scores)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+class Model:
+    def __init__(self, folder):
+        folder = pathlib.Path(folder)
+        self.config = json.loads((folder / "config.json").read_text())
+        self.tensors = {}
+        for path in sorted(folder.glob("model*.safetensors")):
+            self.tensors.update(read_safetensors(path))
+        gda = self.config.get("gda", {})
+        self.type = gda.get("attention_type", "softmax")
+        rope = self.config.get("rope_parameters") or self.config
+        self.theta = rope["rope_theta"]
+
+    def weight(self, name, layer=None):
+        return self.tensors[name if layer is None else f"model.layers.{layer}.{name}"]
+
+    def linear(self, x, name, layer):
+        return x @ self.weight(name + ".weight", layer).T
+
+    def heads(self, x, name, layer, width):
+        return self.linear(x, "self_attn." + name, layer).reshape(len(x), -1, width)
+
+    def attention(self, x, layer):
+        d = self.config["head_dim"]
+        q = rotate(self.heads(x, "q_proj", layer, d), self.theta)
+        k = rotate(self.heads(x, "k_proj", layer, d), self.theta)
+        if self.type in ("differential", "grouped_differential"):
+            out = self.signal_minus_noise(x, q, k, layer, d)
+        elif self.type == "differential_v2":
+            out = self.gated_difference(x, q, k, layer, d)
+        else:
+            v = self.heads(x, "v_proj", layer, d)
+            share = q.shape[1] // k.shape[1]
+            out = [causal_softmax(q[:, h], k[:, h // share]) @ v[:, h // share] for h in range(q.shape[1])]
+        return self.linear(np.concatenate(out, axis=1), "self_attn.o_proj", layer)
+
+    def signal_minus_noise(self, x, q, k, layer, d):
+        noise_heads = self.config["num_noise_heads"]
+        ratio = (self.config["num_attention_heads"] - noise_heads) // noise_heads
+        groups = self.config["num_key_value_heads"] // 2
+        v = self.heads(x, "v_proj", layer, 2 * d)
+        vectors = {n: self.weight("self_attn.lambda_" + n, layer) for n in ("q1", "k1", "q2", "k2")}
+        initial = self.config["lambda_init"][layer]
+        lam = math.exp(vectors["q1"] @ vectors["k1"]) - math.exp(vectors["q2"] @ vectors["k2"]) + initial
+        subln = self.weight("self_attn.subln.weight", layer)
+        out = []
+        for noise in range(noise_heads):
+            group = noise // (noise_heads // groups)
+            first = noise * (ratio + 1)
+            noise_map = causal_softmax(q[:, first + ratio], k[:, 2 * group + 1])
+            for p in range(ratio):
+                signal_map = causal_softmax(q[:, first + p], k[:, 2 * group])
+                # The maps are subtracted here; the program subtracts the outputs.
+                difference = (signal_map - lam * noise_map) @ v[:, group]
+                eps = self.config["attn_rms_norm_eps"]
+                out.append((1.0 - initial) * rms_norm(difference, subln, eps))
+        return out
+
+    def gated_difference(self, x, q, k, layer, d):
+        v = self.heads(x, "v_proj", layer, d)
+        gate = sigmoid(self.linear(x, "self_attn.lambda_proj", layer))
+        share = q.shape[1] // k.shape[1]
+        attended = [causal_softmax(q[:, h], k[:, h // share]) @ v[:, h // share] for h in range(q.shape[1])]
+        return [
+            attended[2 * i] - gate[:, i : i + 1] * attended[2 * i + 1] for i in range(len(attended) // 2)
+        ]
+
+    def feed_forward(self, x, layer):
+        gate = self.linear(x, "mlp.gate_proj", layer)
+        up = self.linear(x, "mlp.up_proj", layer)
+        if self.config["hidden_act"] == "poly_norm":
+            act = poly_norm(gate, self.weight("mlp.act_fn.weight", layer), self.weight("mlp.act_fn.bias", layer))
+        else:
+            act = gate * sigmoid(gate)
+        return self.linear(act * up, "mlp.down_proj", layer)
+
+    def log_probabilities(self, tokens):
+        """log p(token i+1 | tokens 0..i) for every i but the last."""
+        eps = self.config["rms_norm_eps"]
+        embedding = self.weight("model.embed_tokens.weight")
+        x = embedding[tokens]
+        for layer in range(self.config["num_hidden_layers"]):
+            x = x + self.attention(rms_norm(x, self.weight("input_layernorm.weight", layer), eps), layer)
+            x = x + self.feed_forward(
+                rms_norm(x, self.weight("post_attention_layernorm.weight", layer), eps), layer
+            )
+        head = embedding if self.config["tie_word_embeddings"] else self.weight("lm_head.weight")
+        logits = rms_norm(x, self.weight("model.norm.weight"), eps) @ head.T
+        logits -= logits.max(axis=1, keepdims=True)
+        normalised = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        return normalised[np.arange(len(tokens) - 1), tokens[1:]]
