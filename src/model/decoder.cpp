@@ -105,6 +105,7 @@ void Decoder::forward_backward(const Context& context, const SequenceBatch& inpu
   const Tensor dhidden = context.arena.allocate(trunk.normed.dtype(), trunk.normed.shape());
   linear_cross_entropy_forward_backward(context, trunk.normed, head_, target, scale, loss, dhidden,
                                         head_gradient_);
+  if (hooks.backward_begins) hooks.backward_begins();
   if (head_bucket_ != embedding_bucket_) call(hooks.gradient_ready, head_bucket_);
   backward(context, input, trunk, dhidden, hooks);
 }

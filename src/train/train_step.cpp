@@ -52,43 +52,58 @@ void TrainStep::reduce_losses(StepResult& result, std::int64_t targets) {
   result.targets = targets;
 }
 
+BucketHooks TrainStep::hooks(bool last, PhaseTimer& timer,
+                             std::optional<PhaseTimer::Scope>& phase) {
+  BucketHooks hooks;
+  hooks.before_use = [this, &timer](std::size_t bucket) {
+    const auto waiting = timer.scope(Phase::communication);
+    optimizer_.wait(bucket);
+  };
+  hooks.backward_begins = [&timer, &phase] {
+    phase.reset();
+    phase.emplace(timer, Phase::backward);
+  };
+  // Gradients are whole only once the last micro-batch has added to them.
+  if (last) hooks.gradient_ready = [this](std::size_t bucket) { optimizer_.reduce(bucket); };
+  return hooks;
+}
+
+void TrainStep::accumulate(const Context& context, const Batch& batch, double scale, bool last,
+                           PhaseTimer& timer) {
+  const ArenaScope scope(context.arena);
+  const Tensor& target = batch.targets.tensor;
+  const Tensor loss = context.arena.allocate(decoder_.statistics_type(), target.shape());
+  std::optional<PhaseTimer::Scope> phase;
+  phase.emplace(timer, Phase::forward);
+  decoder_.forward_backward(context, sequences_of(batch), target, scale, loss,
+                            hooks(last, timer, phase));
+  add_losses(batch, loss);
+}
+
 StepResult TrainStep::run(const Context& context, std::span<const Batch> micro_batches,
                           const UpdateOptions& options, LossGuard& guard, PhaseTimer& timer) {
   StepResult result;
-  timer.enter(Phase::communication);
   const std::int64_t targets = std::max<std::int64_t>(1, count_targets(micro_batches));
   std::fill_n(sums_.tensor.data<double>(), sums_.tensor.elements(), 0.0);
-  const double scale = 1.0 / static_cast<double>(targets);
   for (std::size_t i = 0; i < micro_batches.size(); ++i) {
-    const Batch& batch = micro_batches[i];
-    BucketHooks hooks;
-    hooks.before_use = [&](std::size_t bucket) { optimizer_.wait(bucket); };
-    // Gradients are whole only once the last micro-batch has added to them.
-    if (i + 1 == micro_batches.size()) {
-      hooks.gradient_ready = [&](std::size_t bucket) { optimizer_.reduce(bucket); };
-    }
-    const ArenaScope scope(context.arena);
-    const Tensor loss =
-        context.arena.allocate(decoder_.statistics_type(), batch.targets.tensor.shape());
-    timer.enter(Phase::compute);
-    decoder_.forward_backward(context, sequences_of(batch), batch.targets.tensor, scale, loss,
-                              hooks);
-    add_losses(batch, loss);
+    accumulate(context, micro_batches[i], 1.0 / static_cast<double>(targets),
+               i + 1 == micro_batches.size(), timer);
   }
-  timer.enter(Phase::communication);
-  reduce_losses(result, targets);
-  result.gradient_norm = optimizer_.gradient_norm(context);
-  timer.enter(Phase::optimizer);
+  {
+    const auto waiting = timer.scope(Phase::communication);
+    reduce_losses(result, targets);
+    result.gradient_norm = optimizer_.gradient_norm(context);
+  }
+  const auto updating = timer.scope(Phase::optimizer);
   result.skipped = guard.check(result.loss, result.gradient_norm);
-  if (result.skipped.empty()) {
-    AdamWStep step = options.adamw;
-    const bool clip = options.gradient_clip > 0 && result.gradient_norm > options.gradient_clip;
-    step.gradient_scale = clip ? options.gradient_clip / result.gradient_norm : 1.0;
-    optimizer_.update(context, step);
-  } else {
+  if (!result.skipped.empty()) {
     optimizer_.skip();
+    return result;
   }
-  timer.enter(Phase::other);
+  AdamWStep step = options.adamw;
+  const bool clip = options.gradient_clip > 0 && result.gradient_norm > options.gradient_clip;
+  step.gradient_scale = clip ? options.gradient_clip / result.gradient_norm : 1.0;
+  optimizer_.update(context, step);
   return result;
 }
 

@@ -60,6 +60,7 @@ class KvCache {
 struct BucketHooks {
   std::function<void(std::size_t)> before_use;      // before a forward pass first reads the bucket
   std::function<void(std::size_t)> gradient_ready;  // after backward's last addition to it
+  std::function<void()> backward_begins = {};       // once the loss is known
 };
 
 class DecoderLayer;

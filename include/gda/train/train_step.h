@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -45,6 +46,9 @@ class TrainStep {
 
  private:
   std::int64_t count_targets(std::span<const Batch> micro_batches) const;
+  void accumulate(const Context& context, const Batch& batch, double scale, bool last,
+                  PhaseTimer& timer);
+  BucketHooks hooks(bool last, PhaseTimer& timer, std::optional<PhaseTimer::Scope>& phase);
   void add_losses(const Batch& batch, const Tensor& loss);
   void reduce_losses(StepResult& result, std::int64_t targets);
 

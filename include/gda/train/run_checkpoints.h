@@ -1,0 +1,52 @@
+// Between a run in memory and its checkpoints on disk.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "gda/checkpoint/checkpoint_config.h"
+#include "gda/checkpoint/checkpoint_reader.h"
+#include "gda/checkpoint/checkpoint_writer.h"
+#include "gda/model/decoder.h"
+#include "gda/optim/sharded_adamw.h"
+#include "gda/train/run_state.h"
+
+namespace gda {
+
+class RunCheckpoints {
+ public:
+  // `directory` holds the step folders. All references must outlive it. `run_config` is stored with
+  // every checkpoint.
+  RunCheckpoints(std::filesystem::path directory, const CheckpointConfig& config,
+                 Communicator& world, const ParameterStore& parameters, ShardedAdamW& optimizer);
+
+  const std::filesystem::path& directory() const { return options_.directory; }
+
+  // Parameters, optimizer state and counters from a checkpoint. Throws FormatError if it is of
+  // another model. Collective.
+  RunState restore(const Context& context, const CheckpointReader& reader);
+  // Parameters alone, from any model folder; the optimizer starts afresh.
+  void initialise_from(const Context& context, const ModelFolder& folder);
+
+  // Saves; with `wait`, or when checkpoint.async is off, returns when it is on the disk, else when
+  // the state has been copied. Collective. Throws IoError when it could not be written.
+  void save(const ModelConfig& model, const RunState& state, const std::string& run_config,
+            bool wait);
+  // The checkpoint that was being written, if it is whole now (with `wait`: when it is).
+  std::optional<SavedCheckpoint> finish(bool wait);
+
+ private:
+  CheckpointContents contents(const ModelConfig& model, const RunState& state,
+                              const std::string& run_config) const;
+
+  SaveOptions options_;
+  bool async_;
+  Communicator& world_;
+  const ParameterStore& parameters_;
+  ShardedAdamW& optimizer_;
+  AsyncCheckpointWriter writer_;
+  std::optional<SavedCheckpoint> written_;
+};
+
+}  // namespace gda

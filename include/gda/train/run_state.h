@@ -1,0 +1,26 @@
+// What of a run is not a pure function of its configuration and step: the counters in trainer.json.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "gda/train/loss_guard.h"
+
+namespace gda {
+
+struct RunState {
+  std::int64_t step = 0;     // steps done
+  std::int64_t samples = 0;  // sequences taken from the data, by all ranks
+  std::int64_t tokens = 0;   // tokens of those
+  std::int64_t updates = 0;  // steps whose update was not skipped: Adam's step count
+  double flops = 0;          // model FLOPs spent, full convention
+  LossGuard::State guard;
+
+  std::string json() const;
+};
+
+// Throws FormatError naming `origin` and the key that is missing or not what it should be.
+RunState parse_run_state(std::string_view json, std::string_view origin);
+
+}  // namespace gda

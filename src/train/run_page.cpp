@@ -1,0 +1,94 @@
+#include "train/run_page.h"
+
+#include <fmt/format.h>
+#include <omp.h>
+
+#include "gda/train/readable.h"
+#include "gda/train/start_page.h"
+
+namespace gda {
+namespace {
+
+std::string describe_attention(const AttentionConfig& a) {
+  if (!a.is_differential()) {
+    return fmt::format("{}, {} query heads, {} key-value heads, head_dim {}", a.type,
+                       a.num_attention_heads, a.num_key_value_heads, a.head_dim);
+  }
+  return fmt::format("{}, {} signal and {} noise heads ({}:1), {} key-value groups, head_dim {}",
+                     a.type, a.signal_heads, a.noise_heads, a.ratio(), a.kv_groups(), a.head_dim);
+}
+
+void add_model(const RunPage& page, StartPage& out) {
+  const ModelConfig& model = page.config.model;
+  out.section("model");
+  out.row("parameters", readable_count(parameter_count(model)));
+  out.row("shape", fmt::format("{} layers, hidden {}, feed-forward {} ({}), vocabulary {}{}",
+                               model.num_hidden_layers, model.hidden_size, model.intermediate_size,
+                               model.hidden_act, model.vocab_size,
+                               model.tie_word_embeddings ? ", tied" : ""));
+  out.row("attention", describe_attention(model.attention));
+  out.row("FLOPs a token", fmt::format("{:.3g} full, {:.3g} causal (forward and backward)",
+                                       page.flops.full, page.flops.causal));
+}
+
+void add_memory(const RunPage& page, StartPage& out) {
+  std::size_t values = 0;
+  std::size_t gradients = 0;
+  for (const Bucket& bucket : page.parameters.buckets()) {
+    values += bucket.values.bytes();
+    gradients += bucket.gradients.bytes();
+  }
+  const auto bytes = [](std::size_t count) {
+    return readable_bytes(static_cast<std::int64_t>(count));
+  };
+  out.section("memory of each rank");
+  out.row("parameters", bytes(values));
+  out.row("gradients", bytes(gradients));
+  out.row("optimizer", bytes(page.optimizer_bytes));
+  out.row("activations",
+          fmt::format("as micro-batches need them (recompute: {})", page.config.train.recompute));
+}
+
+void add_data(const RunPage& page, StartPage& out) {
+  out.section("data");
+  for (int source = 0; source < page.data.sources(); ++source) {
+    out.row(page.data.source_name(source),
+            fmt::format("{} tokens to train on, {:.1f}% of the first batches",
+                        readable_count(page.data.train_tokens(source)),
+                        100 * page.data.mixture().share(source, 0)));
+  }
+  for (const EvaluationSet& set : page.data.validation()) {
+    out.row(set.name() + " held out", readable_count(set.tokens()) + " tokens");
+  }
+}
+
+void add_run(const RunPage& page, StartPage& out) {
+  const TrainConfig& train = page.config.train;
+  out.section("run");
+  out.row("ranks", fmt::format("{} (data parallel, ZeRO stage 1), {} threads each", page.world_size,
+                               omp_get_max_threads()));
+  std::string compute(name_of(page.compute));
+  if (page.compute != page.config.precision.compute_type()) {
+    compute += fmt::format(" (the processor has no {} arithmetic)", page.config.precision.compute);
+  }
+  out.row("compute", compute);
+  out.row("peak", fmt::format("{:.4g} TFLOP/s of all ranks", page.peak_flops * 1e-12));
+  out.row("batch",
+          fmt::format("{} sequences of {} tokens, {} a rank at a time", train.global_batch_size,
+                      page.config.data.sequence_length, train.micro_batch_size));
+  out.row("steps", readable_count(train.steps));
+  out.row("folder", page.config.logging.dir);
+}
+
+}  // namespace
+
+std::string run_page(const RunPage& page) {
+  StartPage out;
+  add_model(page, out);
+  add_memory(page, out);
+  add_data(page, out);
+  add_run(page, out);
+  return out.str();
+}
+
+}  // namespace gda

@@ -1,0 +1,27 @@
+// The page that a run begins with.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "gda/data/data_loader.h"
+#include "gda/model/model_config.h"
+#include "gda/model/parameters.h"
+#include "gda/train/run_config.h"
+
+namespace gda {
+
+struct RunPage {
+  const RunConfig& config;
+  const DataLoader& data;
+  const ParameterStore& parameters;
+  std::size_t optimizer_bytes = 0;  // of this rank
+  DType compute = DType::f32;
+  int world_size = 1;
+  double peak_flops = 0;  // of all ranks
+  FlopsPerToken flops;
+};
+
+std::string run_page(const RunPage& page);
+
+}  // namespace gda

@@ -1,0 +1,286 @@
+#include "gda/train/trainer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "gda/core/error.h"
+#include "gda/core/file.h"
+#include "gda/core/log.h"
+#include "gda/eval/generate.h"
+#include "gda/eval/loss.h"
+#include "gda/ops/matmul.h"
+#include "gda/train/peak_flops.h"
+#include "gda/train/process_memory.h"
+#include "gda/train/readable.h"
+#include "train/batch_plan.h"
+#include "train/changed_settings.h"
+#include "train/run_page.h"
+
+namespace gda {
+namespace {
+
+Recompute recompute_of(const std::string& name) {
+  if (name == "selective") return Recompute::selective;
+  return name == "full" ? Recompute::full : Recompute::none;
+}
+
+LossGuardOptions guard_options(const SkipConfig& skip) {
+  return {.spike_sigmas = skip.spike_sigmas,
+          .window = skip.window,
+          .max_consecutive = skip.max_consecutive_skips};
+}
+
+}  // namespace
+
+DType supported_compute_type(const PrecisionConfig& precision) {
+  const DType wanted = precision.compute_type();
+  return wanted == DType::bf16 && !bf16_matmul_is_native() ? DType::f32 : wanted;
+}
+
+Trainer::Trainer(const RunConfig& config, Communicator& world)
+    : config_(config),
+      world_(world),
+      compute_(supported_compute_type(config.precision)),
+      data_(config.data, config.model.vocab_size,
+            [&config](std::int64_t step) { return first_sample_of_step(config.train, step); }),
+      parameters_(parameter_specs(config.model), compute_, world.size(), true),
+      decoder_(config.model, parameters_, recompute_of(config.train.recompute)),
+      optimizer_(parameters_, world),
+      step_(decoder_, optimizer_, world, static_cast<std::size_t>(data_.sources())),
+      guard_(guard_options(config.train.skip)),
+      checkpoints_(std::filesystem::path(config.logging.dir) / "checkpoints", config.checkpoint,
+                   world, parameters_, optimizer_),
+      flops_(training_flops_per_token(config.model, config.data.sequence_length)) {
+  config_.validate_for_world(world.size());
+  if (config_.train.sample.every_steps > 0 && world_.rank() == 0) {
+    tokenizer_ = open_tokenizer(config_.data.tokenizer);
+  }
+}
+
+Trainer::~Trainer() = default;
+
+void Trainer::begin() {
+  const auto existing = list_step_folders(checkpoints_.directory());
+  require<ConfigError>(existing.empty(),
+                       "{} already holds the checkpoints of a run: go on with `gda resume {}`, or "
+                       "choose another logging.dir",
+                       config_.logging.dir, config_.logging.dir);
+  world_.barrier();  // nobody makes the folder before everybody has looked
+  open_folder(false);
+  if (config_.train.init_from.empty()) {
+    parameters_.initialize(static_cast<std::uint64_t>(config_.train.seed));
+    optimizer_.copy_masters_from_values(context());
+  } else {
+    checkpoints_.initialise_from(context(), ModelFolder(config_.train.init_from));
+  }
+}
+
+void Trainer::resume() {
+  auto reader = newest_whole_checkpoint(checkpoints_.directory(), &world_);
+  require<ConfigError>(reader.has_value(), "{} holds no checkpoint to go on from",
+                       checkpoints_.directory().string());
+  state_ = checkpoints_.restore(context(), *reader);
+  guard_.restore(state_.guard);
+  saved_step_ = state_.step;
+  open_folder(true);
+  log::info("resuming from {} (step {}, written by {} ranks)", reader->path().string(), state_.step,
+            reader->manifest().world_size);
+  for (const std::string& change : changed_settings(reader->run_config(), config_.yaml())) {
+    log::warning("setting changed since that checkpoint: {}", change);
+  }
+}
+
+void Trainer::open_folder(bool resumed) {
+  const std::filesystem::path directory = config_.logging.dir;
+  make_directories(directory);
+  log::open_file(directory / "log");
+  peak_flops_ = config_.logging.peak_tflops
+                    ? *config_.logging.peak_tflops * 1e12 * world_.size()
+                    : world_.all_reduce(measure_peak_flops(context(), compute_), Reduction::sum);
+  if (world_.rank() != 0) return;
+  write_text_file_atomically(directory / "config.yaml", config_.yaml());
+  RunLogOptions options;
+  options.directory = directory;
+  options.tensorboard = config_.logging.tensorboard;
+  options.total_steps = config_.train.steps;
+  options.peak_flops = peak_flops_;
+  if (resumed) options.resumed_step = state_.step;
+  log_ = std::make_unique<RunLog>(options);
+}
+
+RunOutcome Trainer::run(const StopRequest& stop) {
+  log::info("{}", run_page({.config = config_,
+                            .data = data_,
+                            .parameters = parameters_,
+                            .optimizer_bytes = optimizer_.bytes(),
+                            .compute = compute_,
+                            .world_size = world_.size(),
+                            .peak_flops = peak_flops_,
+                            .flops = flops_}));
+  reported_step_ = state_.step;
+  reported_tokens_ = state_.tokens;
+  timer_.take();
+  RunOutcome outcome;
+  while (state_.step < config_.train.steps) {
+    outcome.stopped_by = stop.anywhere(world_);
+    if (outcome.stopped_by != StopReason::none) break;
+    world_.set_step(state_.step);
+    train_one_step();
+    after_step();
+  }
+  if (saved_step_ != state_.step) save(true);
+  finish_save(true);
+  outcome.step = state_.step;
+  return outcome;
+}
+
+void Trainer::fill_micro_batches(std::int64_t batch_size) {
+  const auto timing = timer_.scope(Phase::data);
+  const std::int64_t rows = config_.train.micro_batch_size;
+  const auto count = static_cast<std::size_t>(batch_size / (rows * world_.size()));
+  while (micro_batches_.size() < count) {
+    micro_batches_.emplace_back(rows, config_.data.sequence_length);
+  }
+  micro_batches_.resize(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto block = static_cast<std::int64_t>(i) * world_.size() + world_.rank();
+    data_.fill_batch(state_.samples + block * rows, micro_batches_[i]);
+  }
+}
+
+void Trainer::train_one_step() {
+  const std::int64_t batch_size = config_.train.batch_size_at(state_.step);
+  fill_micro_batches(batch_size);
+  const OptimizerConfig& optimizer = config_.optimizer;
+  last_lr_ = learning_rate(config_.schedule, optimizer.lr, config_.train.steps, state_.step);
+  UpdateOptions options;
+  options.adamw = {.lr = last_lr_,
+                   .beta1 = optimizer.betas[0],
+                   .beta2 = optimizer.betas[1],
+                   .eps = optimizer.eps,
+                   .weight_decay = optimizer.weight_decay,
+                   .gradient_scale = 1,
+                   .step = state_.updates + 1};
+  options.gradient_clip = optimizer.grad_clip;
+  last_ = step_.run(context(), micro_batches_, options, guard_, timer_);
+
+  const std::int64_t tokens = batch_size * config_.data.sequence_length;
+  ++state_.step;
+  state_.samples += batch_size;
+  state_.tokens += tokens;
+  state_.flops += static_cast<double>(tokens) * flops_.full;
+  if (last_.skipped.empty()) {
+    ++state_.updates;
+  } else {
+    log::warning("step {}: update skipped: {}", state_.step, last_.skipped);
+  }
+}
+
+void Trainer::after_step() {
+  const auto due = [&](std::int64_t every) { return every > 0 && state_.step % every == 0; };
+  const bool last = state_.step == config_.train.steps;
+  if (due(config_.logging.every_steps) || last) report();
+  if (due(config_.eval.every_steps) || (last && config_.eval.every_steps > 0)) evaluate();
+  if (due(config_.train.sample.every_steps)) sample_text();
+  finish_save(false);
+  if (due(config_.checkpoint.every_steps)) save(false);
+}
+
+void Trainer::report() {
+  const PhaseSeconds seconds = timer_.take();
+  double elapsed = 0;
+  for (const double part : seconds) elapsed += part;
+  const std::int64_t steps = state_.step - reported_step_;
+  const double rate = static_cast<double>(state_.tokens - reported_tokens_) / elapsed;
+  reported_step_ = state_.step;
+  reported_tokens_ = state_.tokens;
+  if (log_ == nullptr) return;
+  const ProcessMemory memory = process_memory();
+  StepReport report;
+  report.step = state_.step;
+  report.total_steps = config_.train.steps;
+  report.tokens = state_.tokens;
+  report.loss = last_.loss;
+  report.lr = last_lr_;
+  report.grad_norm = last_.gradient_norm;
+  report.tokens_per_second = rate;
+  report.flops_full = rate * flops_.full;
+  report.flops_causal = rate * flops_.causal;
+  report.peak_flops = peak_flops_;
+  report.eta_seconds =
+      elapsed / static_cast<double>(steps) * static_cast<double>(config_.train.steps - state_.step);
+  report.skipped = guard_.skipped();
+  for (int source = 0; source < data_.sources(); ++source) {
+    const auto i = static_cast<std::size_t>(source);
+    if (last_.source_targets[i] == 0) continue;
+    report.source_losses.emplace_back(data_.source_name(source), last_.source_loss[i]);
+  }
+  report.lambdas = decoder_.lambdas(context());
+  report.seconds = seconds;
+  report.resident_bytes = memory.resident_bytes;
+  report.peak_resident_bytes = memory.peak_resident_bytes;
+  log_->report(report);
+}
+
+void Trainer::evaluate() {
+  optimizer_.wait_all();
+  const std::vector<std::string>& wanted = config_.eval.sources;
+  for (const EvaluationSet& set : data_.validation()) {
+    if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), set.name()) == wanted.end()) {
+      continue;
+    }
+    const std::int64_t samples = config_.eval.steps * config_.train.global_batch_size;
+    const EvaluationResult result =
+        evaluate_loss(context(), decoder_, set, world_, config_.train.micro_batch_size, samples);
+    if (log_ == nullptr) continue;
+    log_->report(EvalReport{
+        .step = state_.step, .name = set.name(), .loss = result.loss, .tokens = result.targets});
+  }
+}
+
+void Trainer::sample_text() {
+  optimizer_.wait_all();
+  if (tokenizer_ == nullptr) return;
+  const TextSampleConfig& sample = config_.train.sample;
+  GenerateOptions options;
+  options.sampling.temperature = sample.temperature;
+  options.sampling.seed = static_cast<std::uint64_t>(state_.step);
+  options.max_tokens = sample.max_tokens;
+  if (tokenizer_->eod_id() >= 0) options.stop_token = tokenizer_->eod_id();
+  for (const std::string& prompt : sample.prompts) {
+    const auto tokens = generate(context(), decoder_, tokenizer_->encode(prompt), options);
+    log::info("sample at step {}: {}{}", state_.step, prompt, tokenizer_->decode(tokens));
+  }
+}
+
+void Trainer::save(bool wait) {
+  state_.guard = guard_.state();
+  try {
+    checkpoints_.save(config_.model, state_, config_.yaml(), wait);
+    saved_step_ = state_.step;
+  } catch (const IoError& reason) {
+    // The older checkpoints are whole; a later save may find the disk in order again. The last save
+    // of a run has no later one.
+    if (wait) throw;
+    log::error("checkpoint of step {} not written, training goes on: {}", state_.step,
+               reason.what());
+  }
+}
+
+void Trainer::finish_save(bool wait) {
+  try {
+    if (const auto saved = checkpoints_.finish(wait)) {
+      log::info("saved {} ({})", saved->path.string(),
+                readable_bytes(static_cast<std::int64_t>(saved->bytes)));
+    }
+  } catch (const IoError& reason) {
+    if (wait) throw;
+    saved_step_ = -1;
+    log::error("checkpoint not written, training goes on: {}", reason.what());
+  }
+}
+
+}  // namespace gda
