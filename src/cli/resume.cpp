@@ -1,0 +1,48 @@
+// gda resume: goes on with a run.
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/run_training.h"
+#include "gda/core/error.h"
+
+namespace gda::cli {
+namespace {
+
+struct ResumeOptions {
+  std::string directory;
+  std::vector<std::string> overrides;
+};
+
+RunConfig load(const ResumeOptions& options, std::int64_t ranks) {
+  const std::filesystem::path file = std::filesystem::path(options.directory) / "config.yaml";
+  require<ConfigError>(std::filesystem::exists(file),
+                       "{} is not a run folder: it has no config.yaml", options.directory);
+  RunConfig config = load_run_config(file, options.overrides, ranks);
+  // The folder may have been moved or copied since it was written.
+  config.logging.dir = options.directory;
+  return config;
+}
+
+}  // namespace
+
+void add_resume(CLI::App& app, Action& action) {
+  auto options = std::make_shared<ResumeOptions>();
+  CLI::App* command =
+      app.add_subcommand("resume", "Go on with a run from its newest whole checkpoint");
+  command->add_option("RUN_DIR", options->directory, "Folder of the run (logging.dir)")->required();
+  command->add_option("OVERRIDES", options->overrides, "Replaced values, as key.path=value");
+  command->footer(
+      "Example: mpirun -np 4 gda resume runs/my-run train.steps=20000\n"
+      "Any number of processes may go on, whatever number began; the samples stay the same.");
+  command->callback([options, &action] {
+    action = [options] {
+      return run_training([&](std::int64_t ranks) { return load(*options, ranks); },
+                          RunStart::resume);
+    };
+  });
+}
+
+}  // namespace gda::cli

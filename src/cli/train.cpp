@@ -1,0 +1,39 @@
+// gda train: a new run.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/run_training.h"
+
+namespace gda::cli {
+namespace {
+
+struct TrainOptions {
+  std::string config;
+  std::vector<std::string> overrides;
+};
+
+}  // namespace
+
+void add_train(CLI::App& app, Action& action) {
+  auto options = std::make_shared<TrainOptions>();
+  CLI::App* command = app.add_subcommand("train", "Start a training run");
+  command->add_option("CONFIG", options->config, "YAML file of the run")->required();
+  command->add_option("OVERRIDES", options->overrides, "Replaced values, as key.path=value");
+  command->footer(
+      "Example: mpirun -np 8 gda train configs/motif-2.6b.yaml train.steps=1000\n"
+      "Every process is a data-parallel rank. SIGTERM, SIGINT, SIGUSR1 and train.max_minutes save\n"
+      "and end the run with exit code 0; `gda resume` goes on.");
+  command->callback([options, &action] {
+    action = [options] {
+      return run_training(
+          [&](std::int64_t ranks) {
+            return load_run_config(options->config, options->overrides, ranks);
+          },
+          RunStart::begin);
+    };
+  });
+}
+
+}  // namespace gda::cli
