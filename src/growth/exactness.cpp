@@ -1,0 +1,68 @@
+#include "gda/growth/exactness.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "gda/model/decoder.h"
+
+namespace gda {
+namespace {
+
+OwnedTensor logits_of(const CheckpointReader& reader, std::span<const std::int32_t> tokens,
+                      DType compute) {
+  const ModelConfig& config = reader.config();
+  ParameterStore parameters(parameter_specs(config), compute, 1, false);
+  for (const Parameter& parameter : parameters.all()) {
+    const Tensor flat = parameter.value.reshape({parameter.value.elements()});
+    if (reader.has_state("master")) {
+      reader.read_piece("master", parameter.spec.name, 0, flat);
+    } else {
+      reader.read_range(parameter.spec.name, 0, flat);
+    }
+  }
+  Decoder decoder(config, parameters);
+  const auto length = static_cast<std::int64_t>(tokens.size());
+  const OwnedTensor token(DType::i32, {length});
+  const OwnedTensor position(DType::i32, {length});
+  std::copy(tokens.begin(), tokens.end(), token.tensor.data<std::int32_t>());
+  std::iota(position.tensor.data<std::int32_t>(), position.tensor.data<std::int32_t>() + length, 0);
+  OwnedTensor logits(decoder.statistics_type(), {length, config.vocab_size});
+  Arena arena;
+  decoder.forward_logits({Stream{}, arena},
+                         {.batch = 1,
+                          .length = length,
+                          .token = token.tensor,
+                          .position = position.tensor,
+                          .first_key = {}},
+                         logits.tensor);
+  return logits;
+}
+
+template <class T>
+Exactness compare(const Tensor& before, const Tensor& after) {
+  Exactness result;
+  for (std::int64_t i = 0; i < before.elements(); ++i) {
+    const double x = before.data<T>()[i];
+    const double y = after.data<T>()[i];
+    const double difference = std::abs(x - y);
+    result.largest_difference = std::max(result.largest_difference, difference);
+    if (std::isnan(difference)) return {.largest_logit = x, .largest_difference = difference};
+    result.largest_logit = std::max(result.largest_logit, std::abs(x));
+  }
+  return result;
+}
+
+}  // namespace
+
+Exactness compare_logits(const CheckpointReader& before, const CheckpointReader& after,
+                         std::span<const std::int32_t> tokens, DType compute) {
+  const OwnedTensor x = logits_of(before, tokens, compute);
+  const OwnedTensor y = logits_of(after, tokens, compute);
+  Exactness result = compute == DType::f64 ? compare<double>(x.tensor, y.tensor)
+                                           : compare<float>(x.tensor, y.tensor);
+  result.tokens = static_cast<std::int64_t>(tokens.size());
+  return result;
+}
+
+}  // namespace gda
