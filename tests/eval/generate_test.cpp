@@ -56,7 +56,7 @@ TEST(SampleToken, TopPKeepsTheSmallestSetThatReachesIt) {
 }
 
 TEST(Generate, IsAFunctionOfTheSeedAndStopsWhereAsked) {
-  testing::TinyModel model(testing::tiny_config("grouped_differential"), DType::f32);
+  test::TinyModel model(test::tiny_config("grouped_differential"), DType::f32);
   const std::vector<std::int32_t> prompt = {3, 1, 4};
   const auto run = [&](std::uint64_t seed, std::int64_t tokens) {
     GenerateOptions options;

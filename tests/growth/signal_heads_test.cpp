@@ -11,9 +11,9 @@
 namespace gda {
 namespace {
 
-using testing::tiny_config;
-using testing::TinyBatch;
-using testing::TinyModel;
+using test::tiny_config;
+using test::TinyBatch;
+using test::TinyModel;
 
 template <class T>
 std::span<T> span_of(const Tensor& tensor) {

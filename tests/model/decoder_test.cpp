@@ -10,9 +10,9 @@
 namespace gda {
 namespace {
 
-using testing::tiny_config;
-using testing::TinyBatch;
-using testing::TinyModel;
+using test::tiny_config;
+using test::TinyBatch;
+using test::TinyModel;
 
 struct Case {
   std::string attention;

@@ -50,7 +50,7 @@ TEST(ParameterCount, MatchesPublishedModels) {
 }
 
 TEST(ParameterStore, InitialisesByNameAlone) {
-  const ModelConfig config = testing::tiny_config("grouped_differential");
+  const ModelConfig config = test::tiny_config("grouped_differential");
   ParameterStore one(parameter_specs(config), DType::f32, 1, false);
   ParameterStore three(parameter_specs(config), DType::f32, 3, true);
   one.initialize(9);
@@ -66,7 +66,7 @@ TEST(ParameterStore, InitialisesByNameAlone) {
 }
 
 TEST(ParameterStore, FusesNeighbours) {
-  const ModelConfig config = testing::tiny_config("grouped_differential");
+  const ModelConfig config = test::tiny_config("grouped_differential");
   ParameterStore store(parameter_specs(config), DType::f32, 1, true);
   const std::string prefix = "model.layers.1.self_attn.";
   const Tensor fused = store.fused_value(prefix + "q_proj.weight", prefix + "v_proj.weight");
@@ -80,7 +80,7 @@ TEST(ParameterStore, FusesNeighbours) {
 }
 
 TEST(ParameterStore, KeepsVectorsInTheAccumulateType) {
-  const ModelConfig config = testing::tiny_config("grouped_differential");
+  const ModelConfig config = test::tiny_config("grouped_differential");
   ParameterStore store(parameter_specs(config), DType::bf16, 1, true);
   EXPECT_EQ(store.at("model.norm.weight").value.dtype(), DType::f32);
   EXPECT_EQ(store.at("lm_head.weight").value.dtype(), DType::bf16);

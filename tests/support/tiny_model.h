@@ -8,7 +8,7 @@
 #include "gda/core/philox.h"
 #include "gda/model/decoder.h"
 
-namespace gda::testing {
+namespace gda::test {
 
 inline ModelConfig tiny_config(const std::string& attention, const std::string& act = "silu",
                                bool tied = false) {
@@ -115,4 +115,4 @@ struct TinyModel {
   }
 };
 
-}  // namespace gda::testing
+}  // namespace gda::test

@@ -48,6 +48,7 @@ class Trainer {
   const RunState& state() const { return state_; }
   const ParameterStore& parameters() const { return parameters_; }
   const StepResult& last_step() const { return last_; }
+  const ShardedAdamW& optimizer() const { return optimizer_; }
 
  private:
   Context context() { return {Stream{}, arena_}; }

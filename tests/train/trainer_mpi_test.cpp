@@ -1,0 +1,141 @@
+// The same run on several ranks.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "gda/train/trainer.h"
+#include "support/mpi.h"
+#include "support/tiny_run.h"
+
+namespace gda {
+namespace {
+
+namespace fs = std::filesystem;
+
+class RanksTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const std::string name = test::world().broadcast("gda-ranks-" + std::to_string(::getpid()), 0);
+    root_ = fs::path(::testing::TempDir()) / name;
+    if (test::world().rank() == 0) test::write_tiny_data(root_ / "data");
+    test::world().barrier();
+  }
+  void TearDown() override {
+    test::world().barrier();
+    if (test::world().rank() == 0) fs::remove_all(root_);
+    test::world().barrier();
+  }
+
+  RunConfig config(const std::string& name) const {
+    RunConfig config = test::tiny_run(root_ / "data", root_ / name);
+    config.train.skip.max_consecutive_skips = 100;
+    return config;
+  }
+
+  static StepResult run(Communicator& group, const RunConfig& config, bool resume) {
+    const StopRequest stop;
+    Trainer trainer(config, group);
+    if (resume) {
+      trainer.resume();
+    } else {
+      trainer.begin();
+    }
+    trainer.run(stop);
+    return trainer.last_step();
+  }
+
+  // The run on this rank alone, in a folder of its own.
+  StepResult run_alone(const std::string& name, std::int64_t steps) const {
+    const auto self = make_self_communicator();
+    RunConfig alone = config(name + "-rank-" + std::to_string(test::world().rank()));
+    alone.train.steps = steps;
+    return run(*self, alone, false);
+  }
+
+  fs::path root_;
+};
+
+// Gradients are the same sums in another order. In f32 an element's sum of n = 12 * 16 terms
+// differs by at most n * 2^-24 = 1e-5 of the terms' size, and Adam divides by the gradient's own
+// size, so a step moves a parameter by lr * 1e-5 more or less; 20 steps at lr 3e-3 leave the loss
+// within 20 * 1e-5.
+TEST_F(RanksTest, OneRankOrMany) {
+  const StepResult alone = run_alone("alone", 20);
+  const StepResult together = run(test::world(), config("together"), false);
+  EXPECT_NEAR(together.loss, alone.loss, 2e-4 * alone.loss);
+  EXPECT_NEAR(together.gradient_norm, alone.gradient_norm, 2e-3 * alone.gradient_norm);
+  EXPECT_EQ(together.targets, alone.targets);
+}
+
+TEST_F(RanksTest, TheFirstLossIsThatOfOneRank) {
+  const StepResult alone = run_alone("alone", 1);
+  RunConfig one = config("together");
+  one.train.steps = 1;
+  const StepResult together = run(test::world(), one, false);
+  EXPECT_NEAR(together.loss, alone.loss, 1e-6 * alone.loss);
+}
+
+// Written by all ranks, gone on with by one: the same samples, the first loss within rounding of
+// the run that went on with all ranks.
+TEST_F(RanksTest, ACheckpointOpensAtAnotherWorldSize) {
+  RunConfig half = config("half");
+  half.train.steps = 6;
+  run(test::world(), half, false);
+  test::world().barrier();
+  const fs::path copy = root_ / ("resumed-by-" + std::to_string(test::world().rank()));
+  fs::create_directories(copy);
+  fs::copy(root_ / "half", copy, fs::copy_options::recursive);
+  RunConfig alone = half;
+  alone.logging.dir = copy.string();
+  alone.train.steps = 7;
+  const auto self = make_self_communicator();
+  const StepResult one = run(*self, alone, true);
+  RunConfig all = half;
+  all.train.steps = 7;
+  const StepResult many = run(test::world(), all, true);
+  EXPECT_NEAR(one.loss, many.loss, 1e-6 * many.loss);
+  EXPECT_EQ(one.source_targets, many.source_targets);
+}
+
+// And the other way: written by one rank, gone on with by all.
+TEST_F(RanksTest, ACheckpointOfOneRankOpensOnMany) {
+  RunConfig half = config("half");
+  half.train.steps = 6;
+  if (test::world().rank() == 0) {
+    const auto self = make_self_communicator();
+    run(*self, half, false);
+  }
+  test::world().barrier();
+  const fs::path copy = root_ / ("copy-" + std::to_string(test::world().rank()));
+  fs::create_directories(copy);
+  fs::copy(root_ / "half", copy, fs::copy_options::recursive);
+  test::world().barrier();
+  RunConfig next = half;
+  next.train.steps = 7;
+  const StepResult many = run(test::world(), next, true);
+  next.logging.dir = copy.string();
+  const auto self = make_self_communicator();
+  const StepResult one = run(*self, next, true);
+  EXPECT_NEAR(one.loss, many.loss, 1e-6 * many.loss);
+  EXPECT_EQ(one.source_targets, many.source_targets);
+}
+
+// Interrupted and resumed at the same world size: the same bits.
+TEST_F(RanksTest, ResumingChangesNothing) {
+  RunConfig whole = config("whole");
+  whole.train.steps = 12;
+  whole.checkpoint.every_steps = 6;
+  const StepResult expected = run(test::world(), whole, false);
+  test::world().barrier();
+  if (test::world().rank() == 0) {
+    fs::remove_all(root_ / "whole" / "checkpoints" / "step-00000012");
+  }
+  test::world().barrier();
+  const StepResult resumed = run(test::world(), whole, true);
+  EXPECT_EQ(resumed.loss, expected.loss);
+  EXPECT_EQ(resumed.gradient_norm, expected.gradient_norm);
+}
+
+}  // namespace
+}  // namespace gda
