@@ -3,6 +3,9 @@
 namespace gda::cli {
 
 void add_commands(CLI::App& app, Action& action) {
+  add_train(app, action);
+  add_resume(app, action);
+  add_grow(app, action);
   add_tokenizer(app, action);
   add_tokenize(app, action);
   add_config(app, action);
