@@ -17,7 +17,7 @@ std::string LossGuard::check(double loss, double gradient_norm) {
   require<Error>(consecutive_ < options_.max_consecutive,
                  "{} updates in a row were skipped, the last because {}; the newest checkpoint is "
                  "from before them. Look at the data and the learning rate, or raise "
-                 "train.skip.max_consecutive",
+                 "train.skip.max_consecutive_skips",
                  consecutive_, why);
   return why;
 }

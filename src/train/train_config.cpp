@@ -83,6 +83,10 @@ void TrainConfig::fields(FieldVisitor& visit) {
                .one_of = {"none", "selective", "full"}},
               recompute);
   visit.field({.key = "seed", .doc = "of the initial parameters", .minimum = 0}, seed);
+  visit.field({.key = "init_from",
+               .doc = "model folder whose parameters a new run begins with: a checkpoint, or "
+                      "Hugging Face's; empty: parameters begin by their initialisers"},
+              init_from);
   visit.field({.key = "max_minutes",
                .doc = "wall time after which the run saves and stops; 0: no limit",
                .minimum = 0},

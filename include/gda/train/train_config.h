@@ -49,6 +49,9 @@ struct TrainConfig {
   std::vector<BatchRampPoint> batch_ramp;
   std::string recompute = "none";  // none | selective | full
   std::int64_t seed = 1;           // of the initial parameters
+  // Model folder whose parameters a new run begins with: a checkpoint, or Hugging Face's. Empty:
+  // parameters begin by their initialisers.
+  std::string init_from;
   double max_minutes = 0;          // wall time of this process, then save and stop; 0: no limit
   SkipConfig skip;
   TextSampleConfig sample;
