@@ -140,7 +140,7 @@ INSTANTIATE_TEST_SUITE_P(
                            [](const ModelConfig& c) { return add_signal_heads(c, 1); }},
                       Case{"add_2_to_differential", "differential", "poly_norm", true,
                            [](const ModelConfig& c) { return add_signal_heads(c, 2); }}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& instance) { return instance.param.name; });
 
 // Paired noise must break the tie: the gradients of two replicas of q differ once their o_proj
 // columns do, and are equal without.

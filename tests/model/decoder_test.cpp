@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "gda/core/error.h"
 #include "support/tiny_model.h"
 
 namespace gda {
@@ -142,9 +143,9 @@ INSTANTIATE_TEST_SUITE_P(Types, DecoderTest,
                                            Case{"grouped_differential", "silu", false},
                                            Case{"grouped_differential", "poly_norm", true},
                                            Case{"differential_v2", "silu", false}),
-                         [](const auto& info) {
-                           return info.param.attention + "_" + info.param.act +
-                                  (info.param.tied ? "_tied" : "");
+                         [](const auto& instance) {
+                           return instance.param.attention + "_" + info.param.act +
+                                  (instance.param.tied ? "_tied" : "");
                          });
 
 // Grouped differential attention with ratio 1 is differential attention, bit for bit.
