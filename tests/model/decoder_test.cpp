@@ -144,7 +144,7 @@ INSTANTIATE_TEST_SUITE_P(Types, DecoderTest,
                                            Case{"grouped_differential", "poly_norm", true},
                                            Case{"differential_v2", "silu", false}),
                          [](const auto& instance) {
-                           return instance.param.attention + "_" + info.param.act +
+                           return instance.param.attention + "_" + instance.param.act +
                                   (instance.param.tied ? "_tied" : "");
                          });
 
