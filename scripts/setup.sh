@@ -15,7 +15,6 @@ packages=(
   libyaml-cpp-dev libcli11-dev nlohmann-json3-dev
   libspdlog-dev libfmt-dev
   libsentencepiece-dev libpcre2-dev         # tokenizers
-  protobuf-compiler libprotobuf-dev         # TensorBoard events
   libxxhash-dev zlib1g-dev
   libgtest-dev libbenchmark-dev
 )

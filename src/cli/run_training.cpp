@@ -48,7 +48,7 @@ void tell_ending(const RunConfig& config, const RunOutcome& outcome, double seco
 
 int run_ranks(const std::function<RunConfig(std::int64_t ranks)>& load, RunStart start) {
   const MpiSession session;
-  const auto timeout = std::chrono::seconds(load(0).parallel.timeout_seconds);
+  const auto timeout = std::chrono::seconds(load(1).parallel.timeout_seconds);
   const auto world = session.world(timeout);
   log::set_rank(world->rank(), world->size());
   share_cores();

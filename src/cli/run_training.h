@@ -10,8 +10,7 @@ namespace gda::cli {
 
 enum class RunStart { begin, resume };
 
-// `load` gives the configuration, checked for a number of ranks (0: not checked). Returns the exit
-// code.
+// `load` gives the configuration, checked for a number of ranks. Returns the exit code.
 int run_training(const std::function<RunConfig(std::int64_t ranks)>& load, RunStart start);
 
 }  // namespace gda::cli

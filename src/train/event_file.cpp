@@ -12,7 +12,7 @@
 
 #include "gda/core/checksum.h"
 #include "gda/core/error.h"
-#include "tensorboard.pb.h"
+#include "train/protobuf_message.h"
 
 namespace gda {
 namespace {
@@ -41,17 +41,32 @@ std::string bytes_of(T value) {
   return {reinterpret_cast<const char*>(&value), sizeof(T)};
 }
 
-std::string record(const tensorboard::Event& event) {
-  const std::string data = event.SerializeAsString();
+// Field numbers of TensorBoard's messages.
+namespace event {
+constexpr int kWallTime = 1;  // double, seconds since 1970
+constexpr int kStep = 2;
+constexpr int kFileVersion = 3;
+constexpr int kSummary = 5;
+constexpr int kSessionLog = 7;
+}  // namespace event
+constexpr int kSummaryValue = 1;
+constexpr int kValueTag = 1;
+constexpr int kValueSimple = 2;
+// A session that starts at a step makes void what earlier files hold from there on.
+constexpr int kSessionStatus = 1;
+constexpr int kSessionStart = 1;
+
+std::string record(const ProtobufMessage& message) {
+  const std::string& data = message.bytes();
   const std::string length = bytes_of(static_cast<std::uint64_t>(data.size()));
   return length + bytes_of(masked_crc(length)) + data + bytes_of(masked_crc(data));
 }
 
-tensorboard::Event event_at(std::int64_t step) {
-  tensorboard::Event event;
-  event.set_wall_time(seconds_now());
-  event.set_step(step);
-  return event;
+ProtobufMessage event_at(std::int64_t step) {
+  ProtobufMessage message;
+  message.add_double(event::kWallTime, seconds_now());
+  message.add_integer(event::kStep, step);
+  return message;
 }
 
 }  // namespace
@@ -59,12 +74,14 @@ tensorboard::Event event_at(std::int64_t step) {
 EventFile::EventFile(const std::filesystem::path& directory,
                      std::optional<std::int64_t> resumed_step)
     : path_(path_in(directory)), file_(path_) {
-  tensorboard::Event version = event_at(0);
-  version.set_file_version("brain.Event:2");
+  ProtobufMessage version = event_at(0);
+  version.add_bytes(event::kFileVersion, "brain.Event:2");
   file_.write(record(version));
   if (resumed_step) {
-    tensorboard::Event start = event_at(*resumed_step + 1);
-    start.mutable_session_log()->set_status(tensorboard::SessionLog::START);
+    ProtobufMessage session;
+    session.add_integer(kSessionStatus, kSessionStart);
+    ProtobufMessage start = event_at(*resumed_step + 1);
+    start.add_bytes(event::kSessionLog, session.bytes());
     file_.write(record(start));
   }
 }
@@ -74,13 +91,16 @@ void EventFile::add(std::string tag, double value) {
 }
 
 void EventFile::write(std::int64_t step) {
-  tensorboard::Event event = event_at(step);
-  for (const auto& [tag, value] : values_) {
-    auto* entry = event.mutable_summary()->add_value();
-    entry->set_tag(tag);
-    entry->set_simple_value(value);
+  ProtobufMessage summary;
+  for (const auto& [tag, number] : values_) {
+    ProtobufMessage value;
+    value.add_bytes(kValueTag, tag);
+    value.add_float(kValueSimple, number);
+    summary.add_bytes(kSummaryValue, value.bytes());
   }
-  file_.write(record(event));
+  ProtobufMessage message = event_at(step);
+  message.add_bytes(event::kSummary, summary.bytes());
+  file_.write(record(message));
   values_.clear();
 }
 
