@@ -50,8 +50,8 @@ void differential_backward(const Context& context, const DifferentialShape& shap
                            const Tensor& dsubln, const Tensor& dlambda);
 
 // Differential attention V2: out_i = A_{2i} - sigmoid(gate_i) * A_{2i+1}, gate a token and head.
-// attended [N, 2h*d], gate [N, h], out [N, h*d], all compute; no norm, no lambda vectors. Row strides
-// allowed on gate and dgate (columns of a fused QKV row).
+// attended [N, 2h*d], gate [N, h], out [N, h*d], all compute; no norm, no lambda vectors. Row
+// strides allowed on gate and dgate (columns of a fused QKV row).
 void gated_difference_forward(const Context& context, const Tensor& attended, const Tensor& gate,
                               const Tensor& out);
 void gated_difference_backward(const Context& context, const Tensor& attended, const Tensor& gate,
