@@ -70,6 +70,7 @@ class PartReduction {
   }
   void take_in(std::int64_t begin) {
     std::vector<const void*> terms;
+    terms.reserve(static_cast<std::size_t>(group_.size));
     for (int r = 0; r < group_.size; ++r) {
       terms.push_back(r == group_.rank ? at(from_, parts_.begin(r) + begin) : slot(r));
     }
@@ -164,6 +165,7 @@ class DirectAllReduce final : public Collective {
   bool next_round(Transfers& transfers) override {
     if (posted_) {
       std::vector<const void*> terms;
+      terms.reserve(static_cast<std::size_t>(group_.size));
       for (int r = 0; r < group_.size; ++r) {
         terms.push_back(r == group_.rank ? data_.raw() : slot(r));
       }

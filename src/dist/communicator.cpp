@@ -11,8 +11,9 @@ namespace {
 // One value of every rank, in rank order. Words of i32 carry types that tensors do not have.
 template <class T>
 std::vector<T> gather(Communicator& group, const T& value) {
-  static_assert(sizeof(T) % sizeof(std::int32_t) == 0);
-  constexpr std::int64_t kWords = sizeof(T) / sizeof(std::int32_t);
+  constexpr std::size_t kWordBytes = size_of(DType::i32);
+  static_assert(sizeof(T) % kWordBytes == 0);
+  constexpr std::int64_t kWords = sizeof(T) / kWordBytes;
   T own = value;
   std::vector<T> all(static_cast<std::size_t>(group.size()));
   group

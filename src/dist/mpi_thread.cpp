@@ -3,19 +3,19 @@
 #include <fmt/ranges.h>
 #include <mpi.h>
 #include <pthread.h>
+#include <sys/prctl.h>
 
 #include <algorithm>
 #include <csignal>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "gda/core/error.h"
 #include "gda/core/log.h"
 
 namespace gda {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // Operations that are remembered for the report about one that does not finish.
 constexpr std::size_t kHistory = 16;
@@ -28,11 +28,11 @@ constexpr std::int64_t kTags = 32768;
 constexpr auto kIdle = std::chrono::milliseconds(2);
 
 // Waiting for messages without taking the core from the computation: a few polls for answers that
-// are nearly there, then sleeps that grow to a length that costs neither much time (a bucket takes
-// milliseconds) nor much work (a poll takes about a microsecond).
+// are nearly there, then sleeps that grow to `longest`.
 class Backoff {
  public:
-  void reset() { *this = Backoff(); }
+  explicit Backoff(std::chrono::microseconds longest) : longest_(longest) {}
+
   void pause() {
     if (polls_ < kYields) {
       ++polls_;
@@ -40,18 +40,27 @@ class Backoff {
       return;
     }
     std::this_thread::sleep_for(sleep_);
-    sleep_ = std::min(sleep_ * 2, kLongest);
+    sleep_ = std::min(sleep_ * 2, longest_);
   }
 
  private:
   static constexpr int kYields = 16;
-  static constexpr std::chrono::microseconds kLongest{200};
   int polls_ = 0;
   std::chrono::microseconds sleep_{10};
+  std::chrono::microseconds longest_;
 };
 
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
+// A rank that waits for a late one polls at this distance: about a fiftieth of a core, and no
+// matter beside how late the other is.
+constexpr std::chrono::microseconds kWaitForRanks{1000};
+// What is no larger arrives whole without anybody's help, so there is only the rank to wait for.
+constexpr std::size_t kSmall = 4096;
+// Once all are there data flows only while MPI is called: without memory that processes can read
+// from each other it goes in pieces of some 10 KiB a call.
+constexpr std::chrono::microseconds kWaitForData{20};
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
 std::string describe(const OperationInfo& info) {
@@ -137,6 +146,7 @@ void MpiThread::initialise() {
 }
 
 void MpiThread::run(std::promise<void> started) {
+  ::prctl(PR_SET_TIMERSLACK, 1000UL);  // nanoseconds: by default sleeps last 50 us longer
   try {
     initialise();
     started.set_value();
@@ -183,20 +193,34 @@ void MpiThread::execute(Task& task) {
 void MpiThread::carry_out(Task& task) {
   const auto begin = Clock::now();
   transfers_.begin(static_cast<int>(task.info.number % kTags), task.limits.message_bytes);
-  Backoff backoff;
-  while (true) {
-    if (transfers_.done()) {
-      if (!task.collective->next_round(transfers_)) break;
-      backoff.reset();
-      continue;
+  const bool small = task.info.bytes <= kSmall;
+  if (!small) {
+    // Ranks first show each other that they are there: to wait for them is another matter than to
+    // wait for their data.
+    std::vector<std::byte> signs(static_cast<std::size_t>(group_.size));
+    for (int peer = 0; peer < group_.size; ++peer) {
+      if (peer == group_.rank) continue;
+      transfers_.receive(&signs[static_cast<std::size_t>(peer)], 1, peer);
+      transfers_.send(&signs[static_cast<std::size_t>(group_.rank)], 1, peer);
     }
+    wait_for_round(task, begin, kWaitForRanks);
+  }
+  while (task.collective->next_round(transfers_)) {
+    wait_for_round(task, begin, small ? kWaitForRanks : kWaitForData);
+  }
+  history_.push_back({task.info, seconds_since(begin)});
+  if (history_.size() > kHistory) history_.pop_front();
+}
+
+void MpiThread::wait_for_round(const Task& task, Clock::time_point begin,
+                               std::chrono::microseconds longest_pause) {
+  Backoff backoff(longest_pause);
+  while (!transfers_.done()) {
     require<DistError>(!stopped_at_once(), "{} was given up: the process is ending",
                        describe(task.info));
     if (Clock::now() - begin > task.limits.timeout) fail_late(task);
     backoff.pause();
   }
-  history_.push_back({task.info, seconds_since(begin)});
-  if (history_.size() > kHistory) history_.pop_front();
 }
 
 void MpiThread::fail_late(const Task& task) {

@@ -57,6 +57,8 @@ class MpiThread {
   void end(Ending ending, int exit_code = 0);
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   struct Task {
     std::unique_ptr<dist::Collective> collective;
     OperationInfo info;
@@ -70,6 +72,8 @@ class MpiThread {
   std::optional<Task> next_task();
   void execute(Task& task);
   void carry_out(Task& task);
+  void wait_for_round(const Task& task, Clock::time_point begin,
+                      std::chrono::microseconds longest_pause);
   bool stopped_at_once() const {
     const Ending ending = ending_;
     return ending == Ending::abandon || ending == Ending::abort;
