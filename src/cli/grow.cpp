@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,8 @@ namespace {
 struct GrowOptions {
   std::string from;
   std::string to;
-  std::int64_t factor = 0;
-  std::int64_t add = 0;
+  std::optional<std::int64_t> factor;
+  std::optional<std::int64_t> add;
   double noise_db = 10;
   std::uint64_t seed = 1;
   bool dry_run = false;
@@ -133,12 +134,12 @@ void print_exactness(const Exactness& exactness, const std::string& origin) {
 }
 
 int grow_signal_heads(const GrowOptions& options) {
-  require<ConfigError>((options.factor > 0) != (options.add > 0),
+  require<ConfigError>(options.factor.has_value() != options.add.has_value(),
                        "grow signal-heads: give either --factor (replicate every signal head) or "
                        "--add (new heads for each noise head)");
   const CheckpointReader from = open_checkpoint(options.from);
-  const GrowthMap map = options.factor > 0 ? replicate_signal_heads(from.config(), options.factor)
-                                           : add_signal_heads(from.config(), options.add);
+  const GrowthMap map = options.factor ? replicate_signal_heads(from.config(), *options.factor)
+                                       : add_signal_heads(from.config(), *options.add);
   const RunConfig config = grown_run(from, map.to, options.to);
   const Sizes before = sizes_of(map.from, config.data.sequence_length);
   const Sizes after = sizes_of(map.to, config.data.sequence_length);
