@@ -9,6 +9,9 @@ void add_commands(CLI::App& app, Action& action) {
   add_tokenizer(app, action);
   add_tokenize(app, action);
   add_config(app, action);
+  add_eval(app, action);
+  add_generate(app, action);
+  add_score(app, action);
   add_inspect(app, action);
 }
 

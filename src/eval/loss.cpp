@@ -24,7 +24,8 @@ SequenceBatch sequences_of(const Batch& batch) {
 
 EvaluationResult evaluate_loss(const Context& context, Decoder& decoder, const EvaluationSet& set,
                                Communicator& communicator, std::int64_t micro_batch,
-                               std::int64_t max_samples) {
+                               std::int64_t max_samples,
+                               const std::function<void(std::int64_t, std::int64_t)>& progress) {
   const std::int64_t available = set.samples();
   const std::int64_t samples = max_samples > 0 ? std::min(max_samples, available) : available;
   Batch batch(micro_batch, set.sequence_length());
@@ -41,6 +42,7 @@ EvaluationResult evaluate_loss(const Context& context, Decoder& decoder, const E
     decoder.forward_loss(context, sequences_of(batch), batch.targets.tensor, loss);
     total[0] += loss.dtype() == DType::f64 ? sum_of<double>(loss) : sum_of<float>(loss);
     total[1] += static_cast<double>(batch.target_count());
+    if (progress) progress(std::min(first + stride, samples), samples);
   }
   communicator.all_reduce(sums.tensor, Reduction::sum).wait();
   return {.loss = total[0] / std::max(1.0, total[1]),

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <functional>
 
 #include "gda/data/evaluation_set.h"
 #include "gda/dist/communicator.h"
@@ -20,9 +21,11 @@ struct EvaluationResult {
 };
 
 // The first `max_samples` rows of the set (0: all), `micro_batch` at a time, dealt to the ranks in
-// turn. The result is the same on every rank. Collective.
-EvaluationResult evaluate_loss(const Context& context, Decoder& decoder, const EvaluationSet& set,
-                               Communicator& communicator, std::int64_t micro_batch,
-                               std::int64_t max_samples);
+// turn. The result is the same on every rank. `progress` (if any) is told after each batch of this
+// rank how many of the rows are done. Collective.
+EvaluationResult evaluate_loss(
+    const Context& context, Decoder& decoder, const EvaluationSet& set, Communicator& communicator,
+    std::int64_t micro_batch, std::int64_t max_samples,
+    const std::function<void(std::int64_t done, std::int64_t samples)>& progress = {});
 
 }  // namespace gda

@@ -1,0 +1,147 @@
+#include "cli/loaded_model.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "gda/checkpoint/checkpoint_reader.h"
+#include "gda/core/error.h"
+#include "gda/core/log.h"
+#include "gda/ops/matmul.h"
+
+namespace gda::cli {
+namespace fs = std::filesystem;
+namespace {
+
+DType compute_type_of(const std::string& precision) {
+  PrecisionConfig wanted;
+  wanted.compute = precision;
+  const DType type = wanted.compute_type();
+  if (type != DType::bf16 || bf16_matmul_is_native()) return type;
+  log::warning("--precision bf16: this processor has no bf16 arithmetic; computing in fp32");
+  return DType::f32;
+}
+
+// A finished or half-written checkpoint, whose reader tells what is wrong with it.
+bool is_checkpoint(const fs::path& path) {
+  return fs::exists(path / "manifest.json") || path.filename().string().starts_with("step-");
+}
+
+bool holds_checkpoints(const fs::path& path) {
+  return !list_step_folders(path).empty() || !list_step_folders(path / "checkpoints").empty();
+}
+
+// The values of `source`, which is a ModelFolder or a CheckpointReader (and then verified).
+template <class Source>
+std::unique_ptr<ParameterStore> read_parameters(const Source& source, DType compute) {
+  const std::vector<ParameterSpec> specs = parameter_specs(source.config());
+  source.check_matches(specs);
+  auto parameters = std::make_unique<ParameterStore>(specs, compute, 1, false);
+  for (const Parameter& parameter : parameters->all()) {
+    source.read_parameter(parameter.spec.name, parameter.value);
+  }
+  return parameters;
+}
+
+template <class T>
+std::vector<double> negated(const Tensor& losses) {
+  std::vector<double> values(static_cast<std::size_t>(losses.elements()));
+  std::transform(losses.data<T>(), losses.data<T>() + losses.elements(), values.begin(),
+                 [](T loss) { return -static_cast<double>(loss); });
+  return values;
+}
+
+}  // namespace
+
+LoadedModel::LoadedModel(const fs::path& path, const std::string& precision) {
+  require<ConfigError>(fs::is_directory(path),
+                       "{}: no such folder; expected a checkpoint, a run "
+                       "folder or a Hugging Face model folder",
+                       path.string());
+  // "folder/" names the folder, too.
+  load(path.has_filename() ? path : path.parent_path(), precision);
+}
+
+void LoadedModel::load(const fs::path& path, const std::string& precision) {
+  const bool checkpoint = is_checkpoint(path);
+  const DType compute = compute_type_of(precision);
+  if (!checkpoint && fs::exists(path / "config.json")) {
+    const ModelFolder folder(path);
+    path_ = path;
+    parameters_ = read_parameters(folder, compute);
+    decoder_ = std::make_unique<Decoder>(folder.config(), *parameters_);
+    return;
+  }
+  require<ConfigError>(checkpoint || holds_checkpoints(path),
+                       "{} is not a checkpoint (no manifest.json), not a run folder (no "
+                       "checkpoints/step-... inside) and not a Hugging Face model folder (no "
+                       "config.json)",
+                       path.string());
+  const CheckpointReader reader = open_checkpoint(path);
+  path_ = reader.path();
+  has_run_config_ = !reader.run_config().empty();
+  parameters_ = read_parameters(reader, compute);
+  decoder_ = std::make_unique<Decoder>(reader.config(), *parameters_);
+}
+
+std::optional<RunConfig> LoadedModel::run_config() const {
+  if (!has_run_config_) return std::nullopt;
+  return load_run_config(path_ / "config.yaml", {});
+}
+
+std::unique_ptr<Tokenizer> LoadedModel::open_tokenizer(const std::string& option) const {
+  if (!option.empty()) {
+    require<ConfigError>(fs::exists(option), "--tokenizer {}: no such file", option);
+    return gda::open_tokenizer(option);
+  }
+  const std::optional<RunConfig> run = run_config();
+  if (run && !run->data.tokenizer.empty()) {
+    const std::string& file = run->data.tokenizer;
+    require<ConfigError>(fs::exists(file),
+                         "the run's data.tokenizer {} is not there: give --tokenizer MODEL", file);
+    return gda::open_tokenizer(file);
+  }
+  const fs::path beside = path_ / "tokenizer.model";
+  require<ConfigError>(fs::exists(beside),
+                       "{} names no tokenizer (no data.tokenizer in a config.yaml, no "
+                       "tokenizer.model): give --tokenizer MODEL",
+                       path_.string());
+  return gda::open_tokenizer(beside);
+}
+
+std::vector<double> LoadedModel::log_probabilities(std::span<const std::int32_t> tokens) {
+  const auto length = static_cast<std::int64_t>(tokens.size()) - 1;
+  const ArenaScope scope(arena_);
+  const Tensor token = arena_.allocate(DType::i32, {length});
+  const Tensor target = arena_.allocate(DType::i32, {length});
+  const Tensor position = arena_.allocate(DType::i32, {length});
+  const Tensor loss = arena_.allocate(decoder_->statistics_type(), {length});
+  std::copy(tokens.begin(), tokens.end() - 1, token.data<std::int32_t>());
+  std::copy(tokens.begin() + 1, tokens.end(), target.data<std::int32_t>());
+  std::iota(position.data<std::int32_t>(), position.data<std::int32_t>() + length, 0);
+  decoder_->forward_loss(
+      context(),
+      {.batch = 1, .length = length, .token = token, .position = position, .first_key = {}}, target,
+      loss);
+  return loss.dtype() == DType::f64 ? negated<double>(loss) : negated<float>(loss);
+}
+
+void LoadedModel::check_ids(std::span<const std::int32_t> ids, const std::string& where) const {
+  for (const std::int32_t id : ids) {
+    require<ConfigError>(id >= 0 && id < config().vocab_size,
+                         "{}: token id {} is not in [0, {}), the model's vocabulary", where, id,
+                         config().vocab_size);
+  }
+}
+
+void add_model_options(CLI::App& command, ModelOptions& options) {
+  command
+      .add_option("MODEL", options.path,
+                  "Checkpoint, run folder (its newest checkpoint) or Hugging Face model folder")
+      ->required();
+  command.add_option("--precision", options.precision, "Type of the arithmetic")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"fp32", "bf16", "fp64"}));
+}
+
+}  // namespace gda::cli
