@@ -33,6 +33,13 @@ LossGuardOptions guard_options(const SkipConfig& skip) {
           .max_consecutive = skip.max_consecutive_skips};
 }
 
+// This build computes on the CPU alone; a request for more must not be passed over.
+const RunConfig& checked_device(const RunConfig& config) {
+  require<ConfigError>(config.device != "cuda",
+                       "device: cuda: this build has no CUDA backend; use auto or cpu");
+  return config;
+}
+
 }  // namespace
 
 DType supported_compute_type(const PrecisionConfig& precision) {
@@ -41,7 +48,7 @@ DType supported_compute_type(const PrecisionConfig& precision) {
 }
 
 Trainer::Trainer(const RunConfig& config, Communicator& world)
-    : config_(config),
+    : config_(checked_device(config)),
       world_(world),
       compute_(supported_compute_type(config.precision)),
       data_(config.data, config.model.vocab_size,

@@ -187,6 +187,17 @@ TEST_F(TrainerTest, RefusesToBeginOverAnotherRun) {
   }
 }
 
+TEST_F(TrainerTest, RefusesADeviceThatIsNotBuiltIn) {
+  RunConfig cuda = config("a");
+  cuda.device = "cuda";
+  try {
+    run(cuda);
+    FAIL() << "expected ConfigError";
+  } catch (const ConfigError& error) {
+    EXPECT_STREQ(error.what(), "device: cuda: this build has no CUDA backend; use auto or cpu");
+  }
+}
+
 TEST_F(TrainerTest, RefusesACheckpointOfAnotherModel) {
   run(config("a"));
   RunConfig other = config("a");
