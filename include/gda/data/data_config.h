@@ -2,9 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <set>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "gda/core/config.h"
@@ -65,10 +63,6 @@ struct DataConfig {
                  .doc = "tokenizer model (.model or tokenizer.json) for samples of text; empty: "
                         "none"},
                 tokenizer);
-    visit.rule("sources", !sources.empty(), "at least one source is needed");
-    std::set<std::string_view> names;
-    for (const auto& source : sources) names.insert(source.name);
-    visit.rule("sources", names.size() == sources.size(), "the names of sources must differ");
   }
 };
 
