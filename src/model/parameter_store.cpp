@@ -1,4 +1,5 @@
-#include <compare>
+#include <fmt/format.h>
+
 #include <cstring>
 #include <map>
 #include <string>
@@ -10,18 +11,11 @@
 namespace gda {
 namespace {
 
-// Which bucket a parameter belongs to. Vectors share one: they are few, small and of another type.
-struct BucketKey {
-  bool is_vector = false;
-  std::int64_t layer = -1;
-  std::string name;  // of matrices outside the layers
-  auto operator<=>(const BucketKey&) const = default;
-};
-
-BucketKey bucket_key(const ParameterSpec& spec) {
-  if (!spec.is_matrix()) return {.is_vector = true, .layer = -1, .name = {}};
-  return {
-      .is_vector = false, .layer = spec.layer, .name = spec.layer < 0 ? spec.name : std::string()};
+// The name of the bucket that a parameter belongs to. Vectors share one: they are few, small and of
+// another type.
+std::string bucket_name(const ParameterSpec& spec) {
+  if (!spec.is_matrix()) return "vectors";
+  return spec.layer < 0 ? spec.name : fmt::format("layer {}", spec.layer);
 }
 
 Tensor slice(const Tensor& flat, std::int64_t offset, Shape shape) {
@@ -58,10 +52,10 @@ Tensor fuse(const Tensor& first, const Tensor& last) {
 ParameterStore::ParameterStore(const std::vector<ParameterSpec>& specs, DType compute,
                                std::int64_t alignment, bool with_gradients, Device device)
     : compute_(compute) {
-  std::map<BucketKey, std::size_t> bucket_index;
+  std::map<std::string, std::size_t> bucket_index;
   std::vector<std::int64_t> offset_of;
   for (const ParameterSpec& spec : specs) {
-    const auto [entry, is_new] = bucket_index.try_emplace(bucket_key(spec), buckets_.size());
+    const auto [entry, is_new] = bucket_index.try_emplace(bucket_name(spec), buckets_.size());
     if (is_new) {
       buckets_.emplace_back().dtype = spec.is_matrix() ? compute : accumulate_type(compute);
     }
