@@ -3,26 +3,36 @@
 #
 #   scripts/build.sh                    everything, optimised for the CPU: build/cpu/gda
 #   scripts/build.sh --preset debug     another preset: cuda, debug, asan, tsan
-#   scripts/build.sh --program          the program alone, without tests and benchmarks
+#   scripts/build.sh --target gda       the program alone, without tests and benchmarks
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+usage_error() {
+  printf 'build.sh: error: %s\n' "$1" >&2
+  exit 2
+}
+
 preset=cpu
-target=all
+targets=()
 while (($# > 0)); do
   case $1 in
+    --preset | --target)
+      (($# > 1)) || usage_error "$1 needs a value"
+      ;;&
     --preset)
-      preset=${2:?build.sh: error: --preset needs a name}
+      preset=$2
       shift
       ;;
-    --program) target=gda ;;
+    --target)
+      targets+=("$2")
+      shift
+      ;;
     -h | --help)
-      sed -n '2,6s/^# \{0,1\}//p' "$0"
+      sed -n '2,6s/^# \{0,1\}//p' scripts/build.sh
       exit 0
       ;;
     *)
-      printf 'build.sh: error: unknown option %s; known: --preset, --program, --help\n' "$1" >&2
-      exit 2
+      usage_error "unknown option $1; known: --preset, --target, --help"
       ;;
   esac
   shift
@@ -37,5 +47,5 @@ if ! cmake --preset "$preset" > "$log" 2>&1; then
   printf 'build.sh: error: configuring preset %s failed; the lines above say why\n' "$preset" >&2
   exit 1
 fi
-cmake --build --preset "$preset" --target "$target" -- --quiet
+cmake --build --preset "$preset" --target "${targets[@]:-all}" -- --quiet
 printf 'build.sh: build/%s is up to date (%d s)\n' "$preset" $((SECONDS - started))

@@ -17,7 +17,7 @@ for argument in "$@"; do
     --quick) quick=true ;;
     --fix) fix=true ;;
     -h | --help)
-      sed -n '2,9s/^# \{0,1\}//p' "$0"
+      sed -n '2,9s/^# \{0,1\}//p' scripts/check.sh
       exit 0
       ;;
     *)

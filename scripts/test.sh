@@ -9,18 +9,26 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+usage_error() {
+  printf 'test.sh: error: %s\n' "$1" >&2
+  exit 2
+}
+
 preset=cpu
 interop=false
 options=()
 while (($# > 0)); do
   case $1 in
     --preset)
-      preset=${2:?test.sh: error: --preset needs a name}
+      (($# > 1)) || usage_error "$1 needs a value"
+      ;;&
+    --preset)
+      preset=$2
       shift
       ;;
     --interop) interop=true ;;
     -h | --help)
-      sed -n '2,8s/^# \{0,1\}//p' "$0"
+      sed -n '2,8s/^# \{0,1\}//p' scripts/test.sh
       exit 0
       ;;
     *) options+=("$1") ;;

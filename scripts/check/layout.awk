@@ -10,8 +10,8 @@ BEGIN {
   below["optim"] = "model ops dist core"
   below["data"] = "model ops dist core"
   below["checkpoint"] = "model ops dist core"
-  below["growth"] = "model ops dist core"
-  below["eval"] = "model ops dist core"
+  below["growth"] = "checkpoint model ops dist core"
+  below["eval"] = "data model ops dist core"
   below["train"] = "growth checkpoint data eval optim model ops dist core"
   below["cli"] = "train growth checkpoint data eval optim model ops dist core"
   # Implementations of ops: nothing includes them, they include the contracts.

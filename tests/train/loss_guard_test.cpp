@@ -45,7 +45,8 @@ TEST(LossGuard, EndsTheRunAfterTooManyInARow) {
     FAIL() << "expected Error";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("3 updates in a row were skipped"), std::string::npos);
-    EXPECT_NE(std::string(error.what()).find("train.skip.max_consecutive_skips"), std::string::npos);
+    EXPECT_NE(std::string(error.what()).find("train.skip.max_consecutive_skips"),
+              std::string::npos);
   }
 }
 

@@ -52,7 +52,7 @@ struct TrainConfig {
   // Model folder whose parameters a new run begins with: a checkpoint, or Hugging Face's. Empty:
   // parameters begin by their initialisers.
   std::string init_from;
-  double max_minutes = 0;          // wall time of this process, then save and stop; 0: no limit
+  double max_minutes = 0;  // wall time of this process, then save and stop; 0: no limit
   SkipConfig skip;
   TextSampleConfig sample;
 

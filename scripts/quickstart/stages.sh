@@ -1,0 +1,225 @@
+# shellcheck shell=bash disable=SC2154  # $dir, $here, $gda, ... are scripts/quickstart.sh's
+# The stages of scripts/quickstart.sh. Each run_NAME works in $dir and may assume the ones before.
+
+if [[ -t 1 ]]; then
+  bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' plain=$'\e[0m'
+else
+  bold='' dim='' red='' plain=''
+fi
+stages=13
+stage_number=0
+
+# stage NAME TITLE HINT: announces and runs run_NAME, unless it was finished by an earlier run. Its
+# output is shown and kept in log/NAME.log; the hint is for when it fails.
+stage() {
+  local name=$1 title=$2 hint=$3 started=$SECONDS status
+  stage_number=$((stage_number + 1))
+  if [[ -e $dir/done/$name && $name != packages && $name != build ]]; then
+    printf '%s%2d/%d  %s%s %s(done before, %s s)%s\n' "$bold" $stage_number $stages "$title" "$plain" \
+      "$dim" "$(cat "$dir/done/$name")" "$plain"
+    return
+  fi
+  printf '%s%2d/%d  %s%s\n' "$bold" $stage_number $stages "$title" "$plain"
+  set +e
+  (
+    set -e
+    "run_$name"
+  ) 2>&1 | tee "$dir/log/$name.log" | sed -u "s/^/       $dim/; s/\$/$plain/"
+  status=${PIPESTATUS[0]}
+  set -e
+  if ((status != 0)); then
+    printf '\n%squickstart.sh: stage "%s" failed (exit code %d).%s\n' "$red" "$title" "$status" "$plain" >&2
+    printf '%s\nThe whole output: %s\nThen run the same command again: it goes on from here.\n' "$hint" \
+      "$dir/log/$name.log" >&2
+    exit 1
+  fi
+  echo $((SECONDS - started)) > "$dir/done/$name"
+  printf '       %s%d s%s\n' "$dim" $((SECONDS - started)) "$plain"
+}
+
+run_packages() { "$here/scripts/setup.sh"; }
+run_build() { "$here/scripts/build.sh" --target gda; }
+
+# LibreOffice's help pages in a language: installed, or unpacked from the package into $dir.
+help_pages() {
+  local package=libreoffice-help-$1 folder=usr/share/libreoffice/help/$2
+  if [[ ! -d /$folder/text ]]; then
+    if [[ ! -d $dir/help/$folder/text ]]; then
+      mkdir -p "$dir/help"
+      # The lists may be missing or old: then fetch them and try once more.
+      (cd "$dir/help" && apt-get -qq -o APT::Sandbox::User="$(id -un)" download "$package" > /dev/null 2>&1) || {
+        if [[ $(id -u) -eq 0 ]]; then apt-get -qq update; else sudo apt-get -qq update; fi
+        (cd "$dir/help" && apt-get -qq -o APT::Sandbox::User="$(id -un)" download "$package")
+      }
+      dpkg-deb --extract "$dir/help/$package"_*.deb "$dir/help"
+    fi
+    folder=$dir/help/$folder
+  else
+    folder=/$folder
+  fi
+  find "$folder/text" -name '*.html' | LC_ALL=C sort > "$dir/help-$1.txt"
+}
+
+run_text() {
+  rm -rf "$dir/text"
+  mkdir -p "$dir/text"
+  if [[ -n $text ]]; then
+    local entry
+    for entry in "$text"/*; do
+      if [[ -d $entry || $entry =~ \.(txt|text|md|jsonl|ndjson)(\.gz)?$ ]]; then
+        ln -s "$entry" "$dir/text/"
+      fi
+    done
+  else
+    help_pages en-us en-US
+    help_pages ko ko
+    local english korean
+    mapfile -t english < "$dir/help-en-us.txt"
+    mapfile -t korean < "$dir/help-ko.txt"
+    # Byte by byte, so that every awk does the same.
+    LC_ALL=C awk -v out="$dir/text" -f "$here/scripts/quickstart/help_text.awk" \
+      language=en "${english[@]}" language=ko "${korean[@]}"
+    rm -rf "$dir/help" "$dir"/help-*.txt
+  fi
+  [[ -n $(ls -A "$dir/text") ]] || {
+    echo "no text found: no .txt, .md or .jsonl file and no folder in $text"
+    return 1
+  }
+  local source
+  for source in "$dir/text"/*; do
+    printf '%-24s %8s kB\n' "$(basename "$source")" "$(du -Lk "$source" | tail -n 1 | cut -f 1)"
+  done
+}
+
+run_tokenizer() {
+  "$gda" tokenizer train --input "$dir/text"/* --vocab-size 8192 --output "$dir/tokenizer"
+}
+
+# Names of the sources: the files' and folders' without their endings.
+source_names() {
+  find -L "$dir/text" -mindepth 1 -maxdepth 1 -printf '%f\n' | LC_ALL=C sort | sed -E 's/\..*//'
+}
+
+run_tokenize() {
+  local entry name
+  mkdir -p "$dir/tokens"
+  for entry in "$dir/text"/*; do
+    name=$(basename "$entry" | sed -E 's/\..*//')
+    "$gda" tokenize --input "$entry" --tokenizer "$dir/tokenizer.model" --output "$dir/tokens/$name"
+  done
+}
+
+# Settings of every run here that configs/quickstart.yaml cannot know.
+settings() {
+  local name list=
+  for name in $(source_names); do
+    list+="${list:+, }{name: $name, path: $dir/tokens/$name, weight: 1}"
+  done
+  printf '%s\n' "data.sources=[$list]" "data.tokenizer=$dir/tokenizer.model"
+}
+
+train() { "${launch[@]}" "$@"; }
+
+# The last value of a key in a run's metrics.jsonl.
+metric() { grep "\"$2\"" "$1/metrics.jsonl" | tail -n 1 | sed -nE "s/.*\"$2\": ?([0-9.eE+-]+).*/\1/p"; }
+
+# How many steps fit the time that was asked for: two thirds for the model, the rest for the grown
+# one. Written to plan: the last step of each.
+run_measure() {
+  local overrides rate tokens first last
+  mapfile -t overrides < <(settings)
+  rm -rf "$dir/measure"
+  train train "$here/configs/quickstart.yaml" "${overrides[@]}" logging.dir="$dir/measure" train.steps=12 \
+    schedule.warmup_steps=0 logging.every_steps=4 logging.tensorboard=false eval.every_steps=0 checkpoint.every_steps=0 \
+    > "$dir/log/measure-run.log" 2>&1 || {
+    tail -n 20 "$dir/log/measure-run.log"
+    return 1
+  }
+  rate=$(metric "$dir/measure" tokens_per_second)
+  tokens=$(metric "$dir/measure" tokens)
+  rm -rf "$dir/measure"
+  read -r first last < <(awk -v rate="$rate" -v step="$((tokens / 12))" -v minutes="$minutes" 'BEGIN {
+    steps = minutes * 60 * rate / step
+    if (steps < 60) steps = 60
+    if (steps > 3000) steps = 3000
+    first = 20 * int(steps * 2 / 3 / 20)
+    print first, 10 * int((first + (steps - first) * 0.9) / 10)
+  }')
+  echo "$first $last" > "$dir/plan"
+  awk -v rate="$rate" -v first="$first" -v last="$last" -v minutes="$minutes" 'BEGIN {
+    printf "%d tokens a second: %d steps, and %d more after growing, in about %d minutes\n", rate, first,
+      last - first, minutes
+  }'
+}
+
+run_pretrain() {
+  local overrides first pid half step rank
+  read -r first _ < "$dir/plan"
+  half=$((first / 2))
+  mapfile -t overrides < <(settings)
+  rm -rf "$dir/run"
+  # The rate stays at its peak here; the grown model's run ends with the decay.
+  "${launch[@]}" train "$here/configs/quickstart.yaml" "${overrides[@]}" logging.dir="$dir/run" \
+    train.steps="$first" schedule.decay_fraction=0 logging.every_steps=$((first / 20)) \
+    eval.every_steps="$first" checkpoint.every_steps="$first" &
+  pid=$!
+  trap 'kill $pid 2> /dev/null || true' EXIT
+  while kill -0 $pid 2> /dev/null; do
+    step=$( (metric "$dir/run" step) 2> /dev/null || true)
+    if ((${step:-0} >= half)); then
+      # A signal to one process is enough. To mpirun itself it would be SIGUSR1, which it passes on;
+      # of SIGTERM it makes an end within a second.
+      rank=$(cut -d ' ' -f 1 "/proc/$pid/task/$pid/children")
+      echo "kill -TERM $rank"
+      kill -TERM "$rank"
+      break
+    fi
+    sleep 0.2
+  done
+  wait $pid
+  trap - EXIT
+}
+
+run_resume() { train resume "$dir/run"; }
+
+run_grow() {
+  rm -rf "$dir/grown"
+  "$gda" grow signal-heads --from "$dir/run" --to "$dir/grown" --factor 2
+}
+
+run_continue() {
+  local first last
+  read -r first last < "$dir/plan"
+  train resume "$dir/grown" train.steps="$last" schedule.decay_fraction="$(awk -v a="$first" -v b="$last" \
+    'BEGIN { printf "%.3f", 0.8 * (b - a) / b }')" \
+    logging.every_steps=$(((last - first) / 10)) eval.every_steps="$last" checkpoint.every_steps="$last"
+}
+
+# Loss and perplexity of a run on what its sources hold out, kept as JSON for the summary.
+evaluate() {
+  "$gda" eval ppl "$1" --json > "$dir/$2.json"
+  results "$dir/$2.json" | awk '{ printf "%-12s loss %.3f   perplexity %.1f\n", $1, $2, $3 }'
+}
+
+run_evaluate_before() { evaluate "$dir/run" before; }
+run_evaluate_after() { evaluate "$dir/grown" after; }
+
+# Lines "set loss perplexity" of a report of gda eval ppl.
+results() {
+  grep -oE '"set":"[^"]*"|"loss":[0-9.]+|"perplexity":[0-9.e+]+' "$1" | cut -d : -f 2 | tr -d '"' | paste - - -
+}
+
+# Beginnings of texts: the reader's language is known only for the help pages.
+prompts() {
+  if [[ -n $text ]]; then
+    printf '%s\n' 'The' 'In'
+  else
+    printf '%s\n' 'Click the' 'You can' '다음' '문서'
+  fi
+}
+
+run_generate() {
+  local list
+  mapfile -t list < <(prompts)
+  "$gda" generate "$dir/grown" --prompt "${list[@]}" --max-tokens 40 --temperature 0.7 --top-p 0.9 --seed 1 | tee "$dir/text.out"
+}
