@@ -75,9 +75,10 @@ stage tokenize 'Turn text into tokens' 'Does the disk have room? Tokens take abo
 stage measure 'Measure how fast this machine trains' 'Is another program using the cores or the memory?'
 stage pretrain "Pretrain on $ranks processes, and stop half-way (SIGTERM)" "The run's own log is in $dir/run/log."
 stage resume 'Resume and finish' "gda inspect $dir/run tells which checkpoints are whole."
-stage evaluate_before 'Evaluate' "gda inspect $dir/run tells whether its checkpoint is whole."
-stage grow 'Grow: twice as many signal heads, the same function' "Remove $dir/grown and run this again."
+stage evaluate_trained 'Evaluate on held-out text' "gda inspect $dir/run tells whether its checkpoint is whole."
+stage grow 'Grow: twice as many signal heads, the same function' "Is there room on the disk for $dir/grown?"
+stage evaluate_grown 'Evaluate the grown model, untouched' "gda inspect $dir/grown tells whether its checkpoint is whole."
 stage continue 'Train the grown model on' "The run's own log is in $dir/grown/log."
-stage evaluate_after 'Evaluate again' "gda inspect $dir/grown tells whether its checkpoint is whole."
+stage evaluate_continued 'Evaluate again' "gda inspect $dir/grown tells whether its checkpoint is whole."
 stage generate 'Let it write' "Try: $gda generate --help"
 summary | tee "$dir/summary.txt"

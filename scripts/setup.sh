@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh            compilers and libraries
 #   scripts/setup.sh --check    also the formatter and linters of scripts/check.sh
+#   scripts/setup.sh --interop  also what the tests compare with
 #   scripts/setup.sh --list     only prints the packages
 #
 # Uses sudo unless it runs as root. Does nothing, and needs no network, when all is there.
@@ -29,14 +30,15 @@ fail() {
 only_list=false
 for argument in "$@"; do
   case $argument in
+    --interop) packages+=(python3 python3-numpy) ;;
     --check) packages+=("${check_packages[@]}") ;;
     --list) only_list=true ;;
     -h | --help)
-      sed -n '2,8s/^# \{0,1\}//p' "$0"
+      sed -n '2,9s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     *)
-      printf 'setup.sh: error: unknown option %s; known: --check, --list, --help\n' "$argument" >&2
+      printf 'setup.sh: error: unknown option %s; known: --check, --interop, --list, --help\n' "$argument" >&2
       exit 2
       ;;
   esac

@@ -1,12 +1,13 @@
-# shellcheck shell=bash disable=SC2154  # $dir, $here, $gda, ... are scripts/quickstart.sh's
-# The stages of scripts/quickstart.sh. Each run_NAME works in $dir and may assume the ones before.
+# shellcheck shell=bash disable=SC2154
+# The stages of scripts/quickstart.sh, which sets dir, gda and the like. Each run_NAME works in $dir
+# and may assume the ones before.
 
 if [[ -t 1 ]]; then
   bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' plain=$'\e[0m'
 else
   bold='' dim='' red='' plain=''
 fi
-stages=13
+stages=14
 stage_number=0
 
 # stage NAME TITLE HINT: announces and runs run_NAME, unless it was finished by an earlier run. Its
@@ -182,6 +183,42 @@ run_pretrain() {
 
 run_resume() { train resume "$dir/run"; }
 
+# evaluate NAME RUN: perplexity on what each source holds out, as a table and in eval-NAME.json.
+evaluate() {
+  "$gda" eval ppl "$2" --json > "$dir/eval-$1.json"
+  eval_rows "$dir/eval-$1.json" | awk '{ printf "%-12s loss %.4f   perplexity %.1f   (%d tokens)\n", $1, $3, $4, $2 }'
+}
+
+# Rows of "set tokens loss perplexity" of an evaluation.
+eval_rows() {
+  grep -oE '"set":"[^"]*","tokens":[0-9]+,"loss":[^,]+,"perplexity":[^,}]+' "$1" |
+    sed -E 's/"set":"([^"]*)","tokens":([0-9]+),"loss":([^,]+),"perplexity":(.*)/\1 \2 \3 \4/'
+}
+
+run_evaluate_trained() { evaluate trained "$dir/run"; }
+run_evaluate_grown() { evaluate grown "$dir/grown"; }
+run_evaluate_continued() { evaluate continued "$dir/grown"; }
+
+# The first words of a source, to be continued.
+first_words() {
+  local file
+  file=$(find -L "$1" -type f | LC_ALL=C sort | head -n 1)
+  zcat -f "$file" | sed -n '/[^[:space:]]/{s/^{"[^"]*": *"//;p;q}' | sed 's/\\n.*//' | cut -d ' ' -f 1-4
+}
+
+run_generate() {
+  local prompts source
+  if [[ -z $text ]]; then
+    prompts=('To insert a table into a text document,' '문서에 표를 삽입하려면')
+  else
+    for source in "$dir/text"/*; do
+      prompts+=("$(first_words "$source")")
+    done
+  fi
+  "$gda" generate "$dir/grown" --prompt "${prompts[@]}" --max-tokens 60 --temperature 0.7 --top-p 0.9 \
+    --seed 3 | tee "$dir/sample.txt"
+}
+
 run_grow() {
   rm -rf "$dir/grown"
   "$gda" grow signal-heads --from "$dir/run" --to "$dir/grown" --factor 2
@@ -193,33 +230,4 @@ run_continue() {
   train resume "$dir/grown" train.steps="$last" schedule.decay_fraction="$(awk -v a="$first" -v b="$last" \
     'BEGIN { printf "%.3f", 0.8 * (b - a) / b }')" \
     logging.every_steps=$(((last - first) / 10)) eval.every_steps="$last" checkpoint.every_steps="$last"
-}
-
-# Loss and perplexity of a run on what its sources hold out, kept as JSON for the summary.
-evaluate() {
-  "$gda" eval ppl "$1" --json > "$dir/$2.json"
-  results "$dir/$2.json" | awk '{ printf "%-12s loss %.3f   perplexity %.1f\n", $1, $2, $3 }'
-}
-
-run_evaluate_before() { evaluate "$dir/run" before; }
-run_evaluate_after() { evaluate "$dir/grown" after; }
-
-# Lines "set loss perplexity" of a report of gda eval ppl.
-results() {
-  grep -oE '"set":"[^"]*"|"loss":[0-9.]+|"perplexity":[0-9.e+]+' "$1" | cut -d : -f 2 | tr -d '"' | paste - - -
-}
-
-# Beginnings of texts: the reader's language is known only for the help pages.
-prompts() {
-  if [[ -n $text ]]; then
-    printf '%s\n' 'The' 'In'
-  else
-    printf '%s\n' 'Click the' 'You can' '다음' '문서'
-  fi
-}
-
-run_generate() {
-  local list
-  mapfile -t list < <(prompts)
-  "$gda" generate "$dir/grown" --prompt "${list[@]}" --max-tokens 40 --temperature 0.7 --top-p 0.9 --seed 1 | tee "$dir/text.out"
 }

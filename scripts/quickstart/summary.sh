@@ -1,45 +1,58 @@
-# shellcheck shell=bash disable=SC2154  # $dir, $here, $gda, ... are scripts/quickstart.sh's
-# The last page of scripts/quickstart.sh: what was done, how well, and what to try next.
+# shellcheck shell=bash disable=SC2154
+# What scripts/quickstart.sh says at its end, out of the files of its stages.
 
-# The parameter count in a report of `gda inspect --json` or of the run's log.
-parameters_of() {
-  sed -nE 's/.* parameters +([0-9,]+)$/\1/p' "$1"/log/rank-00000.log | tail -n 1
+# "step loss" of each line of a run that reports training.
+step_losses() { sed -nE 's/.*"step":([0-9]+),.*"loss":([0-9.]+),"lr".*/\1 \2/p' "$1/metrics.jsonl"; }
+
+# summary_row TITLE STEPS EVALUATION PARAMETERS
+summary_row() {
+  printf '  %-34s %6s' "$1" "$2"
+  eval_rows "$3" | awk '{ printf " %9.1f", $4 }'
+  printf ' %13s\n' "$4"
 }
 
-stage_seconds() {
-  local total=0 file
-  for file in "$dir"/done/*; do total=$((total + $(cat "$file"))); done
-  echo "$total"
-}
-
-summary_table() {
-  local first last name loss perplexity after_loss after_perplexity
-  read -r first last < "$dir/plan"
-  printf '  %-26s %14s %14s\n' '' 'first model' 'grown model'
-  printf '  %-26s %14s %14s\n' 'steps trained' "$first" "$last"
-  printf '  %-26s %14s %14s\n' 'parameters' "$(parameters_of "$dir/run")" "$(parameters_of "$dir/grown")"
-  while read -r name loss perplexity after_loss after_perplexity; do
-    printf '  %-26s %14.3f %14.3f\n' "$name: loss" "$loss" "$after_loss"
-    printf '  %-26s %14.1f %14.1f\n' "$name: perplexity" "$perplexity" "$after_perplexity"
-  done < <(paste <(results "$dir/before.json") <(results "$dir/after.json" | cut -f 2-))
+spent() {
+  local name seconds=0
+  for name in "$@"; do seconds=$((seconds + $(cat "$dir/done/$name"))); done
+  printf '%d min %02d s' $((seconds / 60)) $((seconds % 60))
 }
 
 summary() {
-  local seconds
-  seconds=$(stage_seconds)
-  printf '\n%sWhat was done, in %d min %02d s%s\n\n' "$bold" $((seconds / 60)) $((seconds % 60)) "$plain"
-  summary_table
-  printf '\n%sGrowing did not change what the model computes%s\n\n' "$bold" "$plain"
-  grep -E '^(signal heads|parameters|FLOPs|exactness)' "$dir/log/grow.log" | sed 's/^/  /'
-  printf '\n%sWhat it writes%s (a model of this size has learnt shapes of words, not sense)\n\n' "$bold" "$plain"
-  sed 's/^/  /' "$dir/text.out"
-  printf '\n%sTry next%s\n\n' "$bold" "$plain"
+  local first last parameters grown_parameters exactness before after heads
+  read -r first last < "$dir/plan"
+  read -r parameters grown_parameters < <(sed -nE 's/^parameters +([0-9,.]+) -> ([0-9,.]+).*/\1 \2/p' "$dir/log/grow.log")
+  heads=$(sed -nE 's/^signal heads +([0-9]+) -> ([0-9]+).*/\1 to \2/p' "$dir/log/grow.log")
+  exactness=$(sed -nE 's/^exactness .* ([0-9.e+-]+) relative.*/\1/p' "$dir/log/grow.log")
+  before=$(step_losses "$dir/run" | tail -n 1 | cut -d ' ' -f 2)
+  after=$(step_losses "$dir/grown" | head -n 1 | cut -d ' ' -f 2)
+
+  printf '\n%sWhat happened%s\n' "$bold" "$plain"
+  printf '  %-34s %6s' '' 'steps'
+  eval_rows "$dir/eval-trained.json" | awk '{ printf " %9s", $1 }'
+  printf ' %13s\n' 'parameters'
+  summary_row 'trained, stopped, resumed' "$first" "$dir/eval-trained.json" "$parameters"
+  summary_row "grown, $heads signal heads" "$first" "$dir/eval-grown.json" "$grown_parameters"
+  summary_row 'trained on' "$last" "$dir/eval-continued.json" "$grown_parameters"
   cat << END
-  $gda generate $dir/grown --prompt 'You can' --temperature 0.5
-  mpirun -np $ranks --bind-to none $gda resume $dir/grown train.steps=$((2 * $(cut -d ' ' -f 2 "$dir/plan")))
-  $gda grow signal-heads --from $dir/run --to $dir/wider --add 1
-  $gda inspect $dir/grown
-  $gda config $here/configs/quickstart.yaml
-  tensorboard --logdir $dir        (where it is installed)
+  Perplexity on held-out text: among how many of the 8,192 pieces the model hesitates, on average.
+  Growing moved no output by more than $exactness of the largest one; the training loss was
+  $before before it and $after some steps after it.
+
+${bold}It writes$plain
+$(sed 's/^/  /' "$dir/sample.txt")
+
+${bold}Time$plain
+  install $(spent packages), build $(spent build), text and tokens $(spent text tokenizer tokenize),
+  training $(spent measure pretrain resume continue), growing, evaluating and writing $(spent \
+    evaluate_trained grow evaluate_grown evaluate_continued generate)
+  It is all in $dir
+
+${bold}What to try next$plain
+  Its own words     $gda generate $dir/grown --prompt "To print a document"
+  More training     mpirun -np 2 $gda resume $dir/grown train.steps=$((last * 2))
+  Grow otherwise    $gda grow signal-heads --from $dir/run --to $dir/added --add 1
+  Look closer       $gda inspect $dir/grown, or: tensorboard --logdir $dir
+  Your own text     scripts/quickstart.sh --dir mine --text FOLDER --minutes 20
+  A real model      configs/gda-124m.yaml, configs/motif-2.6b.yaml; README.md says how to launch
 END
 }
