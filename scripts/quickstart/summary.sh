@@ -36,7 +36,7 @@ summary() {
   cat << END
   Perplexity on held-out text: among how many of the 8,192 pieces the model hesitates, on average.
   Growing moved no output by more than $exactness of the largest one; the training loss was
-  $before before it and $after some steps after it.
+  $(printf %.3f "$before") before it and $(printf %.3f "$after") some steps after it.
 
 ${bold}It writes$plain
 $(sed 's/^/  /' "$dir/sample.txt")
