@@ -35,7 +35,8 @@ function finish(    count, i, line, before, kept, fresh) {
   fresh = 0
   for (i = 1; i <= count; ++i) {
     line = decode(lines[i])
-    if (line == "" || line == before) continue
+    # Cells of tables with nothing but a number in them say little without the table.
+    if (line == before || line ~ /^[-+0-9.,;:% ]*$/) continue
     before = line
     if (length(line) >= shortest) {
       if (line in seen) continue

@@ -18,13 +18,15 @@ spent() {
 }
 
 summary() {
-  local first last parameters grown_parameters exactness before after heads
+  local first last parameters grown_parameters exactness before after heads as_root=
   read -r first last < "$dir/plan"
   read -r parameters grown_parameters < <(sed -nE 's/^parameters +([0-9,.]+) -> ([0-9,.]+).*/\1 \2/p' "$dir/log/grow.log")
   heads=$(sed -nE 's/^signal heads +([0-9]+) -> ([0-9]+).*/\1 to \2/p' "$dir/log/grow.log")
   exactness=$(sed -nE 's/^exactness .* ([0-9.e+-]+) relative.*/\1/p' "$dir/log/grow.log")
   before=$(step_losses "$dir/run" | tail -n 1 | cut -d ' ' -f 2)
   after=$(step_losses "$dir/grown" | head -n 1 | cut -d ' ' -f 2)
+
+  [[ $(id -u) -ne 0 ]] || as_root=' --allow-run-as-root'
 
   printf '\n%sWhat happened%s\n' "$bold" "$plain"
   printf '  %-34s %6s' '' 'steps'
@@ -39,7 +41,7 @@ summary() {
   $(printf %.3f "$before") before it and $(printf %.3f "$after") some steps after it.
 
 ${bold}It writes$plain
-$(sed 's/^/  /' "$dir/sample.txt")
+$(sed '/^[[:space:]]*$/d; s/^/  /' "$dir/sample.txt")
 
 ${bold}Time$plain
   install $(spent packages), build $(spent build), text and tokens $(spent text tokenizer tokenize),
@@ -49,7 +51,7 @@ ${bold}Time$plain
 
 ${bold}What to try next$plain
   Its own words     $gda generate $dir/grown --prompt "To print a document"
-  More training     mpirun -np 2 $gda resume $dir/grown train.steps=$((last * 2))
+  More training     mpirun -np 2$as_root $gda resume $dir/grown train.steps=$((last * 2))
   Grow otherwise    $gda grow signal-heads --from $dir/run --to $dir/added --add 1
   Look closer       $gda inspect $dir/grown, or: tensorboard --logdir $dir
   Your own text     scripts/quickstart.sh --dir mine --text FOLDER --minutes 20
