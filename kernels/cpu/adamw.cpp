@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "isa.h"
 #include "isa/adamw.h"
@@ -13,27 +15,128 @@ namespace {
 // a copy.
 constexpr std::int64_t kPiece = 8192;
 
-template <class T>
-AdamWFactors<T> factors(const AdamWStep& step) {
-  const auto t = static_cast<double>(step.step);
+// The factors of a parameter that has seen `count` updates, this one included.
+AdamWFactors<float> factors(const AdamWStep& step, std::int64_t count) {
+  const auto t = static_cast<double>(count);
   const double correction1 = 1 - std::pow(step.beta1, t);
   const double correction2 = 1 - std::pow(step.beta2, t);
-  return {.gradient_scale = static_cast<T>(step.gradient_scale),
-          .beta1 = static_cast<T>(step.beta1),
-          .one_minus_beta1 = static_cast<T>(1 - step.beta1),
-          .beta2 = static_cast<T>(step.beta2),
-          .one_minus_beta2 = static_cast<T>(1 - step.beta2),
-          .root_correction = static_cast<T>(1 / std::sqrt(correction2)),
-          .eps = static_cast<T>(step.eps),
-          .step_size = static_cast<T>(step.lr / correction1),
-          .decay = static_cast<T>(step.lr * step.weight_decay)};
+  return {.gradient_scale = static_cast<float>(step.gradient_scale),
+          .beta1 = static_cast<float>(step.beta1),
+          .one_minus_beta1 = static_cast<float>(1 - step.beta1),
+          .beta2 = static_cast<float>(step.beta2),
+          .one_minus_beta2 = static_cast<float>(1 - step.beta2),
+          .root_correction = static_cast<float>(1 / std::sqrt(correction2)),
+          .eps = static_cast<float>(step.eps),
+          .step_size = static_cast<float>(step.lr / correction1),
+          .decay = static_cast<float>(step.lr * step.weight_decay)};
+}
+
+// f32 arrays of one update, and the kernels that work on them.
+struct Arrays {
+  const AdamWTable& table;
+  const Tensor& gradient;
+  const Tensor& master;
+  const Tensor& m;
+  const Tensor& v;
+  const Tensor& copy;
+
+  bool rounds() const { return !copy.empty() && copy.dtype() == DType::bf16; }
+  void copy_plain(std::int64_t begin, std::int64_t n) const {
+    if (copy.empty() || rounds()) return;
+    std::memcpy(copy.data<float>() + begin, master.data<float>() + begin,
+                static_cast<std::size_t>(n) * sizeof(float));
+  }
+};
+
+void update(const AdamWFactors<float>& f, const Arrays& a, std::int64_t begin, std::int64_t n) {
+  const auto at = [&](const Tensor& tensor) { return tensor.data<float>() + begin; };
+  if (a.rounds()) {
+    a.table.update_and_copy(f, at(a.gradient), at(a.master), at(a.m), at(a.v),
+                            a.copy.data<bfloat16>() + begin, n);
+    return;
+  }
+  a.table.update(f, at(a.gradient), at(a.master), at(a.m), at(a.v), n);
+  a.copy_plain(begin, n);
+}
+
+void update_columns(const AdamWFactors<float>& f, const AdamWColumns& columns, const Arrays& a,
+                    std::int64_t begin, std::int64_t n) {
+  const auto at = [&](const Tensor& tensor) { return tensor.data<float>() + begin; };
+  if (a.rounds()) {
+    a.table.update_columns_and_copy(f, columns, at(a.gradient), at(a.master), at(a.m), at(a.v),
+                                    a.copy.data<bfloat16>() + begin, n);
+    return;
+  }
+  a.table.update_columns(f, columns, at(a.gradient), at(a.master), at(a.m), at(a.v), n);
+  a.copy_plain(begin, n);
+}
+
+// The factors of every coordinate of an axis; neighbours usually began together.
+std::vector<AdamWFactors<float>> axis_factors(const AdamWStep& step, const Tensor& origins) {
+  std::vector<AdamWFactors<float>> result;
+  const auto* origin = origins.data<std::int32_t>();
+  for (std::int64_t i = 0; i < origins.elements(); ++i) {
+    const bool as_before = i > 0 && origin[i] == origin[i - 1];
+    result.push_back(as_before ? result.back() : factors(step, step.step - origin[i]));
+  }
+  return result;
+}
+
+// An update whose step counts go by rows and columns.
+class RegionUpdate {
+ public:
+  RegionUpdate(const AdamWStep& step, const AdamWOrigins& origins)
+      : offset_(origins.offset), width_(origins.row_length), all_(factors(step, step.step)) {
+    if (!origins.rows.empty()) rows_ = axis_factors(step, origins.rows);
+    if (origins.columns.empty()) return;
+    for (const AdamWFactors<float>& column : axis_factors(step, origins.columns)) {
+      root_corrections_.push_back(column.root_correction);
+      step_sizes_.push_back(column.step_size);
+    }
+  }
+
+  // Elements [begin, end) of the piece, row by row.
+  void run(const Arrays& arrays, std::int64_t begin, std::int64_t end) const {
+    while (begin < end) {
+      const std::int64_t row = (offset_ + begin) / width_;
+      const std::int64_t column = (offset_ + begin) % width_;
+      const std::int64_t n = std::min(end - begin, width_ - column);
+      const AdamWFactors<float>& f = rows_.empty() ? all_ : rows_[static_cast<std::size_t>(row)];
+      if (step_sizes_.empty()) {
+        update(f, arrays, begin, n);
+      } else {
+        update_columns(f, {root_corrections_.data() + column, step_sizes_.data() + column}, arrays,
+                       begin, n);
+      }
+      begin += n;
+    }
+  }
+
+ private:
+  std::int64_t offset_;
+  std::int64_t width_;
+  AdamWFactors<float> all_;
+  std::vector<AdamWFactors<float>> rows_;
+  std::vector<float> root_corrections_;
+  std::vector<float> step_sizes_;
+};
+
+// Updates that element i of the piece has seen, this one included.
+std::int64_t count_of(const AdamWStep& step, const AdamWOrigins& origins, std::int64_t i) {
+  const std::int64_t at = origins.offset + i;
+  std::int32_t origin = 0;
+  if (!origins.rows.empty()) origin = origins.rows.data<std::int32_t>()[at / origins.row_length];
+  if (!origins.columns.empty()) {
+    origin = std::max(origin, origins.columns.data<std::int32_t>()[at % origins.row_length]);
+  }
+  return step.step - origin;
 }
 
 // The formula of gda/ops/adamw.h as it stands there.
 void reference(const AdamWStep& step, const Tensor& gradient, const Tensor& master, const Tensor& m,
-               const Tensor& v, const Tensor& copy) {
-  const auto t = static_cast<double>(step.step);
+               const Tensor& v, const Tensor& copy, const AdamWOrigins& origins) {
   for (std::int64_t i = 0; i < master.elements(); ++i) {
+    const auto t = static_cast<double>(count_of(step, origins, i));
     const double g = step.gradient_scale * gradient.data<double>()[i];
     double& first = m.data<double>()[i];
     double& second = v.data<double>()[i];
@@ -50,23 +153,24 @@ void reference(const AdamWStep& step, const Tensor& gradient, const Tensor& mast
 }  // namespace
 
 void adamw_update(const Context&, const AdamWStep& options, const Tensor& gradient,
-                  const Tensor& master, const Tensor& m, const Tensor& v, const Tensor& copy) {
-  if (master.dtype() == DType::f64) return reference(options, gradient, master, m, v, copy);
+                  const Tensor& master, const Tensor& m, const Tensor& v, const Tensor& copy,
+                  const AdamWOrigins& origins) {
+  if (master.dtype() == DType::f64) {
+    return reference(options, gradient, master, m, v, copy, origins);
+  }
   static const AdamWTable& table = choose(baseline::kAdamW, avx2::kAdamW, avx512::kAdamW);
-  const auto f = factors<float>(options);
-  parallel_pieces(master.elements(), kPiece, [&](std::int64_t begin, std::int64_t end) {
-    const auto at = [&](const Tensor& tensor) { return tensor.data<float>() + begin; };
-    const std::int64_t n = end - begin;
-    if (!copy.empty() && copy.dtype() == DType::bf16) {
-      table.update_and_copy(f, at(gradient), at(master), at(m), at(v),
-                            copy.data<bfloat16>() + begin, n);
-      return;
-    }
-    table.update(f, at(gradient), at(master), at(m), at(v), n);
-    if (!copy.empty()) {
-      std::memcpy(at(copy), at(master), static_cast<std::size_t>(n) * sizeof(float));
-    }
-  });
+  const Arrays arrays{
+      .table = table, .gradient = gradient, .master = master, .m = m, .v = v, .copy = copy};
+  if (origins.empty()) {
+    const AdamWFactors<float> f = factors(options, options.step);
+    parallel_pieces(master.elements(), kPiece, [&](std::int64_t begin, std::int64_t end) {
+      update(f, arrays, begin, end - begin);
+    });
+    return;
+  }
+  const RegionUpdate regions(options, origins);
+  parallel_pieces(master.elements(), kPiece,
+                  [&](std::int64_t begin, std::int64_t end) { regions.run(arrays, begin, end); });
 }
 
 }  // namespace gda::cpu

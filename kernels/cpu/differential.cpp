@@ -25,8 +25,8 @@ double exp_dot(const Tensor& a, const Tensor& b) {
 template <class V>
 void add_pair(double factor, const Tensor& a, const Tensor& b, const Tensor& da, const Tensor& db) {
   for (std::int64_t j = 0; j < a.elements(); ++j) {
-    da.data<V>()[j] += static_cast<V>(factor * static_cast<double>(b.data<V>()[j]));
-    db.data<V>()[j] += static_cast<V>(factor * static_cast<double>(a.data<V>()[j]));
+    if (da) da.data<V>()[j] += static_cast<V>(factor * static_cast<double>(b.data<V>()[j]));
+    if (db) db.data<V>()[j] += static_cast<V>(factor * static_cast<double>(a.data<V>()[j]));
   }
 }
 
@@ -90,7 +90,7 @@ void reference_backward(const DifferentialShape& shape, const Tensor& attended,
             r * scale * w[j] * dout[j] - r * r * r * difference * dot / static_cast<double>(n);
         row<double>(dattended, i)[signal_at + j] = gradient;
         row<double>(dattended, i)[noise_at + j] -= l * gradient;
-        dsubln.data<double>()[j] += scale * dout[j] * difference * r;
+        if (dsubln) dsubln.data<double>()[j] += scale * dout[j] * difference * r;
         *dlambda.data<double>() -= gradient * noise[j];
       }
     }
@@ -196,7 +196,7 @@ void quick_backward(const Context& context, const DifferentialShape& shape, cons
     }
     dot_of[b] = dot;
   }
-  add_blocks(dsubln_of, blocks.count(), n, dsubln.data<float>());
+  if (dsubln) add_blocks(dsubln_of, blocks.count(), n, dsubln.data<float>());
   double total = 0;
   for (std::int64_t b = 0; b < blocks.count(); ++b) total += dot_of[b];
   *dlambda.data<float>() = static_cast<float>(-total);

@@ -87,6 +87,35 @@ void add(const Context&, const Tensor& x, const Tensor& y) {
   });
 }
 
+void scale_columns(const Context&, const Tensor& x, const Tensor& column, const Tensor& y) {
+  ops::with_compute_type(x.dtype(), [&]<class T>(std::type_identity<T>) {
+    using Product = accumulate_t<T>;
+    const auto* factor = column.data<Product>();
+    for_each_piece(x, true, [&](std::int64_t row, std::int64_t begin, std::int64_t end) {
+      const T* from = x.data<T>() + row * x.row_stride();
+      T* to = y.data<T>() + row * y.row_stride();
+      for (std::int64_t j = begin; j < end; ++j) {
+        to[j] = static_cast<T>(factor[j] * static_cast<Product>(from[j]));
+      }
+    });
+  });
+}
+
+void axpby(const Context&, double a, const Tensor& x, double b, const Tensor& y) {
+  ops::with_compute_type(x.dtype(), [&]<class T>(std::type_identity<T>) {
+    using Sum = accumulate_t<T>;
+    const auto of_x = static_cast<Sum>(a);
+    const auto of_y = static_cast<Sum>(b);
+    for_each_piece(x, false, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+      const T* from = x.data<T>();
+      T* to = y.data<T>();
+      for (std::int64_t i = begin; i < end; ++i) {
+        to[i] = static_cast<T>(of_x * static_cast<Sum>(from[i]) + of_y * static_cast<Sum>(to[i]));
+      }
+    });
+  });
+}
+
 double sum_of_squares(const Context&, const Tensor& x) {
   std::vector<double> pieces(static_cast<std::size_t>((x.elements() + kPiece - 1) / kPiece));
   ops::with_compute_type(x.dtype(), [&]<class T>(std::type_identity<T>) {

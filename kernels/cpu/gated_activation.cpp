@@ -10,28 +10,29 @@
 namespace gda::cpu {
 namespace {
 
-constexpr double kPolyNormEps = 1e-6;
-
 double sigmoid(double x) {
   return 1 / (1 + std::exp(-x));
 }
 
-void reference_swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& out) {
+void reference_swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& out,
+                              const ColumnMask& mask) {
+  const MaskView<double> c(mask, gate.dim(1));
   for (std::int64_t i = 0; i < gate.dim(0); ++i) {
     for (std::int64_t j = 0; j < gate.dim(1); ++j) {
       const double x = row<double>(gate, i)[j];
-      row<double>(out, i)[j] = x * sigmoid(x) * row<double>(up, i)[j];
+      row<double>(out, i)[j] = c[j] * x * sigmoid(x) * row<double>(up, i)[j];
     }
   }
 }
 
 void reference_swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& dout,
-                               const Tensor& dgate, const Tensor& dup) {
+                               const Tensor& dgate, const Tensor& dup, const ColumnMask& mask) {
+  const MaskView<double> c(mask, gate.dim(1));
   for (std::int64_t i = 0; i < gate.dim(0); ++i) {
     for (std::int64_t j = 0; j < gate.dim(1); ++j) {
       const double x = row<double>(gate, i)[j];
       const double s = sigmoid(x);
-      const double gradient = row<double>(dout, i)[j];
+      const double gradient = c[j] * row<double>(dout, i)[j];
       const double value = row<double>(up, i)[j];
       row<double>(dup, i)[j] = gradient * x * s;
       row<double>(dgate, i)[j] = gradient * value * (s + x * s * (1 - s));
@@ -39,13 +40,14 @@ void reference_swiglu_backward(const Tensor& gate, const Tensor& up, const Tenso
   }
 }
 
-// r_k = (mean x^2k + eps)^(-1/2) for k = 1, 2, 3; element 0 is unused.
-std::array<double, 4> reference_norms(const double* x, std::int64_t n) {
+// r_k = (sum c x^2k / S + eps)^(-1/2) for k = 1, 2, 3; element 0 is unused.
+std::array<double, 4> reference_norms(const double* x, const MaskView<double>& c, std::int64_t n,
+                                      double eps) {
   std::array<double, 4> r{};
   for (int k = 1; k <= 3; ++k) {
     double sum = 0;
-    for (std::int64_t j = 0; j < n; ++j) sum += std::pow(x[j], 2 * k);
-    r[static_cast<std::size_t>(k)] = 1 / std::sqrt(sum / static_cast<double>(n) + kPolyNormEps);
+    for (std::int64_t j = 0; j < n; ++j) sum += c[j] * std::pow(x[j], 2 * k);
+    r[static_cast<std::size_t>(k)] = 1 / std::sqrt(sum / c.sum + eps);
   }
   return r;
 }
@@ -55,45 +57,52 @@ double reference_poly_norm(double x, const double* w, double b, const std::array
 }
 
 void reference_poly_norm_forward(const Tensor& gate, const Tensor& up, const Tensor& weight,
-                                 const Tensor& bias, const Tensor& out) {
+                                 const Tensor& bias, const Tensor& out, const ColumnMask& mask,
+                                 double eps) {
+  const MaskView<double> c(mask, gate.dim(1));
   const double* w = weight.data<double>();
   const double b = *bias.data<double>();
   for (std::int64_t i = 0; i < gate.dim(0); ++i) {
     const double* x = row<double>(gate, i);
-    const std::array<double, 4> r = reference_norms(x, gate.dim(1));
+    const std::array<double, 4> r = reference_norms(x, c, gate.dim(1), eps);
     for (std::int64_t j = 0; j < gate.dim(1); ++j) {
-      row<double>(out, i)[j] = reference_poly_norm(x[j], w, b, r) * row<double>(up, i)[j];
+      row<double>(out, i)[j] = c[j] * reference_poly_norm(x[j], w, b, r) * row<double>(up, i)[j];
     }
   }
 }
 
 void reference_poly_norm_backward(const Tensor& gate, const Tensor& up, const Tensor& weight,
                                   const Tensor& bias, const Tensor& dout, const Tensor& dgate,
-                                  const Tensor& dup, const Tensor& dweight, const Tensor& dbias) {
+                                  const Tensor& dup, const Tensor& dweight, const Tensor& dbias,
+                                  const ColumnMask& mask, double eps) {
+  const MaskView<double> c(mask, gate.dim(1));
   const std::int64_t n = gate.dim(1);
   const double* w = weight.data<double>();
   const double b = *bias.data<double>();
   for (std::int64_t i = 0; i < gate.dim(0); ++i) {
     const double* x = row<double>(gate, i);
-    const std::array<double, 4> r = reference_norms(x, n);
-    const auto g = [&](std::int64_t j) { return row<double>(dout, i)[j] * row<double>(up, i)[j]; };
+    const std::array<double, 4> r = reference_norms(x, c, n, eps);
+    const auto g = [&](std::int64_t j) {
+      return c[j] * row<double>(dout, i)[j] * row<double>(up, i)[j];
+    };
     std::array<double, 4> sums{};  // sum g x^k
     for (int k = 0; k <= 3; ++k) {
       for (std::int64_t j = 0; j < n; ++j)
         sums[static_cast<std::size_t>(k)] += g(j) * std::pow(x[j], k);
     }
-    *dbias.data<double>() += sums[0];
-    for (std::size_t k = 1; k <= 3; ++k) dweight.data<double>()[3 - k] += sums[k] * r[k];
+    if (dbias) *dbias.data<double>() += sums[0];
+    for (std::size_t k = 1; k <= 3; ++k) {
+      if (dweight) dweight.data<double>()[3 - k] += sums[k] * r[k];
+    }
     for (std::int64_t j = 0; j < n; ++j) {
       double dx = 0;
       for (std::size_t k = 1; k <= 3; ++k) {
         const auto power = static_cast<double>(k);
-        dx +=
-            w[3 - k] * power *
-            (g(j) * std::pow(x[j], power - 1) * r[k] -
-             r[k] * r[k] * r[k] * std::pow(x[j], 2 * power - 1) * sums[k] / static_cast<double>(n));
+        dx += w[3 - k] * power *
+              (g(j) * std::pow(x[j], power - 1) * r[k] -
+               c[j] * r[k] * r[k] * r[k] * std::pow(x[j], 2 * power - 1) * sums[k] / c.sum);
       }
-      row<double>(dup, i)[j] = row<double>(dout, i)[j] * reference_poly_norm(x[j], w, b, r);
+      row<double>(dup, i)[j] = c[j] * row<double>(dout, i)[j] * reference_poly_norm(x[j], w, b, r);
       row<double>(dgate, i)[j] = dx;
     }
   }
@@ -105,18 +114,20 @@ const GatedActivationRows<T>& rows() {
       .of<T>();
 }
 
-PolyNormParameters parameters_of(const Tensor& weight, const Tensor& bias) {
+PolyNormParameters parameters_of(const Tensor& weight, const Tensor& bias, double eps) {
   const float* w = weight.data<float>();
-  return {.weight = {w[0], w[1], w[2]}, .bias = *bias.data<float>()};
+  return {
+      .weight = {w[0], w[1], w[2]}, .bias = *bias.data<float>(), .eps = static_cast<float>(eps)};
 }
 
 template <class T>
 void quick_poly_norm_backward(const Context& context, const Tensor& gate, const Tensor& up,
                               const Tensor& weight, const Tensor& bias, const Tensor& dout,
                               const Tensor& dgate, const Tensor& dup, const Tensor& dweight,
-                              const Tensor& dbias) {
+                              const Tensor& dbias, const ColumnMask& mask, double eps) {
+  const Columns columns = columns_of(mask, gate.dim(1));
   const auto backward = rows<T>().poly_norm_backward;
-  const PolyNormParameters parameters = parameters_of(weight, bias);
+  const PolyNormParameters parameters = parameters_of(weight, bias, eps);
   const std::int64_t count = gate.dim(0);
   const ArenaScope scratch(context.arena);
   // Sums of each row apart and added in order: the same for any number of threads.
@@ -124,7 +135,7 @@ void quick_poly_norm_backward(const Context& context, const Tensor& gate, const 
 #pragma omp parallel for schedule(static) if (gate.elements() > kParallelElements)
   for (std::int64_t i = 0; i < count; ++i) {
     PolyNormParameters of_row{};
-    backward(row<T>(gate, i), row<T>(up, i), &parameters, row<T>(dout, i), gate.dim(1),
+    backward(row<T>(gate, i), row<T>(up, i), &parameters, row<T>(dout, i), columns,
              row<T>(dgate, i), row<T>(dup, i), &of_row);
     for (int k = 0; k < 3; ++k) sums[4 * i + k] = of_row.weight[k];
     sums[4 * i + 3] = of_row.bias;
@@ -133,37 +144,42 @@ void quick_poly_norm_backward(const Context& context, const Tensor& gate, const 
   for (std::int64_t i = 0; i < count; ++i) {
     for (std::size_t k = 0; k < 4; ++k) total[k] += sums[4 * i + static_cast<std::int64_t>(k)];
   }
-  for (std::size_t k = 0; k < 3; ++k) dweight.data<float>()[k] += static_cast<float>(total[k]);
-  *dbias.data<float>() += static_cast<float>(total[3]);
+  for (std::size_t k = 0; k < 3; ++k) {
+    if (dweight) dweight.data<float>()[k] += static_cast<float>(total[k]);
+  }
+  if (dbias) *dbias.data<float>() += static_cast<float>(total[3]);
 }
 
 }  // namespace
 
 void swiglu_forward(const Context& /*context*/, const Tensor& gate, const Tensor& up,
-                    const Tensor& out) {
+                    const Tensor& out, const ColumnMask& mask) {
   ops::with_compute_type(gate.dtype(), [&]<class T>(std::type_identity<T>) {
     if constexpr (std::is_same_v<T, double>) {
-      reference_swiglu_forward(gate, up, out);
+      reference_swiglu_forward(gate, up, out, mask);
     } else {
       const auto forward = rows<T>().swiglu_forward;
+      const Columns columns = columns_of(mask, gate.dim(1));
 #pragma omp parallel for schedule(static) if (gate.elements() > kParallelElements)
       for (std::int64_t i = 0; i < gate.dim(0); ++i) {
-        forward(row<T>(gate, i), row<T>(up, i), gate.dim(1), row<T>(out, i));
+        forward(row<T>(gate, i), row<T>(up, i), columns, row<T>(out, i));
       }
     }
   });
 }
 
 void swiglu_backward(const Context& /*context*/, const Tensor& gate, const Tensor& up,
-                     const Tensor& dout, const Tensor& dgate, const Tensor& dup) {
+                     const Tensor& dout, const Tensor& dgate, const Tensor& dup,
+                     const ColumnMask& mask) {
   ops::with_compute_type(gate.dtype(), [&]<class T>(std::type_identity<T>) {
     if constexpr (std::is_same_v<T, double>) {
-      reference_swiglu_backward(gate, up, dout, dgate, dup);
+      reference_swiglu_backward(gate, up, dout, dgate, dup, mask);
     } else {
       const auto backward = rows<T>().swiglu_backward;
+      const Columns columns = columns_of(mask, gate.dim(1));
 #pragma omp parallel for schedule(static) if (gate.elements() > kParallelElements)
       for (std::int64_t i = 0; i < gate.dim(0); ++i) {
-        backward(row<T>(gate, i), row<T>(up, i), row<T>(dout, i), gate.dim(1), row<T>(dgate, i),
+        backward(row<T>(gate, i), row<T>(up, i), row<T>(dout, i), columns, row<T>(dgate, i),
                  row<T>(dup, i));
       }
     }
@@ -171,16 +187,18 @@ void swiglu_backward(const Context& /*context*/, const Tensor& gate, const Tenso
 }
 
 void poly_norm_forward(const Context& /*context*/, const Tensor& gate, const Tensor& up,
-                       const Tensor& weight, const Tensor& bias, const Tensor& out) {
+                       const Tensor& weight, const Tensor& bias, const Tensor& out,
+                       const ColumnMask& mask, double eps) {
   ops::with_compute_type(gate.dtype(), [&]<class T>(std::type_identity<T>) {
     if constexpr (std::is_same_v<T, double>) {
-      reference_poly_norm_forward(gate, up, weight, bias, out);
+      reference_poly_norm_forward(gate, up, weight, bias, out, mask, eps);
     } else {
       const auto forward = rows<T>().poly_norm_forward;
-      const PolyNormParameters parameters = parameters_of(weight, bias);
+      const Columns columns = columns_of(mask, gate.dim(1));
+      const PolyNormParameters parameters = parameters_of(weight, bias, eps);
 #pragma omp parallel for schedule(static) if (gate.elements() > kParallelElements)
       for (std::int64_t i = 0; i < gate.dim(0); ++i) {
-        forward(row<T>(gate, i), row<T>(up, i), &parameters, gate.dim(1), row<T>(out, i));
+        forward(row<T>(gate, i), row<T>(up, i), &parameters, columns, row<T>(out, i));
       }
     }
   });
@@ -189,13 +207,14 @@ void poly_norm_forward(const Context& /*context*/, const Tensor& gate, const Ten
 void poly_norm_backward(const Context& context, const Tensor& gate, const Tensor& up,
                         const Tensor& weight, const Tensor& bias, const Tensor& dout,
                         const Tensor& dgate, const Tensor& dup, const Tensor& dweight,
-                        const Tensor& dbias) {
+                        const Tensor& dbias, const ColumnMask& mask, double eps) {
   ops::with_compute_type(gate.dtype(), [&]<class T>(std::type_identity<T>) {
     if constexpr (std::is_same_v<T, double>) {
-      reference_poly_norm_backward(gate, up, weight, bias, dout, dgate, dup, dweight, dbias);
+      reference_poly_norm_backward(gate, up, weight, bias, dout, dgate, dup, dweight, dbias, mask,
+                                   eps);
     } else {
-      quick_poly_norm_backward<T>(context, gate, up, weight, bias, dout, dgate, dup, dweight,
-                                  dbias);
+      quick_poly_norm_backward<T>(context, gate, up, weight, bias, dout, dgate, dup, dweight, dbias,
+                                  mask, eps);
     }
   });
 }

@@ -145,6 +145,7 @@ void linear_cross_entropy_forward_backward(const Context& context, const Tensor&
                        losses_and_gradients(context, logits, x.dtype(), target.rows(begin, count),
                                             scale, loss.rows(begin, count));
                    cpu::matmul(context, dlogits, weight, dx.rows(begin, count), {});
+                   if (!dweight) return;
                    cpu::matmul(context, dlogits, x.rows(begin, count), dweight,
                                {.transpose_a = true, .accumulate = true});
                  });

@@ -5,6 +5,8 @@
 #include <cstdint>
 
 #include "gda/core/tensor.h"
+#include "gda/ops/column_mask.h"
+#include "isa/columns.h"
 
 namespace gda::cpu {
 
@@ -12,6 +14,23 @@ namespace gda::cpu {
 template <class T>
 T* row(const Tensor& tensor, std::int64_t n) {
   return tensor.data<T>() + n * tensor.row_stride();
+}
+
+// A mask's factors and their sum, for loops in T; without a mask there are 1 and `columns`.
+template <class T>
+struct MaskView {
+  MaskView(const ColumnMask& mask, std::int64_t columns)
+      : factors(mask ? mask.value.data<T>() : nullptr),
+        sum(mask ? static_cast<T>(mask.sum) : static_cast<T>(columns)) {}
+  T operator[](std::int64_t j) const { return factors == nullptr ? T{1} : factors[j]; }
+
+  const T* factors;
+  T sum;
+};
+
+inline Columns columns_of(const ColumnMask& mask, std::int64_t count) {
+  const MaskView<float> view(mask, count);
+  return {.count = count, .mask = view.factors, .mask_sum = view.sum};
 }
 
 // Below this many elements, waking the other threads takes longer than the work (about 5 us).

@@ -5,7 +5,7 @@
 namespace gda::cuda {
 
 void adamw_update(const Context&, const AdamWStep&, const Tensor&, const Tensor&, const Tensor&,
-                  const Tensor&, const Tensor&) {
+                  const Tensor&, const Tensor&, const AdamWOrigins&) {
   ops::fail_missing("adamw_update", "GDA_CUDA");
 }
 

@@ -15,6 +15,14 @@ void add(const Context&, const Tensor&, const Tensor&) {
   ops::fail_missing("add", "GDA_CUDA");
 }
 
+void scale_columns(const Context&, const Tensor&, const Tensor&, const Tensor&) {
+  ops::fail_missing("scale_columns", "GDA_CUDA");
+}
+
+void axpby(const Context&, double, const Tensor&, double, const Tensor&) {
+  ops::fail_missing("axpby", "GDA_CUDA");
+}
+
 double sum_of_squares(const Context&, const Tensor&) {
   ops::fail_missing("sum_of_squares", "GDA_CUDA");
 }

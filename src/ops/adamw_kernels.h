@@ -6,10 +6,12 @@
 
 namespace gda::cpu {
 void adamw_update(const Context& context, const AdamWStep& options, const Tensor& gradient,
-                  const Tensor& master, const Tensor& m, const Tensor& v, const Tensor& copy);
+                  const Tensor& master, const Tensor& m, const Tensor& v, const Tensor& copy,
+                  const AdamWOrigins& origins);
 }  // namespace gda::cpu
 
 namespace gda::cuda {
 void adamw_update(const Context& context, const AdamWStep& options, const Tensor& gradient,
-                  const Tensor& master, const Tensor& m, const Tensor& v, const Tensor& copy);
+                  const Tensor& master, const Tensor& m, const Tensor& v, const Tensor& copy,
+                  const AdamWOrigins& origins);
 }  // namespace gda::cuda

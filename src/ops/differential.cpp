@@ -8,10 +8,11 @@ namespace {
 
 using ops::check_tensor;
 
-// `prefix` is "d" for gradients.
+// `prefix` is "d" for gradients, which may be empty.
 void check_vectors(std::string_view op, std::string_view prefix, const Context& context,
                    const LambdaVectors& vectors, DType dtype, const Shape& shape) {
   const auto check = [&](std::string_view name, const Tensor& tensor) {
+    if (!prefix.empty() && !tensor) return;
     check_tensor(op, fmt::format("{}{}", prefix, name), tensor, dtype, shape, context);
   };
   check("q1", vectors.q1);
@@ -110,7 +111,7 @@ void differential_backward(const Context& context, const DifferentialShape& shap
   check_tensor(op, "rho", rho, subln.dtype(), {attended.dim(0), shape.signal_heads()}, context);
   check_tensor(op, "dy", dy, attended.dtype(), signal_rows(shape, attended), context);
   check_tensor(op, "dattended", dattended, attended.dtype(), attended.shape(), context);
-  check_tensor(op, "dsubln", dsubln, subln.dtype(), subln.shape(), context);
+  if (dsubln) check_tensor(op, "dsubln", dsubln, subln.dtype(), subln.shape(), context);
   check_tensor(op, "dlambda", dlambda, subln.dtype(), {1}, context);
   ops::on_device(
       context,

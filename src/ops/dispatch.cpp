@@ -17,6 +17,15 @@ void check_tensor(std::string_view op, std::string_view name, const Tensor& tens
                    tensor.row_stride(), tensor.str());
 }
 
+void check_mask(std::string_view op, const ColumnMask& mask, DType dtype, std::int64_t columns,
+                const Context& context) {
+  if (!mask) return;
+  check_tensor(op, "mask", mask.value, dtype, {columns}, context);
+  require<OpError>(mask.sum > 0 && mask.sum <= static_cast<double>(columns),
+                   "[{}] mask: expected a sum of factors in (0, {}], got {}", op, columns,
+                   mask.sum);
+}
+
 void check_compute_type(std::string_view op, const Tensor& tensor) {
   const DType dtype = tensor.dtype();
   require<OpError>(dtype == DType::f64 || dtype == DType::f32 || dtype == DType::bf16,

@@ -6,6 +6,7 @@
 
 #include "gda/core/error.h"
 #include "gda/core/tensor.h"
+#include "gda/ops/column_mask.h"
 #include "gda/ops/context.h"
 
 namespace gda::ops {
@@ -14,6 +15,11 @@ namespace gda::ops {
 // is on the context's device. `strided`: a row stride is allowed.
 void check_tensor(std::string_view op, std::string_view name, const Tensor& tensor, DType dtype,
                   const Shape& shape, const Context& context, bool strided = false);
+
+// Throws unless the mask is empty, or of `columns` factors of type `dtype` with a sum in
+// (0, columns].
+void check_mask(std::string_view op, const ColumnMask& mask, DType dtype, std::int64_t columns,
+                const Context& context);
 
 // Throws unless the type is f64, f32 or bf16.
 void check_compute_type(std::string_view op, const Tensor& tensor);

@@ -32,6 +32,26 @@ void add(const Context& context, const Tensor& x, const Tensor& y) {
       context, [&] { cpu::add(context, x, y); }, [&] { cuda::add(context, x, y); });
 }
 
+void scale_columns(const Context& context, const Tensor& x, const Tensor& column, const Tensor& y) {
+  ops::check_compute_type("scale_columns", x);
+  require<OpError>(x.rank() == 2, "[scale_columns] x: expected rows [N, M], got {}", x.str());
+  ops::check_tensor("scale_columns", "x", x, x.dtype(), x.shape(), context);
+  ops::check_tensor("scale_columns", "column", column, accumulate_type(x.dtype()), {x.dim(1)},
+                    context);
+  ops::check_tensor("scale_columns", "y", y, x.dtype(), x.shape(), context);
+  ops::on_device(
+      context, [&] { cpu::scale_columns(context, x, column, y); },
+      [&] { cuda::scale_columns(context, x, column, y); });
+}
+
+void axpby(const Context& context, double a, const Tensor& x, double b, const Tensor& y) {
+  ops::check_compute_type("axpby", x);
+  ops::check_tensor("axpby", "x", x, x.dtype(), x.shape(), context);
+  ops::check_tensor("axpby", "y", y, x.dtype(), x.shape(), context);
+  ops::on_device(
+      context, [&] { cpu::axpby(context, a, x, b, y); }, [&] { cuda::axpby(context, a, x, b, y); });
+}
+
 double sum_of_squares(const Context& context, const Tensor& x) {
   require<OpError>(x.dtype() == DType::f32 || x.dtype() == DType::f64,
                    "[sum_of_squares] expected f32 or f64, got {}", x.str());

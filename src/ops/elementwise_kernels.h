@@ -7,6 +7,8 @@ namespace gda::cpu {
 void fill_zero(const Context& context, const Tensor& x);
 void convert(const Context& context, const Tensor& from, const Tensor& to);
 void add(const Context& context, const Tensor& x, const Tensor& y);
+void scale_columns(const Context& context, const Tensor& x, const Tensor& column, const Tensor& y);
+void axpby(const Context& context, double a, const Tensor& x, double b, const Tensor& y);
 double sum_of_squares(const Context& context, const Tensor& x);
 }  // namespace gda::cpu
 
@@ -14,5 +16,7 @@ namespace gda::cuda {
 void fill_zero(const Context& context, const Tensor& x);
 void convert(const Context& context, const Tensor& from, const Tensor& to);
 void add(const Context& context, const Tensor& x, const Tensor& y);
+void scale_columns(const Context& context, const Tensor& x, const Tensor& column, const Tensor& y);
+void axpby(const Context& context, double a, const Tensor& x, double b, const Tensor& y);
 double sum_of_squares(const Context& context, const Tensor& x);
 }  // namespace gda::cuda

@@ -42,7 +42,9 @@ void linear_cross_entropy_forward_backward(const Context& context, const Tensor&
   constexpr const char* kOp = "linear_cross_entropy_forward_backward";
   check(kOp, context, x, weight, target, loss);
   ops::check_tensor(kOp, "dx", dx, x.dtype(), x.shape(), context);
-  ops::check_tensor(kOp, "dweight", dweight, accumulate_type(x.dtype()), weight.shape(), context);
+  if (dweight) {
+    ops::check_tensor(kOp, "dweight", dweight, accumulate_type(x.dtype()), weight.shape(), context);
+  }
   if (x.elements() == 0) return;
   ops::on_device(
       context,

@@ -8,13 +8,14 @@ namespace {
 
 using ops::check_tensor;
 
-void check_input(std::string_view op, const Context& context, const Tensor& x,
-                 const Tensor& weight) {
+void check_input(std::string_view op, const Context& context, const Tensor& x, const Tensor& weight,
+                 const ColumnMask& mask) {
   ops::check_compute_type(op, x);
   require<OpError>(x.rank() == 2 && x.dim(1) >= 1,
                    "[{}] x: expected rows [N, D] with D at least 1, got {}", op, x.str());
   check_tensor(op, "x", x, x.dtype(), x.shape(), context);
   check_tensor(op, "weight", weight, accumulate_type(x.dtype()), {x.dim(1)}, context);
+  ops::check_mask(op, mask, accumulate_type(x.dtype()), x.dim(1), context);
 }
 
 void check_eps(std::string_view op, double eps) {
@@ -24,35 +25,37 @@ void check_eps(std::string_view op, double eps) {
 }  // namespace
 
 void rms_norm_forward(const Context& context, const Tensor& x, const Tensor& weight, double eps,
-                      const Tensor& y, const Tensor& rho) {
+                      const Tensor& y, const Tensor& rho, const ColumnMask& mask) {
   constexpr std::string_view op = "rms_norm_forward";
-  check_input(op, context, x, weight);
+  check_input(op, context, x, weight, mask);
   check_eps(op, eps);
   check_tensor(op, "y", y, x.dtype(), x.shape(), context);
   check_tensor(op, "rho", rho, accumulate_type(x.dtype()), {x.dim(0)}, context);
   ops::on_device(
-      context, [&] { cpu::rms_norm_forward(context, x, weight, eps, y, rho); },
-      [&] { cuda::rms_norm_forward(context, x, weight, eps, y, rho); });
+      context, [&] { cpu::rms_norm_forward(context, x, weight, eps, y, rho, mask); },
+      [&] { cuda::rms_norm_forward(context, x, weight, eps, y, rho, mask); });
 }
 
 void add_rms_norm_forward(const Context& context, const Tensor& residual, const Tensor& branch,
-                          const Tensor& weight, double eps, const Tensor& y, const Tensor& rho) {
+                          const Tensor& weight, double eps, const Tensor& y, const Tensor& rho,
+                          const ColumnMask& mask) {
   constexpr std::string_view op = "add_rms_norm_forward";
-  check_input(op, context, residual, weight);
+  check_input(op, context, residual, weight, mask);
   check_eps(op, eps);
   check_tensor(op, "branch", branch, residual.dtype(), residual.shape(), context);
   check_tensor(op, "y", y, residual.dtype(), residual.shape(), context);
   check_tensor(op, "rho", rho, accumulate_type(residual.dtype()), {residual.dim(0)}, context);
   ops::on_device(
-      context, [&] { cpu::add_rms_norm_forward(context, residual, branch, weight, eps, y, rho); },
-      [&] { cuda::add_rms_norm_forward(context, residual, branch, weight, eps, y, rho); });
+      context,
+      [&] { cpu::add_rms_norm_forward(context, residual, branch, weight, eps, y, rho, mask); },
+      [&] { cuda::add_rms_norm_forward(context, residual, branch, weight, eps, y, rho, mask); });
 }
 
 void rms_norm_backward(const Context& context, const Tensor& dy, const Tensor& x,
                        const Tensor& weight, const Tensor& rho, const Tensor& residual_gradient,
-                       const Tensor& dx, const Tensor& dweight) {
+                       const Tensor& dx, const Tensor& dweight, const ColumnMask& mask) {
   constexpr std::string_view op = "rms_norm_backward";
-  check_input(op, context, x, weight);
+  check_input(op, context, x, weight, mask);
   const DType accumulate = accumulate_type(x.dtype());
   check_tensor(op, "dy", dy, x.dtype(), x.shape(), context);
   check_tensor(op, "rho", rho, accumulate, {x.dim(0)}, context);
@@ -60,12 +63,14 @@ void rms_norm_backward(const Context& context, const Tensor& dy, const Tensor& x
     check_tensor(op, "residual_gradient", residual_gradient, x.dtype(), x.shape(), context);
   }
   check_tensor(op, "dx", dx, x.dtype(), x.shape(), context);
-  check_tensor(op, "dweight", dweight, accumulate, {x.dim(1)}, context);
+  if (dweight) check_tensor(op, "dweight", dweight, accumulate, {x.dim(1)}, context);
   ops::on_device(
       context,
-      [&] { cpu::rms_norm_backward(context, dy, x, weight, rho, residual_gradient, dx, dweight); },
       [&] {
-        cuda::rms_norm_backward(context, dy, x, weight, rho, residual_gradient, dx, dweight);
+        cpu::rms_norm_backward(context, dy, x, weight, rho, residual_gradient, dx, dweight, mask);
+      },
+      [&] {
+        cuda::rms_norm_backward(context, dy, x, weight, rho, residual_gradient, dx, dweight, mask);
       });
 }
 

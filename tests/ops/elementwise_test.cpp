@@ -120,6 +120,68 @@ TEST(Add, RefusesBadArguments) {
                "[add] x: expected contiguous rows, got row stride 4 for f32[4, 2]");
 }
 
+TEST(ScaleColumns, IsTheProduct) {
+  const CpuContext context;
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    for (const std::int64_t n : {1, 13, 4097}) {
+      const OwnedTensor x = random_tensor("x", dtype, {3, n});
+      const OwnedTensor column = random_tensor("column", accumulate_type(dtype), {n});
+      const OwnedTensor expected(dtype, {3, n});
+      for (std::int64_t i = 0; i < 3 * n; ++i) {
+        // Exact in f64 for f32 and bf16 factors, so that f32 rounds as the operator does.
+        const double product = get(column.tensor, i % n) * get(x.tensor, i);
+        set(expected.tensor, i, dtype == DType::f64 ? product : static_cast<float>(product));
+      }
+      const OwnedTensor y(dtype, {3, n});
+      scale_columns(context, x.tensor, column.tensor, y.tensor);
+      EXPECT_EQ(max_difference(y.tensor, expected.tensor), 0) << name_of(dtype);
+      scale_columns(context, x.tensor, column.tensor, x.tensor);
+      EXPECT_EQ(max_difference(x.tensor, expected.tensor), 0) << name_of(dtype);
+    }
+  }
+}
+
+TEST(ScaleColumns, RefusesBadArguments) {
+  const CpuContext context;
+  const OwnedTensor x(DType::f32, {4, 4});
+  const OwnedTensor column(DType::f32, {4});
+  expect_error([&] { scale_columns(context, column.tensor, column.tensor, x.tensor); },
+               "[scale_columns] x: expected rows [N, M], got f32[4]");
+  expect_error([&] { scale_columns(context, x.tensor, x.tensor, x.tensor); },
+               "[scale_columns] column: expected f32[4], got f32[4, 4]");
+  expect_error([&] { scale_columns(context, x.tensor, column.tensor, column.tensor); },
+               "[scale_columns] y: expected f32[4, 4], got f32[4]");
+}
+
+TEST(Axpby, IsTheSum) {
+  const CpuContext context;
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    const OwnedTensor x = random_tensor("x", dtype, {4099});
+    const OwnedTensor y = random_tensor("y", dtype, {4099});
+    const OwnedTensor before = cast(y.tensor, dtype);
+    axpby(context, 0.25, x.tensor, 0.75, y.tensor);
+    // Two products and a sum, then the rounding to the type.
+    const double u = unit_roundoff(dtype) + 3 * unit_roundoff(accumulate_type(dtype));
+    for (std::int64_t i = 0; i < 4099; ++i) {
+      const double a = 0.25 * get(x.tensor, i);
+      const double b = 0.75 * get(before.tensor, i);
+      ASSERT_NEAR(get(y.tensor, i), a + b, u * (std::abs(a) + std::abs(b)));
+    }
+    axpby(context, 1, x.tensor, 0, y.tensor);
+    EXPECT_EQ(max_difference(y.tensor, x.tensor), 0) << name_of(dtype);
+  }
+}
+
+TEST(Axpby, RefusesBadArguments) {
+  const CpuContext context;
+  const OwnedTensor x(DType::f32, {4, 4});
+  expect_error(
+      [&] {
+        axpby(context, 1, x.tensor, 1, OwnedTensor(DType::f32, {4, 5}).tensor);
+      },
+      "[axpby] y: expected f32[4, 4], got f32[4, 5]");
+}
+
 TEST(SumOfSquares, MatchesPlainSum) {
   const CpuContext context;
   for (const DType dtype : {DType::f64, DType::f32}) {

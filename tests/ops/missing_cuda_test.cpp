@@ -44,6 +44,9 @@ TEST_F(MissingCuda, Elementwise) {
   expect_error([&] { fill_zero(context_, x); }, message("fill_zero"));
   expect_error([&] { convert(context_, x, x); }, message("convert"));
   expect_error([&] { add(context_, x, x); }, message("add"));
+  expect_error([&] { scale_columns(context_, x, on_cuda(DType::f32, {2}), x); },
+               message("scale_columns"));
+  expect_error([&] { axpby(context_, 1, x, 1, x); }, message("axpby"));
   expect_error([&] { sum_of_squares(context_, x); }, message("sum_of_squares"));
 }
 

@@ -8,6 +8,7 @@
 //     "accumulate" tensors (norm weights, lambda, statistics, parameter gradients) are
 //     accumulate_type(compute). f64 runs the plain-loop reference that judges the others.
 //   * Backward: gradients of parameters accumulate (+=), gradients of activations overwrite.
+//     A parameter whose gradient is an empty tensor is frozen: its gradient is not computed.
 //   * Arguments are checked on the host before any work; OpError messages begin with "[op_name]".
 #pragma once
 

@@ -15,6 +15,13 @@ void convert(const Context& context, const Tensor& from, const Tensor& to);
 // y += x. Contiguous, one shape and compute type; bf16 is added in f32 and rounded.
 void add(const Context& context, const Tensor& x, const Tensor& y);
 
+// y_ij = c_j x_ij: masks of columns (column_mask.h; its sum is not used here). x, y [N, M] compute,
+// contiguous, y may be x; column [M] accumulate. bf16 is multiplied in f32 and rounded.
+void scale_columns(const Context& context, const Tensor& x, const Tensor& column, const Tensor& y);
+
+// y = a x + b y. Contiguous, one shape and compute type; bf16 is computed in f32 and rounded.
+void axpby(const Context& context, double a, const Tensor& x, double b, const Tensor& y);
+
 // Sum of x^2 over a contiguous f32 or f64 tensor, added in f64 in an order that does not depend on
 // the number of threads. inf or NaN anywhere makes the result inf or NaN.
 double sum_of_squares(const Context& context, const Tensor& x);

@@ -1,6 +1,8 @@
-// The gated feed-forward product: out = activation(gate) * up.
+// The gated feed-forward product: out = activation(gate) * up, or with a mask c (column_mask.h)
+// out_j = c_j activation(gate_j) up_j, so that units with c_j = 0 give nothing and get no gradient.
 #pragma once
 
+#include "gda/ops/column_mask.h"
 #include "gda/ops/context.h"
 
 namespace gda {
@@ -8,21 +10,30 @@ namespace gda {
 // SwiGLU (Shazeer 2020): activation(x) = x * sigmoid(x).
 // gate, up, out [N, F] compute; row strides allowed on gate and up (halves of one fused row) and on
 // their gradients.
-void swiglu_forward(const Context& context, const Tensor& gate, const Tensor& up,
-                    const Tensor& out);
+void swiglu_forward(const Context& context, const Tensor& gate, const Tensor& up, const Tensor& out,
+                    const ColumnMask& mask = {});
 void swiglu_backward(const Context& context, const Tensor& gate, const Tensor& up,
-                     const Tensor& dout, const Tensor& dgate, const Tensor& dup);
+                     const Tensor& dout, const Tensor& dgate, const Tensor& dup,
+                     const ColumnMask& mask = {});
+
+constexpr double kPolyNormEps = 1e-6;  // Motif's
 
 // PolyNorm (Motif, arXiv 2508.09148): activation(x) = w0 n(x^3) + w1 n(x^2) + w2 n(x) + b with
-// n(z) = z / sqrt(mean_F(z^2) + 1e-6). Powers and sums in the accumulate type.
+// n(z) = z / sqrt(mean_F(z^2) + eps). Powers and sums in the accumulate type.
 // weight [3] and bias [1] accumulate; dweight and dbias accumulate.
-// With r_k = (mean x^{2k} + eps)^(-1/2) and g = dL/dactivation:
-//   dx_j = sum_k w_k k [g_j x_j^{k-1} r_k - r_k^3 x_j^{2k-1} (sum_i g_i x_i^k) / F]
+// The activation couples the units of a row through its means, so a mask enters there as well, or
+// units with c_j = 0 would still move the others. With S = sum_j c_j (without a mask, F):
+//   r_k = (sum_j c_j x_j^{2k} / S + eps)^(-1/2),  g_j = c_j up_j dout_j
+//   dx_j = sum_k w_k k [g_j x_j^{k-1} r_k - c_j r_k^3 x_j^{2k-1} (sum_i g_i x_i^k) / S]
+//   dw_k += sum_j g_j x_j^k r_k,  db += sum_j g_j,  dup_j = c_j activation(x_j) dout_j
+// where w_k is the weight of x^k.
 void poly_norm_forward(const Context& context, const Tensor& gate, const Tensor& up,
-                       const Tensor& weight, const Tensor& bias, const Tensor& out);
+                       const Tensor& weight, const Tensor& bias, const Tensor& out,
+                       const ColumnMask& mask = {}, double eps = kPolyNormEps);
 void poly_norm_backward(const Context& context, const Tensor& gate, const Tensor& up,
                         const Tensor& weight, const Tensor& bias, const Tensor& dout,
                         const Tensor& dgate, const Tensor& dup, const Tensor& dweight,
-                        const Tensor& dbias);
+                        const Tensor& dbias, const ColumnMask& mask = {},
+                        double eps = kPolyNormEps);
 
 }  // namespace gda

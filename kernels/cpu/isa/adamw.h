@@ -19,12 +19,24 @@ struct AdamWFactors {
   T decay;      // lr * weight_decay
 };
 
+// The factors that differ from column to column; the larger of these and the row's are used.
+struct AdamWColumns {
+  const float* root_correction;
+  const float* step_size;
+};
+
 struct AdamWTable {
   void (*update)(const AdamWFactors<float>& factors, const float* gradient, float* master, float* m,
                  float* v, std::int64_t n);
   // Also copy = master, rounded.
   void (*update_and_copy)(const AdamWFactors<float>& factors, const float* gradient, float* master,
                           float* m, float* v, bfloat16* copy, std::int64_t n);
+  // The same for consecutive elements of a row whose columns have factors of their own.
+  void (*update_columns)(const AdamWFactors<float>& factors, const AdamWColumns& columns,
+                         const float* gradient, float* master, float* m, float* v, std::int64_t n);
+  void (*update_columns_and_copy)(const AdamWFactors<float>& factors, const AdamWColumns& columns,
+                                  const float* gradient, float* master, float* m, float* v,
+                                  bfloat16* copy, std::int64_t n);
 };
 
 namespace baseline {

@@ -1,42 +1,54 @@
 #include "isa/gated_activation.h"
 
 #include "isa/element.h"
+#include "isa/mask.h"
 #include "isa/vector_math.h"
 
 namespace gda::cpu::GDA_ISA {
 namespace {
 
-constexpr float kPolyNormEps = 1e-6F;
-
 inline __attribute__((always_inline)) float sigmoid(float x) {
   return 1.0F / (1.0F + vector_exp(-x));
 }
 
-template <class T>
-void swiglu_forward(const T* gate, const T* up, std::int64_t n, T* out) {
+template <class T, class Mask>
+void swiglu_forward_masked(const T* gate, const T* up, Mask mask, std::int64_t n, T* out) {
 #pragma omp simd
   for (std::int64_t j = 0; j < n; ++j) {
     const float x = load(gate[j]);
-    store(out[j], x * sigmoid(x) * load(up[j]));
+    store(out[j], mask[j] * x * sigmoid(x) * load(up[j]));
   }
 }
 
 template <class T>
-void swiglu_backward(const T* gate, const T* up, const T* dout, std::int64_t n, T* dgate, T* dup) {
+void swiglu_forward(const T* gate, const T* up, Columns columns, T* out) {
+  with_mask(columns, [&](auto mask) { swiglu_forward_masked(gate, up, mask, columns.count, out); });
+}
+
+template <class T, class Mask>
+void swiglu_backward_masked(const T* gate, const T* up, const T* dout, Mask mask, std::int64_t n,
+                            T* dgate, T* dup) {
 #pragma omp simd
   for (std::int64_t j = 0; j < n; ++j) {
     const float x = load(gate[j]);
     const float s = sigmoid(x);
-    const float gradient = load(dout[j]);
+    const float gradient = mask[j] * load(dout[j]);
     const float value = load(up[j]);
     store(dup[j], gradient * x * s);
     store(dgate[j], gradient * value * s * (1.0F + x * (1.0F - s)));
   }
 }
 
-// (mean x^2k + eps)^(-1/2)
-float norm_of(float sum, std::int64_t n) {
-  return 1.0F / __builtin_sqrtf(sum / static_cast<float>(n) + kPolyNormEps);
+template <class T>
+void swiglu_backward(const T* gate, const T* up, const T* dout, Columns columns, T* dgate, T* dup) {
+  with_mask(columns, [&](auto mask) {
+    swiglu_backward_masked(gate, up, dout, mask, columns.count, dgate, dup);
+  });
+}
+
+// (sum c x^2k / S + eps)^(-1/2)
+float norm_of(float sum, float count, float eps) {
+  return 1.0F / __builtin_sqrtf(sum / count + eps);
 }
 
 // w0 r3 x^3 + w1 r2 x^2 + w2 r1 x + b as a polynomial in x.
@@ -47,31 +59,45 @@ struct Polynomial {
   }
 };
 
-template <class T>
-void poly_norm_forward(const T* gate, const T* up, const PolyNormParameters* parameters,
-                       std::int64_t n, T* out) {
+template <class T, class Mask>
+void poly_norm_forward_masked(const T* gate, const T* up, const PolyNormParameters* parameters,
+                              Mask mask, Columns columns, T* out) {
+  const std::int64_t n = columns.count;
   float s2 = 0;
   float s4 = 0;
   float s6 = 0;
 #pragma omp simd reduction(+ : s2, s4, s6)
   for (std::int64_t j = 0; j < n; ++j) {
     const float x2 = load(gate[j]) * load(gate[j]);
-    s2 += x2;
-    s4 += x2 * x2;
-    s6 += x2 * x2 * x2;
+    const float masked = mask[j] * x2;
+    s2 += masked;
+    s4 += masked * x2;
+    s6 += masked * x2 * x2;
   }
   const float* w = parameters->weight;
-  const Polynomial p{w[0] * norm_of(s6, n), w[1] * norm_of(s4, n), w[2] * norm_of(s2, n),
-                     parameters->bias};
+  const float count = columns.mask_sum;
+  const float eps = parameters->eps;
+  const Polynomial p{w[0] * norm_of(s6, count, eps), w[1] * norm_of(s4, count, eps),
+                     w[2] * norm_of(s2, count, eps), parameters->bias};
 #pragma omp simd
-  for (std::int64_t j = 0; j < n; ++j) store(out[j], p.at(load(gate[j])) * load(up[j]));
+  for (std::int64_t j = 0; j < n; ++j) {
+    store(out[j], mask[j] * p.at(load(gate[j])) * load(up[j]));
+  }
 }
 
-// dx_j = g_j P'(x_j) - sum_k w_k k r_k^3 x_j^(2k-1) (sum_i g_i x_i^k) / n
 template <class T>
-void poly_norm_backward(const T* gate, const T* up, const PolyNormParameters* parameters,
-                        const T* dout, std::int64_t n, T* dgate, T* dup,
-                        PolyNormParameters* gradients) {
+void poly_norm_forward(const T* gate, const T* up, const PolyNormParameters* parameters,
+                       Columns columns, T* out) {
+  with_mask(columns,
+            [&](auto mask) { poly_norm_forward_masked(gate, up, parameters, mask, columns, out); });
+}
+
+// dx_j = g_j P'(x_j) - c_j sum_k w_k k r_k^3 x_j^(2k-1) (sum_i g_i x_i^k) / S
+template <class T, class Mask>
+void poly_norm_backward_masked(const T* gate, const T* up, const PolyNormParameters* parameters,
+                               const T* dout, Mask mask, Columns columns, T* dgate, T* dup,
+                               PolyNormParameters* gradients) {
+  const std::int64_t n = columns.count;
   float s2 = 0;
   float s4 = 0;
   float s6 = 0;
@@ -82,26 +108,27 @@ void poly_norm_backward(const T* gate, const T* up, const PolyNormParameters* pa
 #pragma omp simd reduction(+ : s2, s4, s6, g0, g1, g2, g3)
   for (std::int64_t j = 0; j < n; ++j) {
     const float x = load(gate[j]);
-    const float g = load(dout[j]) * load(up[j]);
+    const float g = mask[j] * load(dout[j]) * load(up[j]);
     const float x2 = x * x;
-    s2 += x2;
-    s4 += x2 * x2;
-    s6 += x2 * x2 * x2;
+    const float masked = mask[j] * x2;
+    s2 += masked;
+    s4 += masked * x2;
+    s6 += masked * x2 * x2;
     g0 += g;
     g1 += g * x;
     g2 += g * x2;
     g3 += g * (x2 * x);
   }
-  const float r1 = norm_of(s2, n);
-  const float r2 = norm_of(s4, n);
-  const float r3 = norm_of(s6, n);
+  const float count = columns.mask_sum;
+  const float r1 = norm_of(s2, count, parameters->eps);
+  const float r2 = norm_of(s4, count, parameters->eps);
+  const float r3 = norm_of(s6, count, parameters->eps);
   *gradients = {.weight = {g3 * r3, g2 * r2, g1 * r1}, .bias = g0};
 
   const float* w = parameters->weight;
   const Polynomial p{w[0] * r3, w[1] * r2, w[2] * r1, parameters->bias};
-  // r^3 times the sum, multiplied so that no intermediate leaves the range of f32: r * sum / n is
+  // r^3 times the sum, multiplied so that no intermediate leaves the range of f32: r * sum / S is
   // of the size of the gradient.
-  const auto count = static_cast<float>(n);
   const float c1 = w[2] * (r1 * g1 / count) * r1 * r1;
   const float c2 = 2.0F * w[1] * (r2 * g2 / count) * r2 * r2;
   const float c3 = 3.0F * w[0] * (r3 * g3 / count) * r3 * r3;
@@ -109,12 +136,21 @@ void poly_norm_backward(const T* gate, const T* up, const PolyNormParameters* pa
   for (std::int64_t j = 0; j < n; ++j) {
     const float x = load(gate[j]);
     const float x2 = x * x;
-    const float gradient = load(dout[j]);
+    const float gradient = mask[j] * load(dout[j]);
     const float slope = (3.0F * p.cubic * x + 2.0F * p.square) * x + p.linear;
     const float g = gradient * load(up[j]);
     store(dup[j], gradient * p.at(x));
-    store(dgate[j], g * slope - ((c3 * x2 + c2) * x2 + c1) * x);
+    store(dgate[j], g * slope - mask[j] * ((c3 * x2 + c2) * x2 + c1) * x);
   }
+}
+
+template <class T>
+void poly_norm_backward(const T* gate, const T* up, const PolyNormParameters* parameters,
+                        const T* dout, Columns columns, T* dgate, T* dup,
+                        PolyNormParameters* gradients) {
+  with_mask(columns, [&](auto mask) {
+    poly_norm_backward_masked(gate, up, parameters, dout, mask, columns, dgate, dup, gradients);
+  });
 }
 
 }  // namespace

@@ -1,28 +1,30 @@
-// Gated feed-forward products of one row of n elements.
+// Gated feed-forward products of one row, with factors c of its columns.
 #pragma once
 
 #include <cstdint>
 
+#include "isa/columns.h"
 #include "isa/row_table.h"
 
 namespace gda::cpu {
 
-// PolyNorm's parameters, and the sums of their gradients over a row: weight[0] belongs to x^3,
-// weight[1] to x^2, weight[2] to x.
+// PolyNorm's parameters, and (but for eps) the sums of their gradients over a row: weight[0]
+// belongs to x^3, weight[1] to x^2, weight[2] to x.
 struct PolyNormParameters {
   float weight[3];
   float bias;
+  float eps = 0;
 };
 
 template <class T>
 struct GatedActivationRows {
-  void (*swiglu_forward)(const T* gate, const T* up, std::int64_t n, T* out);
-  void (*swiglu_backward)(const T* gate, const T* up, const T* dout, std::int64_t n, T* dgate,
+  void (*swiglu_forward)(const T* gate, const T* up, Columns columns, T* out);
+  void (*swiglu_backward)(const T* gate, const T* up, const T* dout, Columns columns, T* dgate,
                           T* dup);
   void (*poly_norm_forward)(const T* gate, const T* up, const PolyNormParameters* parameters,
-                            std::int64_t n, T* out);
+                            Columns columns, T* out);
   void (*poly_norm_backward)(const T* gate, const T* up, const PolyNormParameters* parameters,
-                             const T* dout, std::int64_t n, T* dgate, T* dup,
+                             const T* dout, Columns columns, T* dgate, T* dup,
                              PolyNormParameters* gradients);
 };
 

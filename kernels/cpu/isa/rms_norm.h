@@ -1,22 +1,23 @@
-// RMSNorm of one row of n elements.
+// RMSNorm of one row, with factors c of its columns.
 #pragma once
 
 #include <cstdint>
 
+#include "isa/columns.h"
 #include "isa/row_table.h"
 
 namespace gda::cpu {
 
 template <class T>
 struct RmsNormRows {
-  // y = weight * x * rho; returns rho.
-  float (*forward)(const T* x, const float* weight, std::int64_t n, float eps, T* y);
+  // y = c * weight * x * rho; returns rho.
+  float (*forward)(const T* x, const float* weight, Columns columns, float eps, T* y);
   // residual += branch, then as above with x = residual.
-  float (*add_forward)(T* residual, const T* branch, const float* weight, std::int64_t n, float eps,
-                       T* y);
+  float (*add_forward)(T* residual, const T* branch, const float* weight, Columns columns,
+                       float eps, T* y);
   // dx (+ residual_gradient unless null; may be dx itself), and dweight += this row's part.
   void (*backward)(const T* dy, const T* x, const float* weight, float rho,
-                   const T* residual_gradient, std::int64_t n, T* dx, float* dweight);
+                   const T* residual_gradient, Columns columns, T* dx, float* dweight);
 };
 
 namespace baseline {

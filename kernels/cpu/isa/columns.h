@@ -1,0 +1,15 @@
+// The columns of a row and their factors (gda/ops/column_mask.h), for row functions that sum over
+// them.
+#pragma once
+
+#include <cstdint>
+
+namespace gda::cpu {
+
+struct Columns {
+  std::int64_t count;
+  const float* mask;  // [count], or null: all factors are 1
+  float mask_sum;     // of the factors; `count` without a mask
+};
+
+}  // namespace gda::cpu
