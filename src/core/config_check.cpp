@@ -38,6 +38,9 @@ class Checker : public FieldVisitor {
   void field(const FieldInfo& info, Timeline& value) override {
     report(info.key, config::timeline_problem(info, value));
   }
+  void field(const FieldInfo& info, WordOrList& value) override {
+    report(info.key, config::word_or_list_problem(info, value));
+  }
   void field(const FieldInfo& info, std::optional<double>& value) override {
     if (value) report(info.key, config::range_problem(info, *value));
   }

@@ -65,6 +65,17 @@ std::string choice_problem(const FieldInfo& info, const std::string& value) {
                      fmt::join(allowed, ", "), value, suggestion(value, allowed));
 }
 
+std::string word_or_list_problem(const FieldInfo& info, const WordOrList& value) {
+  const std::vector<std::string>& words = info.one_of;
+  const auto expected = [&](const std::string& got) {
+    return fmt::format("must be {} or a list of texts, got {}", fmt::join(words, ", "), got);
+  };
+  if (value.word.empty()) return value.list.empty() ? expected("an empty list") : std::string();
+  if (std::find(words.begin(), words.end(), value.word) != words.end()) return {};
+  const std::string hint = suggestion(value.word, words);
+  return expected(fmt::format("\"{}\"{}", value.word, hint));
+}
+
 std::string timeline_problem(const FieldInfo& info, const Timeline& value) {
   if (value.points.empty()) return "must have at least one {step, value} point";
   std::int64_t previous = -1;

@@ -17,6 +17,7 @@ std::string number_text(double value);
 std::string range_problem(const FieldInfo& info, double value);
 std::string range_problem(const FieldInfo& info, std::int64_t value);
 std::string choice_problem(const FieldInfo& info, const std::string& value);
+std::string word_or_list_problem(const FieldInfo& info, const WordOrList& value);
 // Points must be there and their steps must rise strictly from 0 or later.
 std::string timeline_problem(const FieldInfo& info, const Timeline& value);
 

@@ -49,6 +49,7 @@ class Reader : public FieldVisitor {
     read_list(info, value, "a list of texts");
   }
   void field(const FieldInfo& info, Timeline& value) override;
+  void field(const FieldInfo& info, WordOrList& value) override;
   void field(const FieldInfo& info, std::optional<double>& value) override {
     read_optional(info, value);
   }
@@ -131,9 +132,14 @@ class Reader : public FieldVisitor {
              fmt::format("expected {}, found {}", expected, node->describe()));
       return;
     }
-    value.assign(node->items.size(), T{});
+    read_items(info, *node, value);
+  }
+
+  template <class T>
+  void read_items(const FieldInfo& info, const ConfigNode& node, std::vector<T>& value) {
+    value.assign(node.items.size(), T{});
     for (std::size_t i = 0; i < value.size(); ++i) {
-      read_node(info, fmt::format("{}.{}", info.key, i), node->items[i], value[i]);
+      read_node(info, fmt::format("{}.{}", info.key, i), node.items[i], value[i]);
     }
   }
 
@@ -217,6 +223,23 @@ void Reader::field(const FieldInfo& info, Timeline& value) {
   }
   if (problems_.size() == problems_before) {
     report(node->place, info.key, config::timeline_problem(info, value));
+  }
+}
+
+void Reader::field(const FieldInfo& info, WordOrList& value) {
+  const ConfigNode* node = take(info);
+  if (node == nullptr) return;
+  const std::size_t problems_before = problems_.size();
+  value = {};
+  if (node->kind == ConfigNode::Kind::list) {
+    read_items({.key = info.key, .doc = info.doc}, *node, value.list);
+  } else if (std::string problem; !config::read_scalar(*node, value.word, problem)) {
+    report(node->place, info.key,
+           fmt::format("expected {} or a list of texts, found {}", fmt::join(info.one_of, ", "),
+                       node->describe()));
+  }
+  if (problems_.size() == problems_before) {
+    report(node->place, info.key, config::word_or_list_problem(info, value));
   }
 }
 

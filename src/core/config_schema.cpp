@@ -76,6 +76,12 @@ class Describer : public FieldVisitor {
   void field(const FieldInfo& info, Timeline& value) override {
     add(info, timeline_schema(info), number(value.points.front().value));
   }
+  void field(const FieldInfo& info, WordOrList& value) override {
+    Json texts = list_schema({{"type", "string"}});
+    texts["minItems"] = 1;
+    add(info, {{"anyOf", {text_schema(info), texts}}},
+        value.word.empty() ? Json(value.list) : Json(value.word));
+  }
   void field(const FieldInfo& info, std::optional<double>& value) override {
     add(info, with_limits({{"type", {"number", "null"}}}, info),
         value ? number(*value) : Json(nullptr));

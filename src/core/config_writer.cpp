@@ -94,6 +94,9 @@ class Writer : public FieldVisitor {
     }
     line(info, fmt::format("[{}]", fmt::join(points, ", ")));
   }
+  void field(const FieldInfo& info, WordOrList& value) override {
+    line(info, value.word.empty() ? flow_list(value.list) : scalar(value.word));
+  }
   void field(const FieldInfo& info, std::optional<double>& value) override {
     line(info, value ? scalar(*value) : "null");
   }

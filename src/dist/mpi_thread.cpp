@@ -136,9 +136,9 @@ void MpiThread::initialise() {
   dist::check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided),
                   "MPI_Init_thread");
   require<DistError>(provided >= MPI_THREAD_FUNNELED,
-                     "the MPI library cannot be used in a program with threads: asked for level {} "
-                     "(MPI_THREAD_FUNNELED), got {}",
-                     MPI_THREAD_FUNNELED, provided);
+                     "the MPI library cannot be used in a program with threads: asked for "
+                     "MPI_THREAD_FUNNELED, got level {}",
+                     provided);
   dist::check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN),
                   "MPI_Comm_set_errhandler");
   dist::check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &group_.rank), "MPI_Comm_rank");

@@ -54,6 +54,15 @@ TEST(ReadYamlErrors, IllTypedValuesSayWhatWasExpectedAndFound) {
             "x.yaml:2: sizes: expected a list of whole numbers, found a mapping");
   EXPECT_EQ(error_of("prompts: hello"),
             "x.yaml:2: prompts: expected a list of texts, found \"hello\"");
+  EXPECT_EQ(error_of("trained: nwe"),
+            "x.yaml:2: trained: must be all, new or a list of texts, got \"nwe\"; did you mean "
+            "\"new\"?");
+  EXPECT_EQ(error_of("trained: []"),
+            "x.yaml:2: trained: must be all, new or a list of texts, got an empty list");
+  EXPECT_EQ(error_of("trained: {a: 1}"),
+            "x.yaml:2: trained: expected all, new or a list of texts, found a mapping");
+  EXPECT_EQ(error_of("trained: [1, null]"),
+            "x.yaml:2: trained.1: expected text, found null (write \"\" for empty text)");
   EXPECT_EQ(error_of("prompts: [null]"),
             "x.yaml:2: prompts.0: expected text, found null (write \"\" for empty text)");
   EXPECT_EQ(error_of("sources: {name: a}"), "x.yaml:2: sources: expected a list, found a mapping");

@@ -16,6 +16,7 @@ Sample full_sample() {
   sample.lr = 4e-4;
   sample.sizes = {1, 9007199254740993};
   sample.prompts = {"", "1e3", "null", "say \"hi\"\\\n\t", "대한민국", "-x", "a: b # c", "1-sqrt"};
+  sample.trained = {.word = "", .list = {"lm_head.weight", "model.layers.4.*"}};
   sample.peak = 1e20;
   sample.limit.reset();
   return sample;
@@ -43,6 +44,7 @@ lr: 0.0004
 betas: [0.9, 0.95]
 sizes: [1, 9007199254740993]
 prompts: ["", "1e3", "null", "say \"hi\"\\\n\x09", "대한민국", "-x", "a: b # c", 1-sqrt]
+trained: [lm_head.weight, "model.layers.4.*"]
 peak: 1.0e+20
 limit: null
 )");
@@ -53,6 +55,7 @@ TEST(ToYaml, ReadsBackEqual) {
   Sample plain;
   plain.model.hidden_size = 2;
   EXPECT_EQ(read_sample(print(plain)), plain);
+  EXPECT_NE(print(plain).find("\ntrained: all\n"), std::string::npos);
   // Doubles keep every bit.
   for (const double value : {0.1, 1.0 / 3, 1e-300, 123456789012345680.0, 0.30000000000000004}) {
     Sample sample = plain;
@@ -74,7 +77,7 @@ TEST(ToJsonSchema, DescribesEveryField) {
   // `model` has a required key, so it is required too.
   EXPECT_EQ(schema["required"], nlohmann::json({"model"}));
   const auto& properties = schema["properties"];
-  EXPECT_EQ(properties.size(), 9U);
+  EXPECT_EQ(properties.size(), 10U);
   const auto& model = properties["model"]["properties"];
   EXPECT_EQ(model["hidden_size"],
             nlohmann::json::parse(R"({"type": "integer", "minimum": 1, "description": "width"})"));
@@ -87,6 +90,12 @@ TEST(ToJsonSchema, DescribesEveryField) {
                                       "default": 0.0004, "description": "rate"})"));
   EXPECT_EQ(properties["peak"]["type"], nlohmann::json({"number", "null"}));
   EXPECT_EQ(properties["limit"]["default"], nullptr);
+  EXPECT_EQ(properties["trained"],
+            nlohmann::json::parse(R"({"anyOf": [{"type": "string", "enum": ["all", "new"]},
+                                                {"type": "array", "items": {"type": "string"},
+                                                 "minItems": 1}],
+                                      "default": ["lm_head.weight", "model.layers.4.*"],
+                                      "description": "a word or texts"})"));
   EXPECT_EQ(properties["betas"]["items"]["type"], "number");
   const auto& source = properties["sources"]["items"];
   EXPECT_EQ(source["required"], nlohmann::json({"name"}));

@@ -43,6 +43,15 @@ sizes: [1, +2, 3e2]
   EXPECT_EQ(sample.sizes, (std::vector<std::int64_t>{1, 2, 300}));
 }
 
+TEST(ReadYaml, ReadsAWordOrAList) {
+  const auto trained = [](const std::string& text) {
+    return read_sample("model: {hidden_size: 8}\ntrained: " + text).trained;
+  };
+  EXPECT_EQ(trained("new"), (WordOrList{.word = "new", .list = {}}));
+  EXPECT_EQ(trained("[all]"), (WordOrList{.word = "", .list = {"all"}}));
+  EXPECT_EQ(trained("[a.*, \"b\"]"), (WordOrList{.word = "", .list = {"a.*", "b"}}));
+}
+
 TEST(ReadYaml, NullEmptiesOptionals) {
   const Sample sample = read_sample("model: {hidden_size: 8, scaling: null}\npeak: ~\nlimit:\n");
   EXPECT_FALSE(sample.model.scaling.has_value());

@@ -55,6 +55,7 @@ struct Sample {
   std::vector<double> betas = {0.9, 0.95};
   std::vector<std::int64_t> sizes;
   std::vector<std::string> prompts;
+  WordOrList trained{.word = "all", .list = {}};
   std::optional<double> peak;
   std::optional<std::int64_t> limit = 7;
   bool operator==(const Sample&) const = default;
@@ -67,6 +68,7 @@ struct Sample {
     visit.field({.key = "betas", .doc = "decay rates", .minimum = 0, .maximum = 1}, betas);
     visit.field({.key = "sizes", .doc = "whole numbers", .minimum = 1}, sizes);
     visit.field({.key = "prompts", .doc = "texts"}, prompts);
+    visit.field({.key = "trained", .doc = "a word or texts", .one_of = {"all", "new"}}, trained);
     visit.field({.key = "peak", .doc = "may be null", .minimum = 1}, peak);
     visit.field({.key = "limit", .doc = "may be null", .minimum = 0}, limit);
     visit.rule("model.hidden_size", lr < 0.5 || model.hidden_size < 100,

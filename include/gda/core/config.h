@@ -45,6 +45,14 @@ struct Timeline {
   bool operator==(const Timeline&) const = default;
 };
 
+// One of a few words, or a list of texts: in YAML `all`, or `[a, b]`. FieldInfo::one_of has the
+// words.
+struct WordOrList {
+  std::string word;               // empty: the list counts
+  std::vector<std::string> list;  // at least one
+  bool operator==(const WordOrList&) const = default;
+};
+
 // Walks the fields of configuration structs. One implementation reads YAML, others print or
 // describe.
 class FieldVisitor {
@@ -59,6 +67,7 @@ class FieldVisitor {
   virtual void field(const FieldInfo& info, std::vector<double>& value) = 0;
   virtual void field(const FieldInfo& info, std::vector<std::string>& value) = 0;
   virtual void field(const FieldInfo& info, Timeline& value) = 0;
+  virtual void field(const FieldInfo& info, WordOrList& value) = 0;
   // null in YAML is an empty optional.
   virtual void field(const FieldInfo& info, std::optional<double>& value) = 0;
   virtual void field(const FieldInfo& info, std::optional<std::int64_t>& value) = 0;
