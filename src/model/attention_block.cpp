@@ -39,10 +39,10 @@ AttentionBlock::AttentionBlock(const ModelConfig& config, const ParameterStore& 
   const std::string prefix = fmt::format("model.layers.{}.self_attn.", layer);
   const bool gated = config_.type == "differential_v2";
   if (gated) gate_size_ = config_.num_attention_heads;
-  const std::string first = prefix + "q_proj.weight";
-  const std::string last = prefix + (gated ? "lambda_proj.weight" : "v_proj.weight");
-  qkv_weight_ = parameters.fused_value(first, last);
-  qkv_gradient_ = parameters.fused_gradient(first, last);
+  std::vector<std::string> names = {prefix + "q_proj.weight", prefix + "k_proj.weight",
+                                    prefix + "v_proj.weight"};
+  if (gated) names.push_back(prefix + "lambda_proj.weight");
+  qkv_ = FusedLinear(parameters, names);
   const Parameter& out = parameters.at(prefix + "o_proj.weight");
   out_weight_ = out.value;
   out_gradient_ = out.gradient;
@@ -66,9 +66,9 @@ AttentionBlock::AttentionBlock(const ModelConfig& config, const ParameterStore& 
 
 void AttentionBlock::allocate_saved(Arena& arena, std::int64_t rows,
                                     AttentionActivations& saved) const {
-  const DType compute = qkv_weight_.dtype();
+  const DType compute = qkv_.dtype();
   const DType statistics = accumulate_type(compute);
-  saved.qkv = arena.allocate(compute, {rows, qkv_weight_.dim(0)});
+  saved.qkv = arena.allocate(compute, {rows, qkv_.out_size()});
   saved.attended = arena.allocate(compute, {rows, shape_.query_heads() * shape_.value_dim});
   saved.lse = arena.allocate(statistics, {rows, shape_.query_heads()});
   if (has_lambda()) {
@@ -79,9 +79,10 @@ void AttentionBlock::allocate_saved(Arena& arena, std::int64_t rows,
 
 void AttentionBlock::allocate_mixed(Arena& arena, std::int64_t rows,
                                     AttentionActivations& saved) const {
-  saved.mixed = config_.type == "softmax"
+  // Softmax heads are not combined; a mask needs a copy, since backward reads them unmasked.
+  saved.mixed = config_.type == "softmax" && !head_mask_
                     ? saved.attended
-                    : arena.allocate(qkv_weight_.dtype(), {rows, config_.out_size()});
+                    : arena.allocate(qkv_.dtype(), {rows, config_.out_size()});
 }
 
 AttentionShape AttentionBlock::shape_for(std::int64_t batch, std::int64_t queries,
@@ -103,6 +104,9 @@ void AttentionBlock::combine(const Context& context, const AttentionActivations&
     const Tensor gate = saved.qkv.columns(saved.qkv.dim(1) - gate_size_, gate_size_);
     gated_difference_forward(context, saved.attended, gate, saved.mixed);
   }
+  if (!head_mask_) return;
+  const Tensor& heads = config_.type == "softmax" ? saved.attended : saved.mixed;
+  scale_columns(context, heads, head_mask_, saved.mixed);
 }
 
 void AttentionBlock::forward(const Context& context, const SequenceBatch& input,
@@ -110,7 +114,7 @@ void AttentionBlock::forward(const Context& context, const SequenceBatch& input,
                              const AttentionActivations& saved, const Tensor& out) const {
   const std::int64_t q = config_.q_size();
   const std::int64_t k = config_.k_size();
-  matmul(context, x, qkv_weight_, saved.qkv, {.transpose_b = true});
+  qkv_.forward(context, x, saved.qkv);
   rope_forward(context, saved.qkv.columns(0, q + k), input.position, rope_table);
   attention_forward(context, shape_for(input.batch, input.length, input.length, 0),
                     saved.qkv.columns(0, q), saved.qkv.columns(q, k),
@@ -147,8 +151,11 @@ void AttentionBlock::backward(const Context& context, const SequenceBatch& input
   const Tensor dqkv = context.arena.allocate(compute, saved.qkv.shape());
   const Tensor dmixed = context.arena.allocate(compute, saved.mixed.shape());
 
-  matmul(context, dout, saved.mixed, out_gradient_, {.transpose_a = true, .accumulate = true});
+  if (out_gradient_) {
+    matmul(context, dout, saved.mixed, out_gradient_, {.transpose_a = true, .accumulate = true});
+  }
   matmul(context, dout, out_weight_, dmixed);
+  if (head_mask_) scale_columns(context, dmixed, head_mask_, dmixed);
   Tensor dattended = dmixed;
   if (config_.type != "softmax") {
     dattended = context.arena.allocate(compute, saved.attended.shape());
@@ -159,8 +166,7 @@ void AttentionBlock::backward(const Context& context, const SequenceBatch& input
                      input.first_key, saved.attended, saved.lse, dattended, dqkv.columns(0, q),
                      dqkv.columns(q, k), dqkv.columns(q + k, v));
   rope_backward(context, dqkv.columns(0, q + k), input.position, rope_table);
-  matmul(context, dqkv, x, qkv_gradient_, {.transpose_a = true, .accumulate = true});
-  matmul(context, dqkv, qkv_weight_, dx);
+  qkv_.backward(context, x, dqkv, dx);
 }
 
 void AttentionBlock::forward_cached(const Context& context, const Tensor& position,
@@ -173,7 +179,7 @@ void AttentionBlock::forward_cached(const Context& context, const Tensor& positi
   AttentionActivations saved;
   allocate_saved(context.arena, rows, saved);
   allocate_mixed(context.arena, rows, saved);
-  matmul(context, x, qkv_weight_, saved.qkv, {.transpose_b = true});
+  qkv_.forward(context, x, saved.qkv);
   rope_forward(context, saved.qkv.columns(0, q + k), position, rope_table);
   convert(context, saved.qkv.columns(q, k), cache.keys(layer_).rows(cache.length(), rows));
   convert(context, saved.qkv.columns(q + k, config_.v_size()),

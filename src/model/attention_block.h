@@ -6,6 +6,7 @@
 #include "gda/model/decoder.h"
 #include "gda/ops/attention.h"
 #include "gda/ops/differential.h"
+#include "model/fused_linear.h"
 
 namespace gda {
 
@@ -24,6 +25,9 @@ struct AttentionActivations {
 class AttentionBlock {
  public:
   AttentionBlock(const ModelConfig& config, const ParameterStore& parameters, std::int64_t layer);
+
+  // Of the columns of o_proj's input [out_size], from now on; empty: none.
+  void set_head_mask(const Tensor& mask) { head_mask_ = mask; }
 
   // Takes memory for all activations but `mixed`, and for `mixed`.
   void allocate_saved(Arena& arena, std::int64_t rows, AttentionActivations& saved) const;
@@ -57,10 +61,11 @@ class AttentionBlock {
   std::int64_t gate_size_ = 0;
   AttentionShape shape_;
   DifferentialShape differential_;
-  Tensor qkv_weight_, qkv_gradient_;
+  FusedLinear qkv_;
   Tensor out_weight_, out_gradient_;
   Tensor subln_, subln_gradient_;
   LambdaVectors lambda_, lambda_gradient_;
+  Tensor head_mask_;
 };
 
 }  // namespace gda

@@ -1,6 +1,8 @@
 #include "gda/model/decoder.h"
 
+#include <algorithm>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "gda/core/error.h"
@@ -9,6 +11,7 @@
 #include "gda/ops/rms_norm.h"
 #include "gda/ops/rope.h"
 #include "model/decoder_layer.h"
+#include "model/growth_masks.h"
 
 namespace gda {
 namespace {
@@ -20,8 +23,15 @@ const char* head_name(const ModelConfig& config) {
   return config.tie_word_embeddings ? kEmbedding : "lm_head.weight";
 }
 
-void call(const std::function<void(std::size_t)>& hook, std::size_t bucket) {
-  if (hook) hook(bucket);
+using BucketIndex = std::optional<std::size_t>;
+
+// The bucket of a matrix outside the layers, if it is trainable.
+BucketIndex trainable_bucket(const Parameter& parameter) {
+  return parameter.spec.trainable ? BucketIndex(parameter.bucket) : std::nullopt;
+}
+
+void call(const std::function<void(std::size_t)>& hook, BucketIndex bucket) {
+  if (hook && bucket) hook(*bucket);
 }
 
 }  // namespace
@@ -43,22 +53,38 @@ Decoder::Decoder(const ModelConfig& config, const ParameterStore& parameters, Re
   const Parameter& embedding = parameters.at(kEmbedding);
   embedding_ = embedding.value;
   embedding_gradient_ = embedding.gradient;
-  embedding_bucket_ = embedding.bucket;
+  embedding_bucket_ = trainable_bucket(embedding);
   const Parameter& norm = parameters.at(kNorm);
   norm_ = norm.value;
   norm_gradient_ = norm.gradient;
-  vector_bucket_ = norm.bucket;
+  vector_bucket_ = parameters.trainable_vectors();
   const Parameter& head = parameters.at(head_name(config_));
   head_ = head.value;
   head_gradient_ = head.gradient;
-  head_bucket_ = head.bucket;
-  rope_table_ = make_rope_table(config_.rope.theta, config_.rope.scaling,
-                                config_.max_position_embeddings, config_.attention.head_dim,
-                                accumulate_type(parameters.compute_type()), embedding_.device());
+  head_bucket_ = trainable_bucket(head);
+  lowest_trained_layer_ =
+      static_cast<std::size_t>(lowest_trained_layer(config_, parameters.specs()));
+  rope_table_ =
+      make_rope_table(config_.rope.theta, config_.rope.scaling, config_.max_position_embeddings,
+                      config_.attention.head_dim, statistics_type(), embedding_.device());
+  masks_ = std::make_unique<GrowthMasks>(config_, statistics_type(), embedding_.device());
 }
 
 Decoder::~Decoder() = default;
 Decoder::Decoder(Decoder&&) noexcept = default;
+
+void Decoder::set_growth(const GrowthMask& mask, double m) {
+  mask.validate(config_);
+  require<OpError>(m >= 0 && m <= 1, "[set_growth] expected a mask value in [0, 1], got {}", m);
+  masks_->set(mask, m);
+  for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
+    layers_[layer].set_masks(masks_->layer(static_cast<std::int64_t>(layer)));
+  }
+}
+
+void Decoder::set_growth_at(const GrowthState& growth, std::int64_t step) {
+  set_growth(growth.ramp ? growth.ramp->mask : GrowthMask{}, growth.mask_at(step));
+}
 
 Decoder::Trunk Decoder::forward(const Context& context, const SequenceBatch& input, Recompute keep,
                                 const BucketHooks& hooks) {
@@ -70,29 +96,37 @@ Decoder::Trunk Decoder::forward(const Context& context, const SequenceBatch& inp
   call(hooks.before_use, embedding_bucket_);
   trunk.output = context.arena.allocate(compute, shape);
   embedding_forward(context, input.token, embedding_, trunk.output);
-  for (const DecoderLayer& layer : layers_) {
-    call(hooks.before_use, layer.bucket());
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    call(hooks.before_use, layers_[i].bucket());
     const Tensor next = context.arena.allocate(compute, shape);
+    // Layers that backward does not reach keep as little as possible.
+    const Recompute policy = i < lowest_trained_layer_ ? Recompute::full : keep;
     trunk.layers.push_back(
-        layer.forward(context, input, rope_table_.tensor, trunk.output, next, keep));
+        layers_[i].forward(context, input, rope_table_.tensor, trunk.output, next, policy));
     trunk.output = next;
   }
   if (head_bucket_ != embedding_bucket_) call(hooks.before_use, head_bucket_);
   trunk.normed = context.arena.allocate(compute, shape);
   trunk.rho = context.arena.allocate(accumulate_type(compute), {rows});
-  rms_norm_forward(context, trunk.output, norm_, config_.rms_norm_eps, trunk.normed, trunk.rho);
+  rms_norm_forward(context, trunk.output, norm_, config_.rms_norm_eps, trunk.normed, trunk.rho,
+                   masks_->hidden());
   return trunk;
 }
 
 void Decoder::backward(const Context& context, const SequenceBatch& input, const Trunk& trunk,
                        const Tensor& dhidden, const BucketHooks& hooks) {
+  // With lm_head alone trainable there is nothing to do here.
+  if (lowest_trained_layer_ == layers_.size() && !norm_gradient_) return;
   const Tensor gradient = context.arena.allocate(dhidden.dtype(), dhidden.shape());
-  rms_norm_backward(context, dhidden, trunk.output, norm_, trunk.rho, {}, gradient, norm_gradient_);
-  for (std::size_t i = layers_.size(); i-- > 0;) {
+  rms_norm_backward(context, dhidden, trunk.output, norm_, trunk.rho, {}, gradient, norm_gradient_,
+                    masks_->hidden());
+  for (std::size_t i = layers_.size(); i-- > lowest_trained_layer_;) {
     layers_[i].backward(context, input, rope_table_.tensor, trunk.layers[i], gradient, recompute_);
     call(hooks.gradient_ready, layers_[i].bucket());
   }
-  embedding_backward(context, input.token, gradient, embedding_gradient_);
+  if (embedding_gradient_) {
+    embedding_backward(context, input.token, gradient, embedding_gradient_);
+  }
   call(hooks.gradient_ready, embedding_bucket_);
   call(hooks.gradient_ready, vector_bucket_);
 }
@@ -147,7 +181,7 @@ void Decoder::forward_cached(const Context& context, const Tensor& token, KvCach
   const Tensor last = x.rows(rows - 1, 1);
   const Tensor normed = context.arena.allocate(compute, {1, config_.hidden_size});
   const Tensor rho = context.arena.allocate(accumulate_type(compute), {1});
-  rms_norm_forward(context, last, norm_, config_.rms_norm_eps, normed, rho);
+  rms_norm_forward(context, last, norm_, config_.rms_norm_eps, normed, rho, masks_->hidden());
   matmul(context, normed, head_, logits, {.transpose_b = true});
 }
 

@@ -14,13 +14,19 @@ DecoderLayer::DecoderLayer(const ModelConfig& config, const ParameterStore& para
       attention_(config, parameters, layer),
       feed_forward_(config, parameters, layer) {
   const std::string prefix = fmt::format("model.layers.{}.", layer);
-  bucket_ = parameters.at(prefix + "self_attn.q_proj.weight").bucket;
+  bucket_ = parameters.trainable_matrices(layer);
   const Parameter& input_norm = parameters.at(prefix + "input_layernorm.weight");
   input_norm_ = input_norm.value;
   input_norm_gradient_ = input_norm.gradient;
   const Parameter& post_norm = parameters.at(prefix + "post_attention_layernorm.weight");
   post_norm_ = post_norm.value;
   post_norm_gradient_ = post_norm.gradient;
+}
+
+void DecoderLayer::set_masks(const LayerMasks& masks) {
+  masks_ = masks;
+  attention_.set_head_mask(masks.heads);
+  feed_forward_.set_mask(masks.feed_forward);
 }
 
 void DecoderLayer::allocate_saved(Arena& arena, std::int64_t rows, LayerActivations& saved) const {
@@ -42,19 +48,22 @@ void DecoderLayer::allocate_cheap(Arena& arena, std::int64_t rows, LayerActivati
 
 void DecoderLayer::compute(const Context& context, const SequenceBatch& input,
                            const Tensor& rope_table, const LayerActivations& saved) const {
-  rms_norm_forward(context, saved.x, input_norm_, eps_, saved.input_normed, saved.input_rho);
+  rms_norm_forward(context, saved.x, input_norm_, eps_, saved.input_normed, saved.input_rho,
+                   masks_.hidden);
   attention_.forward(context, input, rope_table, saved.input_normed, saved.attention,
                      saved.residual);
   // `residual` holds the attention's output here; adding x to it makes it the residual stream.
   add_rms_norm_forward(context, saved.residual, saved.x, post_norm_, eps_, saved.post_normed,
-                       saved.post_rho);
+                       saved.post_rho, masks_.hidden);
   feed_forward_.forward(context, saved.post_normed, saved.feed_forward);
 }
 
 void DecoderLayer::compute_cheap(const Context& context, const LayerActivations& saved) const {
-  rms_norm_forward(context, saved.x, input_norm_, eps_, saved.input_normed, saved.input_rho);
+  rms_norm_forward(context, saved.x, input_norm_, eps_, saved.input_normed, saved.input_rho,
+                   masks_.hidden);
   attention_.combine(context, saved.attention);
-  rms_norm_forward(context, saved.residual, post_norm_, eps_, saved.post_normed, saved.post_rho);
+  rms_norm_forward(context, saved.residual, post_norm_, eps_, saved.post_normed, saved.post_rho,
+                   masks_.hidden);
   feed_forward_.activate(context, saved.feed_forward);
 }
 
@@ -74,6 +83,7 @@ LayerActivations DecoderLayer::forward(const Context& context, const SequenceBat
   compute(context, input, rope_table, all);
   feed_forward_.project(context, all.feed_forward, out);
   add(context, all.residual, out);
+  if (masks_.layer != 1) axpby(context, 1 - masks_.layer, x, masks_.layer, out);
   return saved;
 }
 
@@ -86,15 +96,30 @@ void DecoderLayer::backward(const Context& context, const SequenceBatch& input,
   if (recompute != Recompute::none) allocate_cheap(context.arena, rows, saved);
   if (recompute == Recompute::full) compute(context, input, rope_table, saved);
   if (recompute == Recompute::selective) compute_cheap(context, saved);
+  if (masks_.layer == 1) {
+    backward_block(context, input, rope_table, saved, gradient);
+    return;
+  }
+  // out = (1 - m) x + m Block(x): the gradient takes both ways.
+  const Tensor around = context.arena.allocate(gradient.dtype(), gradient.shape());
+  convert(context, gradient, around);
+  axpby(context, 0, around, masks_.layer, gradient);
+  backward_block(context, input, rope_table, saved, gradient);
+  axpby(context, 1 - masks_.layer, around, 1, gradient);
+}
 
+void DecoderLayer::backward_block(const Context& context, const SequenceBatch& input,
+                                  const Tensor& rope_table, const LayerActivations& saved,
+                                  const Tensor& gradient) const {
+  const ArenaScope scope(context.arena);
   const Tensor dnormed = context.arena.allocate(gradient.dtype(), gradient.shape());
   feed_forward_.backward(context, saved.post_normed, saved.feed_forward, gradient, dnormed);
   rms_norm_backward(context, dnormed, saved.residual, post_norm_, saved.post_rho, gradient,
-                    gradient, post_norm_gradient_);
+                    gradient, post_norm_gradient_, masks_.hidden);
   attention_.backward(context, input, rope_table, saved.input_normed, saved.attention, gradient,
                       dnormed);
   rms_norm_backward(context, dnormed, saved.x, input_norm_, saved.input_rho, gradient, gradient,
-                    input_norm_gradient_);
+                    input_norm_gradient_, masks_.hidden);
 }
 
 void DecoderLayer::forward_cached(const Context& context, const Tensor& position,
@@ -110,12 +135,19 @@ void DecoderLayer::forward_cached(const Context& context, const Tensor& position
   feed_forward_.allocate_saved(context.arena, rows, inner);
   feed_forward_.allocate_inner(context.arena, rows, inner);
 
-  rms_norm_forward(context, x, input_norm_, eps_, normed, rho);
+  // Where the layer is faded in, its input is needed at the end.
+  Tensor around;
+  if (masks_.layer != 1) {
+    around = context.arena.allocate(compute, x.shape());
+    convert(context, x, around);
+  }
+  rms_norm_forward(context, x, input_norm_, eps_, normed, rho, masks_.hidden);
   attention_.forward_cached(context, position, rope_table, normed, cache, branch);
-  add_rms_norm_forward(context, x, branch, post_norm_, eps_, normed, rho);
+  add_rms_norm_forward(context, x, branch, post_norm_, eps_, normed, rho, masks_.hidden);
   feed_forward_.forward(context, normed, inner);
   feed_forward_.project(context, inner, branch);
   add(context, branch, x);
+  if (around) axpby(context, 1 - masks_.layer, around, masks_.layer, x);
 }
 
 }  // namespace gda

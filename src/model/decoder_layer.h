@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "model/attention_block.h"
 #include "model/feed_forward.h"
+#include "model/growth_masks.h"
 
 namespace gda {
 
@@ -23,9 +25,12 @@ class DecoderLayer {
  public:
   DecoderLayer(const ModelConfig& config, const ParameterStore& parameters, std::int64_t layer);
 
-  // Index of the bucket of this layer's matrices.
-  std::size_t bucket() const { return bucket_; }
+  // Index of the bucket of this layer's trainable matrices, if it has any.
+  std::optional<std::size_t> bucket() const { return bucket_; }
   const AttentionBlock& attention() const { return attention_; }
+
+  // Of all passes from now on. The masks' memory must outlive their use.
+  void set_masks(const LayerMasks& masks);
 
   // out [N, D] = the layer's output. The activations that `recompute` keeps stay in the arena; the
   // result holds views of them.
@@ -48,13 +53,17 @@ class DecoderLayer {
                const LayerActivations& saved) const;
   void compute_cheap(const Context& context, const LayerActivations& saved) const;
 
+  void backward_block(const Context& context, const SequenceBatch& input, const Tensor& rope_table,
+                      const LayerActivations& saved, const Tensor& gradient) const;
+
   std::int64_t hidden_size_;
   double eps_;
-  std::size_t bucket_;
+  std::optional<std::size_t> bucket_;
   AttentionBlock attention_;
   FeedForward feed_forward_;
   Tensor input_norm_, input_norm_gradient_;
   Tensor post_norm_, post_norm_gradient_;
+  LayerMasks masks_;
 };
 
 }  // namespace gda

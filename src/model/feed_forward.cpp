@@ -9,11 +9,11 @@ namespace gda {
 
 FeedForward::FeedForward(const ModelConfig& config, const ParameterStore& parameters,
                          std::int64_t layer)
-    : inner_size_(config.intermediate_size), poly_norm_(config.hidden_act == "poly_norm") {
+    : inner_size_(config.intermediate_size),
+      poly_norm_(config.hidden_act == "poly_norm"),
+      poly_norm_eps_(config.poly_norm_eps) {
   const std::string prefix = fmt::format("model.layers.{}.mlp.", layer);
-  gate_up_weight_ = parameters.fused_value(prefix + "gate_proj.weight", prefix + "up_proj.weight");
-  gate_up_gradient_ =
-      parameters.fused_gradient(prefix + "gate_proj.weight", prefix + "up_proj.weight");
+  gate_up_ = FusedLinear(parameters, {prefix + "gate_proj.weight", prefix + "up_proj.weight"});
   const auto take = [&](const char* name, Tensor& value, Tensor& gradient) {
     const Parameter& parameter = parameters.at(prefix + name);
     value = parameter.value;
@@ -40,15 +40,16 @@ void FeedForward::activate(const Context& context, const FeedForwardActivations&
   const Tensor gate = saved.gate_up.columns(0, inner_size_);
   const Tensor up = saved.gate_up.columns(inner_size_, inner_size_);
   if (poly_norm_) {
-    poly_norm_forward(context, gate, up, act_weight_, act_bias_, saved.inner);
+    poly_norm_forward(context, gate, up, act_weight_, act_bias_, saved.inner, mask_,
+                      poly_norm_eps_);
   } else {
-    swiglu_forward(context, gate, up, saved.inner);
+    swiglu_forward(context, gate, up, saved.inner, mask_);
   }
 }
 
 void FeedForward::forward(const Context& context, const Tensor& x,
                           const FeedForwardActivations& saved) const {
-  matmul(context, x, gate_up_weight_, saved.gate_up, {.transpose_b = true});
+  gate_up_.forward(context, x, saved.gate_up);
   activate(context, saved);
 }
 
@@ -63,7 +64,9 @@ void FeedForward::backward(const Context& context, const Tensor& x,
   const ArenaScope scope(context.arena);
   const Tensor dinner = context.arena.allocate(x.dtype(), saved.inner.shape());
   const Tensor dgate_up = context.arena.allocate(x.dtype(), saved.gate_up.shape());
-  matmul(context, dout, saved.inner, down_gradient_, {.transpose_a = true, .accumulate = true});
+  if (down_gradient_) {
+    matmul(context, dout, saved.inner, down_gradient_, {.transpose_a = true, .accumulate = true});
+  }
   matmul(context, dout, down_weight_, dinner);
 
   const Tensor gate = saved.gate_up.columns(0, inner_size_);
@@ -72,12 +75,11 @@ void FeedForward::backward(const Context& context, const Tensor& x,
   const Tensor dup = dgate_up.columns(inner_size_, inner_size_);
   if (poly_norm_) {
     poly_norm_backward(context, gate, up, act_weight_, act_bias_, dinner, dgate, dup,
-                       act_weight_gradient_, act_bias_gradient_);
+                       act_weight_gradient_, act_bias_gradient_, mask_, poly_norm_eps_);
   } else {
-    swiglu_backward(context, gate, up, dinner, dgate, dup);
+    swiglu_backward(context, gate, up, dinner, dgate, dup, mask_);
   }
-  matmul(context, dgate_up, x, gate_up_gradient_, {.transpose_a = true, .accumulate = true});
-  matmul(context, dgate_up, gate_up_weight_, dx);
+  gate_up_.backward(context, x, dgate_up, dx);
 }
 
 }  // namespace gda

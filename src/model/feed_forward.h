@@ -4,6 +4,8 @@
 #include <cstdint>
 
 #include "gda/model/decoder.h"
+#include "gda/ops/column_mask.h"
+#include "model/fused_linear.h"
 
 namespace gda {
 
@@ -15,6 +17,9 @@ struct FeedForwardActivations {
 class FeedForward {
  public:
   FeedForward(const ModelConfig& config, const ParameterStore& parameters, std::int64_t layer);
+
+  // Of `inner`, from now on; empty: none.
+  void set_mask(const ColumnMask& mask) { mask_ = mask; }
 
   void allocate_saved(Arena& arena, std::int64_t rows, FeedForwardActivations& saved) const;
   void allocate_inner(Arena& arena, std::int64_t rows, FeedForwardActivations& saved) const;
@@ -32,10 +37,12 @@ class FeedForward {
  private:
   std::int64_t inner_size_;
   bool poly_norm_;
-  Tensor gate_up_weight_, gate_up_gradient_;
+  double poly_norm_eps_;
+  FusedLinear gate_up_;
   Tensor down_weight_, down_gradient_;
   Tensor act_weight_, act_weight_gradient_;
   Tensor act_bias_, act_bias_gradient_;
+  ColumnMask mask_;
 };
 
 }  // namespace gda

@@ -198,6 +198,8 @@ void ModelConfig::fields(FieldVisitor& visit) {
   visit.field({.key = "tie_word_embeddings", .doc = "the output projection is the embedding"},
               tie_word_embeddings);
   visit.field({.key = "rms_norm_eps", .doc = "epsilon of RMSNorm", .minimum = 1e-30}, rms_norm_eps);
+  visit.field({.key = "poly_norm_eps", .doc = "epsilon of PolyNorm", .minimum = 1e-30},
+              poly_norm_eps);
   visit.field({.key = "attn_rms_norm_eps",
                .doc = "epsilon of the norm of each head after the subtraction",
                .minimum = 1e-30},

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -7,6 +8,8 @@
 
 namespace gda {
 namespace {
+
+constexpr const char* kEmbedding = "model.embed_tokens.weight";
 
 class SpecBuilder {
  public:
@@ -20,7 +23,7 @@ class SpecBuilder {
 
   std::vector<ParameterSpec> build() {
     const std::int64_t hidden = config_.hidden_size;
-    matrix("model.embed_tokens.weight", config_.vocab_size, hidden, stddev_, 0);
+    matrix(kEmbedding, config_.vocab_size, hidden, stddev_, 0);
     for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) add_layer(layer);
     layer_ = -1;
     prefix_.clear();
@@ -107,6 +110,34 @@ std::int64_t parameter_count(const ModelConfig& config) {
   std::int64_t total = 0;
   for (const ParameterSpec& spec : parameter_specs(config)) total += spec.shape.elements();
   return total;
+}
+
+std::int64_t lowest_trained_layer(const ModelConfig& config,
+                                  const std::vector<ParameterSpec>& specs) {
+  std::int64_t lowest = config.num_hidden_layers;
+  for (const ParameterSpec& spec : specs) {
+    if (!spec.trainable) continue;
+    if (spec.name == kEmbedding) return 0;
+    if (spec.layer >= 0) lowest = std::min(lowest, spec.layer);
+  }
+  return lowest;
+}
+
+FlopsPerToken training_flops_per_token(const ModelConfig& config, std::int64_t sequence_length,
+                                       const std::vector<ParameterSpec>& specs) {
+  const std::int64_t lowest = lowest_trained_layer(config, specs);
+  double numbers = 0;  // whose product for a gradient is spared, weights' and inputs' counted apart
+  for (const ParameterSpec& spec : specs) {
+    const auto count = static_cast<double>(spec.shape.elements());
+    const bool multiplied = spec.name != kEmbedding || config.tie_word_embeddings;
+    if (multiplied && !spec.trainable) numbers += count;
+    if (spec.layer >= 0 && spec.layer < lowest) numbers += count;
+  }
+  const AttentionConfig& a = config.attention;
+  const double core = static_cast<double>(lowest * a.query_heads() * sequence_length) *
+                      static_cast<double>(2 * a.head_dim + 2 * a.value_dim());
+  const FlopsPerToken whole = training_flops_per_token(config, sequence_length);
+  return {.full = whole.full - 2 * numbers - 2 * core, .causal = whole.causal - 2 * numbers - core};
 }
 
 }  // namespace gda

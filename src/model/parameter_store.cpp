@@ -14,8 +14,10 @@ namespace {
 // The name of the bucket that a parameter belongs to. Vectors share one: they are few, small and of
 // another type.
 std::string bucket_name(const ParameterSpec& spec) {
-  if (!spec.is_matrix()) return "vectors";
-  return spec.layer < 0 ? spec.name : fmt::format("layer {}", spec.layer);
+  const char* frozen = spec.trainable ? "" : "frozen ";
+  if (!spec.is_matrix()) return fmt::format("{}vectors", frozen);
+  if (spec.layer < 0) return frozen + spec.name;
+  return fmt::format("{}layer {}", frozen, spec.layer);
 }
 
 Tensor slice(const Tensor& flat, std::int64_t offset, Shape shape) {
@@ -57,7 +59,9 @@ ParameterStore::ParameterStore(const std::vector<ParameterSpec>& specs, DType co
   for (const ParameterSpec& spec : specs) {
     const auto [entry, is_new] = bucket_index.try_emplace(bucket_name(spec), buckets_.size());
     if (is_new) {
-      buckets_.emplace_back().dtype = spec.is_matrix() ? compute : accumulate_type(compute);
+      Bucket& bucket = buckets_.emplace_back();
+      bucket.dtype = spec.is_matrix() ? compute : accumulate_type(compute);
+      bucket.trainable = spec.trainable;
     }
     Bucket& bucket = buckets_[entry->second];
     index_.emplace(spec.name, parameters_.size());
@@ -73,7 +77,7 @@ ParameterStore::ParameterStore(const std::vector<ParameterSpec>& specs, DType co
     const auto count = static_cast<std::size_t>(bucket.elements);
     memory_.emplace_back(count * size_of(bucket.dtype), device);
     bucket.values = memory_.back().tensor(bucket.dtype, {bucket.elements});
-    if (with_gradients) {
+    if (with_gradients && bucket.trainable) {
       memory_.emplace_back(count * size_of(gradient_type), device);
       bucket.gradients = memory_.back().tensor(gradient_type, {bucket.elements});
     }
@@ -86,6 +90,12 @@ ParameterStore::ParameterStore(const std::vector<ParameterSpec>& specs, DType co
   }
 }
 
+std::vector<ParameterSpec> ParameterStore::specs() const {
+  std::vector<ParameterSpec> specs;
+  for (const Parameter& parameter : parameters_) specs.push_back(parameter.spec);
+  return specs;
+}
+
 const Parameter* ParameterStore::find(std::string_view name) const {
   const auto entry = index_.find(std::string(name));
   return entry == index_.end() ? nullptr : &parameters_[entry->second];
@@ -95,6 +105,21 @@ const Parameter& ParameterStore::at(std::string_view name) const {
   const Parameter* parameter = find(name);
   require<OpError>(parameter != nullptr, "[parameters] there is no parameter {}", name);
   return *parameter;
+}
+
+std::optional<std::size_t> ParameterStore::trainable_matrices(std::int64_t layer) const {
+  for (const Parameter& parameter : parameters_) {
+    const ParameterSpec& spec = parameter.spec;
+    if (spec.layer == layer && spec.is_matrix() && spec.trainable) return parameter.bucket;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::size_t> ParameterStore::trainable_vectors() const {
+  for (const Parameter& parameter : parameters_) {
+    if (!parameter.spec.is_matrix() && parameter.spec.trainable) return parameter.bucket;
+  }
+  return std::nullopt;
 }
 
 Tensor ParameterStore::fused_value(std::string_view first, std::string_view last) const {
@@ -122,6 +147,20 @@ void ParameterStore::initialize(std::uint64_t seed) {
         fail<OpError>("[parameters] {} is not a parameter type", "i32");
     }
   }
+}
+
+std::int64_t ParameterStore::count() const {
+  std::int64_t count = 0;
+  for (const Parameter& parameter : parameters_) count += parameter.spec.shape.elements();
+  return count;
+}
+
+std::int64_t ParameterStore::trainable_count() const {
+  std::int64_t count = 0;
+  for (const Parameter& parameter : parameters_) {
+    if (parameter.spec.trainable) count += parameter.spec.shape.elements();
+  }
+  return count;
 }
 
 void ParameterStore::zero_gradients() const {

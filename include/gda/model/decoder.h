@@ -5,14 +5,17 @@
 //   loss = cross_entropy(lm_head(RMSNorm(x_L)), target)
 //
 // Gradients of parameters accumulate in the ParameterStore; gradients of activations overwrite.
+// Frozen parameters get none, and backward ends at the lowest layer that has a trainable one.
 // Activations live in the context's arena between the two passes.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "gda/model/growth_state.h"
 #include "gda/model/model_config.h"
 #include "gda/model/parameters.h"
 #include "gda/ops/context.h"
@@ -56,7 +59,7 @@ class KvCache {
   std::vector<OwnedTensor> values_;
 };
 
-// Called with indices into ParameterStore::buckets().
+// Called with indices of trainable buckets in ParameterStore::buckets().
 struct BucketHooks {
   std::function<void(std::size_t)> before_use;      // before a forward pass first reads the bucket
   std::function<void(std::size_t)> gradient_ready;  // after backward's last addition to it
@@ -64,6 +67,7 @@ struct BucketHooks {
 };
 
 class DecoderLayer;
+class GrowthMasks;
 
 class Decoder {
  public:
@@ -77,6 +81,27 @@ class Decoder {
   DType compute_type() const { return parameters_->compute_type(); }
   // Type of losses and logits.
   DType statistics_type() const { return accumulate_type(parameters_->compute_type()); }
+
+  // Masked structure growth: all passes from now on take the coordinates of `mask` with the factor
+  // m in [0, 1] (docs/architecture.md):
+  //   hidden        every RMSNorm, the last one too, is the masked one (rms_norm.h), so that what
+  //                 the new columns of the residual stream hold is read with the factor m
+  //   feed_forward  the gated product is masked (gated_activation.h)
+  //   heads         the input of o_proj is multiplied by m
+  //   layers        x_{l+1} = x_l + m * (Block(x_l) - x_l)
+  // At m = 0 the logits are those of the model without the new coordinates, whatever their weights
+  // are, and the gradients of these weights are exact zeros: of the new columns of the embedding,
+  // lm_head and what reads the residual stream (q, k, v, lambda_proj, gate, up), the new rows of
+  // what writes to it (o_proj, down), the new elements of norms; of new rows of gate and up and
+  // columns of down; of new heads' rows of q and lambda_proj and columns of o_proj (and of rows of
+  // k and v that new heads alone read); and of all of a new layer. At m = 1, or with an empty mask,
+  // the model is the plain one. Costs nothing then; else it is one pass more over o_proj's input
+  // where heads grow, and over the stream in layers that grow.
+  // Do not change it while a KvCache holds tokens of another m. ConfigError for a mask that does
+  // not fit the model, OpError for m outside [0, 1].
+  void set_growth(const GrowthMask& mask, double m);
+  // The mask of a run at this step; without a ramp, none.
+  void set_growth_at(const GrowthState& growth, std::int64_t step);
 
   // Forward and backward of scale * sum(loss). target [N] i32 (kIgnoreTarget: left out);
   // loss [N] accumulate type, per token.
@@ -108,11 +133,14 @@ class Decoder {
   ModelConfig config_;
   const ParameterStore* parameters_;
   Recompute recompute_;
+  std::unique_ptr<GrowthMasks> masks_;
   std::vector<DecoderLayer> layers_;
   Tensor embedding_, embedding_gradient_;
   Tensor norm_, norm_gradient_;
   Tensor head_, head_gradient_;
-  std::size_t embedding_bucket_, head_bucket_, vector_bucket_;
+  // Of trainable parameters; none where they are frozen.
+  std::optional<std::size_t> embedding_bucket_, head_bucket_, vector_bucket_;
+  std::size_t lowest_trained_layer_ = 0;
   OwnedTensor rope_table_;
 };
 

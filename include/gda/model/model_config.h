@@ -59,6 +59,7 @@ struct ModelConfig {
   std::string hidden_act = "silu";  // silu | poly_norm
   bool tie_word_embeddings = false;
   double rms_norm_eps = 1e-5;
+  double poly_norm_eps = 1e-6;      // of PolyNorm's means
   double attn_rms_norm_eps = 1e-5;  // of subln
   double initializer_range = 0.02;
   RopeConfig rope;

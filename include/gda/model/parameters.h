@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -27,6 +28,7 @@ struct ParameterSpec {
   bool decay = false;       // weight decay: matrices, not vectors
   int partition_axis = -1;  // axis cut over the tensor-parallel group; -1: replicated
   std::int64_t layer = -1;  // -1 outside the decoder layers
+  bool trainable = true;    // false: frozen; no gradient, no optimizer state, no communication
 
   // Matrices are stored in the compute type, vectors in its accumulate type.
   bool is_matrix() const { return shape.rank() == 2; }
@@ -38,27 +40,40 @@ std::vector<ParameterSpec> parameter_specs(const ModelConfig& config);
 
 std::int64_t parameter_count(const ModelConfig& config);
 
+// The lowest layer that the backward pass reaches: one with a trainable parameter, 0 if the
+// embedding is trainable; num_hidden_layers if it reaches none.
+std::int64_t lowest_trained_layer(const ModelConfig& config,
+                                  const std::vector<ParameterSpec>& specs);
+
+// As training_flops_per_token (model_config.h), without the work that frozen parameters spare: the
+// products for their gradients (2 FLOPs each of their numbers), and the backward pass of the layers
+// below the lowest trained one.
+FlopsPerToken training_flops_per_token(const ModelConfig& config, std::int64_t sequence_length,
+                                       const std::vector<ParameterSpec>& specs);
+
 // A parameter in memory.
 struct Parameter {
   ParameterSpec spec;
   std::size_t bucket = 0;  // index into ParameterStore::buckets()
   Tensor value;            // compute type for matrices, accumulate type for vectors
-  Tensor gradient;         // accumulate type, same shape
+  Tensor gradient;         // accumulate type, same shape; empty if the parameter is frozen
 };
 
 // A run of parameters that live side by side and whose gradients are reduced together. Padded with
 // zeros to a multiple of `alignment` elements so that it divides over the ranks.
 struct Bucket {
   DType dtype = DType::f32;             // of values
+  bool trainable = true;                // all of its parameters are, or all are frozen
   std::int64_t elements = 0;            // padded
   std::vector<std::size_t> parameters;  // indices into ParameterStore::all()
   std::vector<std::int64_t> offsets;    // element offset of each inside the bucket
   Tensor values;                        // [elements]
-  Tensor gradients;                     // [elements], accumulate type
+  Tensor gradients;                     // [elements], accumulate type; empty if frozen
 };
 
 // Owns values and gradients, in buckets: one for each decoder layer's matrices, one for the
-// embedding, one for an untied head, and one for all vectors.
+// embedding, one for an untied head, and one for all vectors; frozen and trainable parameters of
+// each are apart.
 class ParameterStore {
  public:
   // `alignment`: buckets are padded to a multiple of it (the number of data-parallel ranks).
@@ -67,13 +82,22 @@ class ParameterStore {
                  bool with_gradients, Device device = {});
 
   const std::vector<Parameter>& all() const { return parameters_; }
+  std::vector<ParameterSpec> specs() const;
   const Parameter& at(std::string_view name) const;
   const Parameter* find(std::string_view name) const;
   const std::vector<Bucket>& buckets() const { return buckets_; }
   DType compute_type() const { return compute_; }
+  // Numbers of all parameters, and of those that are trained.
+  std::int64_t count() const;
+  std::int64_t trainable_count() const;
 
-  // Neighbouring matrices of equal width as one: values (or gradients) of `first` through `last`,
-  // stacked along rows.
+  // The bucket of the trainable matrices of a layer, or of all trainable vectors; none if they are
+  // all frozen.
+  std::optional<std::size_t> trainable_matrices(std::int64_t layer) const;
+  std::optional<std::size_t> trainable_vectors() const;
+
+  // Neighbouring matrices of equal width in one bucket as one: values (or gradients) of `first`
+  // through `last`, stacked along rows.
   Tensor fused_value(std::string_view first, std::string_view last) const;
   Tensor fused_gradient(std::string_view first, std::string_view last) const;
 

@@ -1,0 +1,63 @@
+#include "model/growth_masks.h"
+
+#include <algorithm>
+
+namespace gda {
+namespace {
+
+template <class T>
+void write_factors(const Tensor& factors, const std::vector<IndexRange>& grown, double m,
+                   std::int64_t width) {
+  T* factor = factors.data<T>();
+  std::fill_n(factor, factors.elements(), T{1});
+  for (const IndexRange& range : grown) {
+    std::fill(factor + range.begin * width, factor + range.end * width, static_cast<T>(m));
+  }
+}
+
+}  // namespace
+
+GrowthMasks::GrowthMasks(const ModelConfig& config, DType statistics, Device device)
+    : hidden_size_(config.hidden_size),
+      intermediate_size_(config.intermediate_size),
+      out_size_(config.attention.out_size()),
+      head_size_(config.attention.value_dim()),
+      statistics_(statistics),
+      device_(device) {}
+
+ColumnMask GrowthMasks::fill(OwnedTensor& factors, const std::vector<IndexRange>& grown, double m,
+                             std::int64_t columns, std::int64_t width) const {
+  if (grown.empty()) return {};
+  if (!factors.tensor) factors = OwnedTensor(statistics_, {columns}, device_);
+  if (statistics_ == DType::f64) {
+    write_factors<double>(factors.tensor, grown, m, width);
+  } else {
+    write_factors<float>(factors.tensor, grown, m, width);
+  }
+  std::int64_t count = 0;
+  for (const IndexRange& range : grown) count += (range.end - range.begin) * width;
+  return {.value = factors.tensor,
+          .sum = static_cast<double>(columns - count) + m * static_cast<double>(count)};
+}
+
+void GrowthMasks::set(const GrowthMask& mask, double m) {
+  // A mask of ones is none: the plain kernels give the same bits for less work.
+  const GrowthMask grown = m == 1 ? GrowthMask{} : mask;
+  hidden_ = fill(hidden_factors_, grown.hidden, m, hidden_size_, 1);
+  feed_forward_ = fill(feed_forward_factors_, grown.feed_forward, m, intermediate_size_, 1);
+  heads_ = fill(head_factors_, grown.heads, m, out_size_, head_size_);
+  layers_ = grown.layers;
+  m_ = m;
+}
+
+LayerMasks GrowthMasks::layer(std::int64_t index) const {
+  const bool grows = std::any_of(layers_.begin(), layers_.end(), [&](const IndexRange& range) {
+    return range.begin <= index && index < range.end;
+  });
+  return {.hidden = hidden_,
+          .feed_forward = feed_forward_,
+          .heads = heads_.value,
+          .layer = grows ? m_ : 1};
+}
+
+}  // namespace gda
