@@ -13,17 +13,19 @@ ShardedAdamW::ShardedAdamW(const ParameterStore& parameters, Communicator& commu
     const Bucket& bucket = parameters.buckets()[i];
     const std::int64_t length = bucket.elements / communicator.size();
     const std::int64_t begin = length * communicator.rank();
-    const DType state = bucket.gradients.dtype();
+    const DType state = accumulate_type(parameters.compute_type());
     const auto allocate = [&] {
       memory_.emplace_back(static_cast<std::size_t>(length) * size_of(state));
       return memory_.back().tensor(state, {length});
     };
     Shard& shard = shards_.emplace_back();
-    shard.gradient = bucket.gradients.rows(begin, length);
     shard.value = bucket.values.rows(begin, length);
     shard.master = bucket.dtype == state ? shard.value : allocate();
-    shard.m = allocate();
-    shard.v = allocate();
+    if (bucket.trainable) {
+      shard.gradient = bucket.gradients.rows(begin, length);
+      shard.m = allocate();
+      shard.v = allocate();
+    }
     add_pieces(i);
   }
 }
@@ -38,7 +40,9 @@ void ShardedAdamW::add_pieces(std::size_t bucket_index) {
     const std::int64_t first = std::max(begin, bucket.offsets[i]);
     const std::int64_t last = std::min(end, bucket.offsets[i] + spec.shape.elements());
     if (first >= last) continue;
-    const auto part = [&](const Tensor& flat) { return flat.rows(first - begin, last - first); };
+    const auto part = [&](const Tensor& flat) {
+      return flat ? flat.rows(first - begin, last - first) : Tensor();
+    };
     pieces_.push_back({.spec = &spec,
                        .offset = first - bucket.offsets[i],
                        .length = last - first,
@@ -46,7 +50,8 @@ void ShardedAdamW::add_pieces(std::size_t bucket_index) {
                        .value = part(shard.value),
                        .master = part(shard.master),
                        .m = part(shard.m),
-                       .v = part(shard.v)});
+                       .v = part(shard.v),
+                       .origins = {}});
   }
 }
 
@@ -54,6 +59,37 @@ std::size_t ShardedAdamW::bytes() const {
   std::size_t total = 0;
   for (const Buffer& buffer : memory_) total += buffer.bytes();
   return total;
+}
+
+Tensor ShardedAdamW::expand(const std::vector<AxisRun>& runs) {
+  if (runs.empty()) return {};
+  std::int64_t size = 0;
+  for (const AxisRun& run : runs) size += run.length;
+  const Tensor tensor = origins_.emplace_back(DType::i32, Shape{size}).tensor;
+  auto* next = tensor.data<std::int32_t>();
+  for (const AxisRun& run : runs) {
+    next = std::fill_n(next, run.length, static_cast<std::int32_t>(run.value));
+  }
+  return tensor;
+}
+
+void ShardedAdamW::set_origins(const std::vector<UpdateOrigin>& origins) {
+  origins_.clear();
+  for (Piece& piece : pieces_) piece.origins = {};
+  for (const UpdateOrigin& origin : origins) {
+    const Tensor rows = expand(origin.rows);
+    const Tensor columns = expand(origin.columns);
+    for (Piece& piece : pieces_) {
+      if (piece.spec->name != origin.name) continue;
+      const Shape& shape = piece.spec->shape;
+      // A vector is one row, along which its coordinates are columns.
+      const bool is_matrix = shape.rank() == 2;
+      piece.origins = {.rows = is_matrix ? rows : Tensor(),
+                       .columns = is_matrix ? columns : rows,
+                       .row_length = is_matrix ? shape[1] : shape[0],
+                       .offset = piece.offset};
+    }
+  }
 }
 
 void ShardedAdamW::copy_masters_from_values(const Context& context) {
@@ -80,21 +116,24 @@ double ShardedAdamW::gradient_norm(const Context& context) {
   double squares = 0;
   for (const Shard& shard : shards_) {
     shard.reduced.wait();
-    squares += sum_of_squares(context, shard.gradient);
+    if (shard.gradient) squares += sum_of_squares(context, shard.gradient);
   }
   return std::sqrt(communicator_->all_reduce(squares, Reduction::sum));
 }
 
 void ShardedAdamW::update(const Context& context, const AdamWStep& step) {
   for (const Piece& piece : pieces_) {
+    if (!piece.spec->trainable) continue;
     AdamWStep options = step;
     if (!piece.spec->decay) options.weight_decay = 0;
     const bool shared = piece.master.raw() == piece.value.raw();
     adamw_update(context, options, piece.gradient, piece.master, piece.m, piece.v,
-                 shared ? Tensor() : piece.value);
+                 shared ? Tensor() : piece.value, piece.origins);
   }
   // Gathered in the order in which the next forward pass reads them.
-  for (std::size_t i = 0; i < shards_.size(); ++i) gather(i);
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    if (parameters_->buckets()[i].trainable) gather(i);
+  }
   parameters_->zero_gradients();
 }
 

@@ -4,12 +4,17 @@
 // Every bucket of the ParameterStore is cut into `size` equal parts; rank r owns part r: it
 // receives that part's summed gradient (reduce-scatter), holds its fp32 master, m and v, updates
 // it, and the new values reach every rank by an all-gather that runs under the next forward pass.
+//
+// Frozen parameters take no part in that: no gradient, no moments, no communication after loading.
+// Where their values are of a narrower type than the master's, each rank still holds its part of
+// the masters, so that checkpoints lose nothing and they can be trained again later.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "gda/dist/communicator.h"
+#include "gda/model/growth_state.h"
 #include "gda/model/parameters.h"
 #include "gda/ops/adamw.h"
 
@@ -18,7 +23,7 @@ namespace gda {
 class ShardedAdamW {
  public:
   // The part of one parameter that this rank owns: flat elements [offset, offset + length). Tensors
-  // are [length], accumulate type but `value`.
+  // are [length], accumulate type but `value`; a frozen parameter has no gradient, m and v.
   struct Piece {
     const ParameterSpec* spec = nullptr;
     std::int64_t offset = 0;
@@ -28,6 +33,7 @@ class ShardedAdamW {
     Tensor master;  // the same memory as `value` where their types agree
     Tensor m;
     Tensor v;
+    AdamWOrigins origins;
   };
 
   // `parameters` (with gradients, aligned to communicator.size()) and `communicator` must outlive
@@ -37,6 +43,10 @@ class ShardedAdamW {
   const std::vector<Piece>& pieces() const { return pieces_; }
   // Bytes of master, m and v on this rank.
   std::size_t bytes() const;
+
+  // Counts the updates of the regions that these list from their own beginnings, none of which lies
+  // after the updates done so far. Parameters that are not listed began with the run.
+  void set_origins(const std::vector<UpdateOrigin>& origins);
 
   // Sets the masters from the values: after initialisation.
   void copy_masters_from_values(const Context& context);
@@ -70,6 +80,8 @@ class ShardedAdamW {
     Pending gathered;
   };
   void add_pieces(std::size_t bucket_index);
+  // The runs of an axis, one number a coordinate; empty if there are none.
+  Tensor expand(const std::vector<AxisRun>& runs);
   void gather(std::size_t bucket);
 
   const ParameterStore* parameters_;
@@ -77,6 +89,7 @@ class ShardedAdamW {
   std::vector<Shard> shards_;
   std::vector<Piece> pieces_;
   std::vector<Buffer> memory_;
+  std::vector<OwnedTensor> origins_;
 };
 
 }  // namespace gda

@@ -1,0 +1,114 @@
+// The sharded optimizer on several ranks does what one rank does.
+#include "gda/optim/sharded_adamw.h"
+
+#include <gtest/gtest.h>
+
+#include "gda/core/philox.h"
+#include "support/mpi.h"
+#include "support/tiny_model.h"
+
+namespace gda {
+namespace {
+
+constexpr AdamWStep kStep{.lr = 1e-2, .beta2 = 0.999, .weight_decay = 0.1};
+constexpr std::int64_t kBegun = 40;  // updates of the run before the first one here
+
+struct Case {
+  DType compute;
+  bool frozen;  // all but the second layer and the norms
+};
+
+// A model and its optimizer; gradients follow from names and steps alone.
+class Optimized {
+ public:
+  Optimized(const Case& which, Communicator& group)
+      : group_(group),
+        parameters_(specs(which), which.compute, group.size(), true),
+        optimizer_(parameters_, group) {
+    parameters_.initialize(3);
+    optimizer_.copy_masters_from_values(context());
+    const std::string layer = "model.layers.1.";
+    optimizer_.set_origins(
+        {{.name = layer + "self_attn.q_proj.weight",
+          .rows = {{5, 0}, {27, kBegun}},
+          .columns = {{7, 0}, {5, 33}}},
+         {.name = layer + "mlp.down_proj.weight", .rows = {}, .columns = {{12, 0}, {8, kBegun}}},
+         {.name = "model.norm.weight", .rows = {{5, 0}, {7, 17}}, .columns = {}}});
+  }
+
+  void update(std::int64_t step) {
+    const std::vector<Bucket>& buckets = parameters_.buckets();
+    for (const Parameter& parameter : parameters_.all()) {
+      if (parameter.gradient) fill(parameter, step);
+    }
+    for (std::size_t i = 0; i < buckets.size(); ++i) {
+      if (buckets[i].trainable) optimizer_.reduce(i);
+    }
+    norm = optimizer_.gradient_norm(context());
+    AdamWStep options = kStep;
+    options.step = kBegun + step;
+    optimizer_.update(context(), options);
+    optimizer_.wait_all();
+  }
+
+  const ParameterStore& parameters() const { return parameters_; }
+  const ShardedAdamW& optimizer() const { return optimizer_; }
+  double norm = 0;
+
+ private:
+  static std::vector<ParameterSpec> specs(const Case& which) {
+    std::vector<ParameterSpec> all = parameter_specs(test::tiny_config("grouped_differential"));
+    for (ParameterSpec& spec : all) {
+      spec.trainable = !which.frozen || spec.layer == 1 || spec.name == "model.norm.weight";
+    }
+    return all;
+  }
+  Context context() { return {Stream{}, arena_}; }
+  // Whole numbers, so that shares of ranks (rank r of n adds r + 1 parts) sum exactly.
+  void fill(const Parameter& parameter, std::int64_t step) const {
+    const Philox random(static_cast<std::uint64_t>(step), RandomPurpose::test, parameter.spec.name);
+    const int ranks = group_.size();
+    const double share = (group_.rank() + 1) * 2.0 / (ranks * (ranks + 1));
+    for (std::int64_t i = 0; i < parameter.gradient.elements(); ++i) {
+      const double whole = std::floor(64 * random.normal(static_cast<std::uint64_t>(i)));
+      // 6 = 3 * 2 divides by the sums of 1, 1 + 2 and 1 + 2 + 3.
+      const double value = 6 * whole * share;
+      if (parameter.gradient.dtype() == DType::f64) {
+        parameter.gradient.data<double>()[i] = value;
+      } else {
+        parameter.gradient.data<float>()[i] = static_cast<float>(value);
+      }
+    }
+  }
+
+  Communicator& group_;
+  Arena arena_;
+  ParameterStore parameters_;
+  ShardedAdamW optimizer_;
+};
+
+void expect_equal(const Optimized& one, const Optimized& many, const std::string& what) {
+  EXPECT_EQ(one.norm, many.norm) << what;
+  for (const Parameter& parameter : one.parameters().all()) {
+    const Tensor& x = parameter.value;
+    const Tensor& y = many.parameters().at(parameter.spec.name).value;
+    EXPECT_EQ(std::memcmp(x.raw(), y.raw(), x.bytes()), 0) << what << " " << parameter.spec.name;
+  }
+}
+
+TEST(ShardedAdamWRanks, RegionsAndFrozenParametersAreThoseOfOneRank) {
+  for (const Case& which : {Case{DType::f32, false}, Case{DType::f32, true},
+                            Case{DType::bf16, true}, Case{DType::f64, false}}) {
+    const auto self = make_self_communicator();
+    Optimized one(which, *self);
+    Optimized many(which, test::world());
+    for (std::int64_t step = 1; step <= 3; ++step) {
+      one.update(step);
+      many.update(step);
+      expect_equal(one, many, std::string(name_of(which.compute)) + " " + std::to_string(step));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace gda
