@@ -21,11 +21,11 @@ AsyncCheckpointWriter::~AsyncCheckpointWriter() {
 void AsyncCheckpointWriter::start(const CheckpointContents& contents) {
   finish();
   plan_ = std::make_unique<internal::SavePlan>(internal::plan_save(group_, options_, contents));
-  const std::filesystem::path folder = internal::begin_save(group_, options_, plan_->step);
+  const std::filesystem::path folder = internal::begin_save(group_, options_, plan_->name);
   try {
     together(group_, "cannot copy the state for a checkpoint", [&] { stage(); });
   } catch (const Error&) {
-    internal::abandon_save(group_, options_, plan_->step);
+    internal::abandon_save(group_, options_, plan_->name);
     throw;
   }
   files_.clear();

@@ -56,15 +56,15 @@ std::vector<StepFolder> list_step_folders(const fs::path& checkpoints) {
   if (!fs::exists(checkpoints)) return folders;
   try {
     for (const fs::directory_entry& entry : fs::directory_iterator(checkpoints)) {
-      const std::optional<std::int64_t> step = parse_step_folder(entry.path().filename().string());
-      if (!step || !entry.is_directory()) continue;
-      folders.push_back({*step, entry.path(), fs::exists(entry.path() / kManifestFile)});
+      const std::optional<StepName> name = parse_step_folder(entry.path().filename().string());
+      if (!name || !entry.is_directory()) continue;
+      folders.push_back({*name, entry.path(), fs::exists(entry.path() / kManifestFile)});
     }
   } catch (const fs::filesystem_error& error) {
     fail<IoError>("cannot list {}: {}", checkpoints.string(), error.code().message());
   }
   std::sort(folders.begin(), folders.end(),
-            [](const StepFolder& a, const StepFolder& b) { return a.step < b.step; });
+            [](const StepFolder& a, const StepFolder& b) { return a.name < b.name; });
   return folders;
 }
 

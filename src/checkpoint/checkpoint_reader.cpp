@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "checkpoint/agreement.h"
+#include "checkpoint/growth_json.h"
 #include "checkpoint/names.h"
 #include "gda/core/checksum.h"
 #include "gda/core/error.h"
@@ -51,12 +52,24 @@ CheckpointReader::CheckpointReader(const fs::path& path, Verification verificati
     open_optimizer_files();
     trainer_json_ = read_text(kTrainerFile);
     run_config_ = read_text(kRunConfigFile);
+    const std::string growth = read_text(kGrowthFile);
+    if (!growth.empty()) growth_ = parse_growth(growth, (path_ / kGrowthFile).string(), *model_);
   });
 }
 
 CheckpointReader::~CheckpointReader() = default;
 CheckpointReader::CheckpointReader(CheckpointReader&& other) noexcept = default;
 CheckpointReader& CheckpointReader::operator=(CheckpointReader&& other) noexcept = default;
+
+void CheckpointReader::check_fully_grown(std::string_view action) const {
+  const double m = growth_.mask_at(step());
+  if (m == 1) return;
+  const std::int64_t last = growth_.ramp->first_step + growth_.ramp->steps;
+  fail<ConfigError>(
+      "{}: growth is under way (mask {:.4g} at step {}, 1 at step {}), and {} takes a finished "
+      "model: go on to step {} first, with `gda resume {}`",
+      path_.string(), m, step(), last, action, last, path_.parent_path().parent_path().string());
+}
 
 // Sizes of all files and hashes of the small ones on every rank; the large ones are shared out.
 void CheckpointReader::check_files(Verification verification, Communicator& group) {
@@ -143,6 +156,10 @@ std::vector<std::string> CheckpointReader::states() const {
 bool CheckpointReader::has_state(std::string_view state) const {
   const std::vector<std::string> names = states();
   return std::find(names.begin(), names.end(), state) != names.end();
+}
+
+bool CheckpointReader::has_state(std::string_view state, std::string_view name) const {
+  return pieces_.contains({std::string(state), std::string(name)});
 }
 
 void CheckpointReader::check_matches(const std::vector<ParameterSpec>& specs) const {

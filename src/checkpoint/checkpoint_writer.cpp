@@ -9,7 +9,7 @@ namespace internal = checkpoint_internal;
 SavedCheckpoint save_checkpoint(Communicator& group, const SaveOptions& options,
                                 const CheckpointContents& contents) {
   const internal::SavePlan plan = internal::plan_save(group, options, contents);
-  const std::filesystem::path folder = internal::begin_save(group, options, plan.step);
+  const std::filesystem::path folder = internal::begin_save(group, options, plan.name);
   std::vector<WrittenFile> files;
   std::exception_ptr error;
   try {

@@ -16,16 +16,16 @@ namespace gda::checkpoint_internal {
 namespace fs = std::filesystem;
 namespace {
 
-fs::path final_path(const SaveOptions& options, std::int64_t step) {
-  return options.directory / step_folder_name(step);
+fs::path final_path(const SaveOptions& options, StepName name) {
+  return options.directory / step_folder_name(name);
 }
 
-fs::path temporary_path(const SaveOptions& options, std::int64_t step) {
-  return options.directory / (step_folder_name(step) + kTemporarySuffix);
+fs::path temporary_path(const SaveOptions& options, StepName name) {
+  return options.directory / (step_folder_name(name) + kTemporarySuffix);
 }
 
-std::string failure_context(const SaveOptions& options, std::int64_t step) {
-  return fmt::format("cannot save checkpoint {}", final_path(options, step).string());
+std::string failure_context(const SaveOptions& options, StepName name) {
+  return fmt::format("cannot save checkpoint {}", final_path(options, name).string());
 }
 
 // One line a file, to travel between ranks.
@@ -50,9 +50,9 @@ std::vector<WrittenFile> from_lines(const std::vector<std::string>& texts) {
 }
 
 // From a temporary folder with all files to a checkpoint; by rank 0.
-void publish(const SaveOptions& options, const Manifest& manifest) {
-  const fs::path temporary = temporary_path(options, manifest.step);
-  const fs::path path = final_path(options, manifest.step);
+void publish(const SaveOptions& options, StepName name, const Manifest& manifest) {
+  const fs::path temporary = temporary_path(options, name);
+  const fs::path path = final_path(options, name);
   write_manifest(temporary, manifest);
   // A folder of this step may be there: a damaged one that was passed over. A folder can't replace
   // one that is not empty.
@@ -60,14 +60,14 @@ void publish(const SaveOptions& options, const Manifest& manifest) {
   rename_durably(temporary, path);
   write_text_file_atomically(options.directory / kLatestFile, path.filename().string() + "\n");
   remove_leftovers(options.directory);
-  apply_retention(options, manifest.step);
+  apply_retention(options, name);
 }
 
 }  // namespace
 
-fs::path begin_save(Communicator& group, const SaveOptions& options, std::int64_t step) {
-  fs::path temporary = temporary_path(options, step);
-  together(group, failure_context(options, step), [&] {
+fs::path begin_save(Communicator& group, const SaveOptions& options, StepName name) {
+  fs::path temporary = temporary_path(options, name);
+  together(group, failure_context(options, name), [&] {
     if (group.rank() != 0) return;
     make_directories(options.directory);
     remove_leftovers(options.directory);
@@ -79,29 +79,29 @@ fs::path begin_save(Communicator& group, const SaveOptions& options, std::int64_
 SavedCheckpoint commit_save(Communicator& group, const SaveOptions& options, const SavePlan& plan,
                             const std::vector<WrittenFile>& files,
                             const std::exception_ptr& error) {
-  const std::string context = failure_context(options, plan.step);
+  const std::string context = failure_context(options, plan.name);
   try {
     together(group, context, [&] {
       if (error) std::rethrow_exception(error);
     });
     Manifest manifest;
-    manifest.step = plan.step;
+    manifest.step = plan.name.step;
     manifest.world_size = group.size();
     manifest.parameter_count = plan.parameter_count;
     manifest.files = from_lines(gather_texts(group, to_lines(files)));
     together(group, context, [&] {
-      if (group.rank() == 0) publish(options, manifest);
+      if (group.rank() == 0) publish(options, plan.name, manifest);
     });
-    return {final_path(options, plan.step), manifest.total_bytes()};
+    return {final_path(options, plan.name), manifest.total_bytes()};
   } catch (const Error&) {
-    abandon_save(group, options, plan.step);
+    abandon_save(group, options, plan.name);
     throw;
   }
 }
 
-void abandon_save(const Communicator& group, const SaveOptions& options, std::int64_t step) {
+void abandon_save(const Communicator& group, const SaveOptions& options, StepName name) {
   std::error_code ignored;
-  if (group.rank() == 0) fs::remove_all(temporary_path(options, step), ignored);
+  if (group.rank() == 0) fs::remove_all(temporary_path(options, name), ignored);
 }
 
 }  // namespace gda::checkpoint_internal

@@ -150,6 +150,7 @@ void read_common(const Keys& keys, ModelConfig& config) {
   config.initializer_range = keys.get<double>("initializer_range", 0.02);
   config.attn_rms_norm_eps = keys.inner("gda").get<double>(
       "attn_rms_norm_eps", keys.get<double>("attn_rms_norm_eps", 1e-5));
+  config.poly_norm_eps = keys.inner("gda").get<double>("poly_norm_eps", config.poly_norm_eps);
   config.rope = read_rope(keys);
   keys.expect("attention_bias", false);
   keys.expect("mlp_bias", false);

@@ -84,6 +84,7 @@ std::string to_hugging_face_config(const ModelConfig& config, DType stored) {
   json["torch_dtype"] = torch_name_of(stored);
   json["gda"] = {{"attention_type", config.attention.type},
                  {"attn_rms_norm_eps", config.attn_rms_norm_eps},
+                 {"poly_norm_eps", config.poly_norm_eps},
                  {"lambda_init_by_formula", config.lambda_init.empty()}};
   return json.dump(kIndent) + "\n";
 }

@@ -11,6 +11,7 @@ namespace gda {
 namespace {
 
 constexpr std::string_view kStepPrefix = "step-";
+constexpr std::string_view kGrownSuffix = "-grown";
 constexpr std::string_view kOptimizerPrefix = "optimizer-";
 constexpr std::size_t kStepDigits = 8;
 
@@ -38,14 +39,20 @@ bool is_optimizer_file(std::string_view name) {
   return name.starts_with(kOptimizerPrefix) && name.ends_with(".safetensors");
 }
 
-std::string step_folder_name(std::int64_t step) {
-  return fmt::format("{}{:0{}}", kStepPrefix, step, kStepDigits);
+std::string step_folder_name(StepName name) {
+  return fmt::format("{}{:0{}}{}", kStepPrefix, name.step, kStepDigits,
+                     name.grown ? kGrownSuffix : "");
 }
 
-std::optional<std::int64_t> parse_step_folder(std::string_view name) {
+std::optional<StepName> parse_step_folder(std::string_view name) {
   if (!name.starts_with(kStepPrefix)) return std::nullopt;
   name.remove_prefix(kStepPrefix.size());
-  return name.size() < kStepDigits ? std::nullopt : parse_number(name);
+  const bool grown = name.ends_with(kGrownSuffix);
+  if (grown) name.remove_suffix(kGrownSuffix.size());
+  if (name.size() < kStepDigits) return std::nullopt;
+  const std::optional<std::int64_t> step = parse_number(name);
+  if (!step) return std::nullopt;
+  return StepName{*step, grown};
 }
 
 std::string PieceName::str() const {

@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "gda/checkpoint/checkpoint_folder.h"
+
 namespace gda {
 
 inline constexpr const char* kConfigFile = "config.json";
@@ -13,6 +15,7 @@ inline constexpr const char* kModelFile = "model.safetensors";
 inline constexpr const char* kModelIndexFile = "model.safetensors.index.json";
 inline constexpr const char* kManifestFile = "manifest.json";
 inline constexpr const char* kTrainerFile = "trainer.json";
+inline constexpr const char* kGrowthFile = "growth.json";
 inline constexpr const char* kRunConfigFile = "config.yaml";
 inline constexpr const char* kLatestFile = "latest";
 inline constexpr const char* kTemporarySuffix = ".tmp";
@@ -24,7 +27,7 @@ std::string optimizer_file_name(int rank, int world_size);
 bool is_optimizer_file(std::string_view name);
 
 // The step of "step-00001000"; nothing for any other name.
-std::optional<std::int64_t> parse_step_folder(std::string_view name);
+std::optional<StepName> parse_step_folder(std::string_view name);
 
 // Elements [offset, ...) of one state of one parameter, as a tensor's name in an optimizer file:
 // "exp_avg:model.norm.weight:4096".

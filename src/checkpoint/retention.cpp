@@ -45,13 +45,13 @@ void remove_leftovers(const fs::path& directory) {
   for (const fs::path& folder : leftovers) remove_folder(folder);
 }
 
-void apply_retention(const SaveOptions& options, std::int64_t newest_step) {
+void apply_retention(const SaveOptions& options, StepName newest) {
   if (options.keep_last <= 0) return;
   const std::vector<StepFolder> folders = list_step_folders(options.directory);
   std::int64_t kept = 0;
   for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
-    if (folder->step > newest_step) continue;
-    const bool for_good = options.keep_every > 0 && folder->step % options.keep_every == 0;
+    if (folder->name > newest) continue;
+    const bool for_good = options.keep_every > 0 && folder->name.step % options.keep_every == 0;
     if (kept++ < options.keep_last || for_good) continue;
     try {
       set_aside(folder->path);

@@ -2,9 +2,9 @@
 // anything in it is removed, so that one which is half removed never looks whole.
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
 
+#include "gda/checkpoint/checkpoint_folder.h"
 #include "gda/checkpoint/checkpoint_writer.h"
 
 namespace gda::checkpoint_internal {
@@ -15,8 +15,8 @@ void set_aside(const std::filesystem::path& folder);
 // Removes unfinished folders: temporary ones, and step folders without a manifest.
 void remove_leftovers(const std::filesystem::path& directory);
 
-// Keeps the newest options.keep_last step folders up to `newest_step`, and those whose step is a
+// Keeps the newest options.keep_last step folders up to `newest`, and those whose step is a
 // multiple of options.keep_every. Later steps are left alone. What cannot be removed is warned of.
-void apply_retention(const SaveOptions& options, std::int64_t newest_step);
+void apply_retention(const SaveOptions& options, StepName newest);
 
 }  // namespace gda::checkpoint_internal

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "checkpoint/agreement.h"
+#include "checkpoint/growth_json.h"
 #include "checkpoint/hashed_file.h"
 #include "checkpoint/names.h"
 #include "gda/checkpoint/hugging_face_config.h"
@@ -69,6 +70,7 @@ void add_model_files(Communicator& group, const SaveOptions& options,
     if (!text.empty()) plan.text_files.push_back({name, text});
   };
   add(kTrainerFile, contents.trainer_json);
+  if (!contents.growth.empty()) add(kGrowthFile, growth_json(contents.growth));
   add(kRunConfigFile, contents.run_config);
 }
 
@@ -106,7 +108,7 @@ std::size_t SavePlan::tensor_bytes() const {
 SavePlan plan_save(Communicator& group, const SaveOptions& options,
                    const CheckpointContents& contents) {
   SavePlan plan;
-  plan.step = contents.step;
+  plan.name = {contents.step, contents.grown};
   for (const TensorSource& parameter : contents.parameters) {
     plan.parameter_count += parameter.shape.elements();
   }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "gda/checkpoint/checkpoint_folder.h"
 #include "gda/checkpoint/checkpoint_writer.h"
 
 namespace gda::checkpoint_internal {
@@ -22,7 +23,7 @@ struct TextFile {
 };
 
 struct SavePlan {
-  std::int64_t step = 0;
+  StepName name;
   std::int64_t parameter_count = 0;
   std::vector<TensorFile> tensor_files;  // of this rank
   std::vector<TextFile> text_files;      // of this rank
@@ -38,9 +39,8 @@ SavePlan plan_save(Communicator& group, const SaveOptions& options,
 // Writes and syncs the plan's files into a folder. Local.
 std::vector<WrittenFile> write_files(const SavePlan& plan, const std::filesystem::path& folder);
 
-// Removes what earlier saves left unfinished and makes the temporary folder of a step. Collective.
-std::filesystem::path begin_save(Communicator& group, const SaveOptions& options,
-                                 std::int64_t step);
+// Removes what earlier saves left unfinished and makes the temporary folder. Collective.
+std::filesystem::path begin_save(Communicator& group, const SaveOptions& options, StepName name);
 
 // Makes the temporary folder a checkpoint. `files` are what this rank has written, `error` why it
 // could not. Collective.
@@ -48,6 +48,6 @@ SavedCheckpoint commit_save(Communicator& group, const SaveOptions& options, con
                             const std::vector<WrittenFile>& files, const std::exception_ptr& error);
 
 // Gives up: removes the temporary folder, if it can. Call on every rank.
-void abandon_save(const Communicator& group, const SaveOptions& options, std::int64_t step);
+void abandon_save(const Communicator& group, const SaveOptions& options, StepName name);
 
 }  // namespace gda::checkpoint_internal

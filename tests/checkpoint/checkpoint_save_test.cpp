@@ -105,6 +105,25 @@ TEST(CheckpointSave, ReplacesAFolderOfTheSameStep) {
   EXPECT_EQ(names_in(options.directory), (std::vector<std::string>{"latest", "step-00000010"}));
 }
 
+TEST(CheckpointSave, AGrownModelIsTheNewerOneOfItsStep) {
+  const Scratch scratch;
+  const SaveOptions options = options_for(scratch);
+  const auto alone = make_self_communicator();
+  save(options, 10);
+  Sample sample(10, DType::f32, 0, 1);
+  sample.contents().grown = true;
+  const fs::path grown = save_checkpoint(*alone, options, sample.contents()).path;
+  EXPECT_EQ(grown.filename(), "step-00000010-grown");
+  EXPECT_EQ(newest_whole_checkpoint(options.directory)->path(), grown);
+  // What a kill during the second one leaves: the first one is whole, and the next save clears up.
+  fs::rename(grown, grown.string() + ".tmp");
+  EXPECT_EQ(newest_whole_checkpoint(options.directory)->path(),
+            options.directory / "step-00000010");
+  save(options, 20);
+  EXPECT_EQ(names_in(options.directory),
+            (std::vector<std::string>{"latest", "step-00000010", "step-00000020"}));
+}
+
 TEST(CheckpointSave, RemovesWhatACrashLeft) {
   const Scratch scratch;
   const SaveOptions options = options_for(scratch);

@@ -5,7 +5,9 @@
 //     config.json                            with the above a Hugging Face model folder
 //     optimizer-0000r-of-0000W.safetensors   flat pieces "state:parameter:offset" of W ranks
 //     trainer.json, config.yaml              the trainer's counters, the run's configuration
+//     growth.json                            step counts and masks of a grown model, if it has any
 //     manifest.json                          written last: every file's size and hash
+//   checkpoints/step-00001000-grown/         the second one of a step, after the model grew there
 //   checkpoints/latest                       text: the name of the newest one
 //
 // A folder is written as step-00001000.tmp and renamed when it is whole.
@@ -20,16 +22,23 @@
 
 namespace gda {
 
-// "step-00001000".
-std::string step_folder_name(std::int64_t step);
+// Which checkpoint of a run; later ones are greater.
+struct StepName {
+  std::int64_t step = 0;
+  bool grown = false;  // the model was made bigger between this one and the other of the step
+  auto operator<=>(const StepName&) const = default;
+};
+
+// "step-00001000", "step-00001000-grown".
+std::string step_folder_name(StepName name);
 
 struct StepFolder {
-  std::int64_t step = 0;
+  StepName name;
   std::filesystem::path path;
   bool has_manifest = false;
 };
 
-// The step folders in a folder of checkpoints, by rising step; unfinished ones (.tmp) are not
+// The step folders in a folder of checkpoints, oldest first; unfinished ones (.tmp) are not
 // listed. Empty if there is no such folder.
 std::vector<StepFolder> list_step_folders(const std::filesystem::path& checkpoints);
 

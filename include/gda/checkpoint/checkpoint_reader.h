@@ -14,6 +14,7 @@
 #include "gda/checkpoint/checkpoint_folder.h"
 #include "gda/checkpoint/model_folder.h"
 #include "gda/dist/communicator.h"
+#include "gda/model/growth_state.h"
 #include "gda/model/parameters.h"
 
 namespace gda {
@@ -46,9 +47,16 @@ class CheckpointReader {
   // As given to the writer; empty if there is none.
   const std::string& trainer_json() const { return trainer_json_; }
   const std::string& run_config() const { return run_config_; }
+  // Empty if nothing has grown; checked against the model.
+  const GrowthState& growth() const { return growth_; }
+  // Throws ConfigError that says how to finish it if a growth mask is rising at the checkpoint's
+  // step, for what cannot go on with one. `action` completes "... takes a finished model".
+  void check_fully_grown(std::string_view action) const;
   // The optimizer states that are there: "exp_avg", ...
   std::vector<std::string> states() const;
   bool has_state(std::string_view state) const;
+  // Whether there is any of this state of a parameter. Frozen parameters have no moments.
+  bool has_state(std::string_view state, std::string_view name) const;
 
   // Throws FormatError that lists the first differences unless the names and shapes of the
   // checkpoint's parameters are exactly these.
@@ -91,6 +99,7 @@ class CheckpointReader {
   std::map<PieceKey, std::vector<Piece>> pieces_;  // by rising offset
   std::string trainer_json_;
   std::string run_config_;
+  GrowthState growth_;
   mutable std::map<std::string, bool, std::less<>> verified_;  // by file name
 };
 

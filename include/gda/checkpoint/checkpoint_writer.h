@@ -20,6 +20,7 @@
 #include "gda/checkpoint/safetensors.h"
 #include "gda/checkpoint/tensor_source.h"
 #include "gda/dist/communicator.h"
+#include "gda/model/growth_state.h"
 #include "gda/model/model_config.h"
 
 namespace gda {
@@ -36,6 +37,7 @@ struct SaveOptions {
 
 struct CheckpointContents {
   std::int64_t step = 0;
+  bool grown = false;  // the model grew since the other checkpoint of this step
   ModelConfig model;
   // All parameters of the model: the same list on every rank, each able to produce all bytes.
   std::vector<TensorSource> parameters;
@@ -44,6 +46,7 @@ struct CheckpointContents {
   std::vector<TensorPiece> pieces;
   std::string trainer_json;  // stored as it is; empty: no file
   std::string run_config;    // YAML, stored as it is; empty: no file
+  GrowthState growth;        // no file if it is empty
 };
 
 struct SavedCheckpoint {
