@@ -22,6 +22,7 @@ OwnedTensor logits_of(const CheckpointReader& reader, std::span<const std::int32
     }
   }
   Decoder decoder(config, parameters);
+  decoder.set_growth_at(reader.growth(), reader.step());
   const auto length = static_cast<std::int64_t>(tokens.size());
   const OwnedTensor token(DType::i32, {length});
   const OwnedTensor position(DType::i32, {length});

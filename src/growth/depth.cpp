@@ -1,0 +1,43 @@
+#include "gda/growth/depth.h"
+
+#include "growth/layer_places.h"
+#include "growth/tensor_role.h"
+
+namespace gda {
+
+void Depth::fields(FieldVisitor& visit) {
+  visit.field({.key = "every", .doc = "layers of a group; copies go behind each", .minimum = 1},
+              every);
+  visit.field({.key = "copies",
+               .doc = "with every: how many of a group's top layers are copied",
+               .minimum = 1},
+              copies);
+  visit.field(
+      {.key = "layers", .doc = "layers in all after growth, new ones spread evenly", .minimum = 1},
+      layers);
+  visit.field({.key = "at", .doc = "places of new layers in the new model, from 0"}, at);
+  const int forms = (every ? 1 : 0) + (layers ? 1 : 0) + (at.empty() ? 0 : 1);
+  visit.rule("every", forms == 1,
+             "give one of every (behind each group of layers), layers (how many in all) and at "
+             "(the places)");
+  visit.rule("copies", copies == 1 || every, "given without every");
+}
+
+GrowthMap Depth::map(const ModelConfig& from) const {
+  const std::int64_t old = from.num_hidden_layers;
+  const LayerPlaces places = every    ? layers_every(old, *every, copies)
+                             : layers ? layers_spread(old, *layers)
+                                      : layers_at(old, at);
+  GrowthMap map = layer_map(from, with_layers(from, places), places.sources());
+  for (TensorMap& tensor : map.tensors) {
+    const std::int64_t layer = tensor.target.layer;
+    if (layer < 0 || !places.layers[static_cast<std::size_t>(layer)].added) continue;
+    map.added.push_back(tensor.target.name);
+    TensorStep& step = tensor.steps.front();
+    step.fresh_moments = true;
+    if (writes_hidden(role_of(tensor.target.name))) step.rows = AxisMap::filled(step.rows.size());
+  }
+  return map;
+}
+
+}  // namespace gda

@@ -1,0 +1,124 @@
+#include "gda/growth/width.h"
+
+#include "gda/core/error.h"
+#include "growth/tensor_role.h"
+
+namespace gda {
+namespace {
+
+// How the gradient is shared out, when all copies are alike: the loss depends on x through n equal
+// copies of it, so each copy receives 1/n of dL/dx. What is written to the stream, and the norms
+// that read it, therefore see 1/n of the gradient; a reader's columns see the old input and the
+// gradient of its output, which is the old one divided by the copies of that output.
+//   output side (rows):   scale 1,   gradient 1/copies
+//   input side (columns): scale 1/n, gradient 1
+class Tiling {
+ public:
+  Tiling(std::int64_t hidden, std::int64_t feed_forward, std::int64_t heads)
+      : hidden_(hidden), feed_forward_(feed_forward), heads_(heads) {}
+
+  void tile(bool tied, TensorMap& tensor) const {
+    TensorStep& step = tensor.steps.front();
+    const Role role = role_of(tensor.target.name);
+    switch (role) {
+      case Role::embedding:
+        // Tied, the projection's part of the gradient is 1/n too: its input is divided by n.
+        step.columns = written(tensor.source_shape[1], hidden_);
+        break;
+      case Role::norm:
+        step.rows = written(tensor.source_shape[0], hidden_);
+        break;
+      case Role::final_norm:
+        step.rows =
+            tied ? read(tensor.source_shape[0], hidden_) : written(tensor.source_shape[0], hidden_);
+        break;
+      case Role::query:
+      case Role::key:
+      case Role::value:
+      case Role::lambda_projection:
+        tile_matrix(tensor, heads_, hidden_);
+        break;
+      case Role::output:
+        tile_matrix(tensor, hidden_, heads_);
+        break;
+      case Role::gate:
+      case Role::up:
+        tile_matrix(tensor, feed_forward_, hidden_);
+        break;
+      case Role::down:
+        tile_matrix(tensor, hidden_, feed_forward_);
+        break;
+      case Role::head:
+        tile_matrix(tensor, 1, hidden_);
+        break;
+      // Their gradients sum over all heads or units, of which there are more with less each.
+      case Role::head_vector:
+      case Role::activation_weight:
+      case Role::activation_bias:
+        break;
+    }
+  }
+
+ private:
+  static AxisMap written(std::int64_t size, std::int64_t copies) {
+    return AxisMap::tiled(size, copies, 1, 1.0 / static_cast<double>(copies));
+  }
+  static AxisMap read(std::int64_t size, std::int64_t copies) {
+    return AxisMap::tiled(size, copies, 1.0 / static_cast<double>(copies), 1);
+  }
+
+  static void tile_matrix(TensorMap& tensor, std::int64_t row_copies, std::int64_t column_copies) {
+    TensorStep& step = tensor.steps.front();
+    const std::int64_t width = tensor.source_shape[1];
+    step.rows = written(tensor.source_shape[0], row_copies);
+    step.columns = read(width, column_copies);
+    for (std::int64_t copy = 0; copy + 1 < column_copies; copy += 2) {
+      step.noise.push_back({.plus = copy * width, .minus = (copy + 1) * width, .width = width});
+    }
+  }
+
+  std::int64_t hidden_;
+  std::int64_t feed_forward_;
+  std::int64_t heads_;
+};
+
+}  // namespace
+
+void Width::fields(FieldVisitor& visit) {
+  visit.field({.key = "hidden", .doc = "copies of the residual stream", .minimum = 1}, hidden);
+  visit.field({.key = "feed_forward", .doc = "copies of the feed-forward units", .minimum = 1},
+              feed_forward);
+  visit.field({.key = "heads",
+               .doc = "multiply: as many copies of all heads as of the residual stream",
+               .one_of = {"keep", "multiply"}},
+              heads);
+  visit.field({.key = "noise_db",
+               .doc = "noise that tells copies apart, decibels below the weights; 0: none",
+               .minimum = 0},
+              noise_db);
+  visit.rule("hidden", hidden > 1 || feed_forward > 1,
+             "nothing grows; give hidden or feed_forward, 2 or more");
+  visit.rule("heads", heads == "keep" || hidden > 1,
+             "multiply, but hidden is 1; heads multiply with the residual stream");
+}
+
+GrowthMap Width::map(const ModelConfig& from) const {
+  const std::int64_t copies = heads == "multiply" ? hidden : 1;
+  ModelConfig to = from;
+  to.hidden_size *= hidden;
+  to.intermediate_size *= feed_forward;
+  to.attention.num_attention_heads *= copies;
+  to.attention.signal_heads *= copies;
+  to.attention.noise_heads *= copies;
+  to.attention.num_key_value_heads *= copies;
+  to.validate();
+  GrowthMap map = identity_map(from, to);
+  const Tiling tiling(hidden, feed_forward, copies);
+  for (TensorMap& tensor : map.tensors) {
+    tiling.tile(from.tie_word_embeddings, tensor);
+    tensor.steps.front().noise_db = noise_db;
+  }
+  return map;
+}
+
+}  // namespace gda

@@ -1,0 +1,62 @@
+// The state of growth (growth_state.h) that grown models are left with.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "gda/growth/grow_checkpoint.h"
+#include "growth/grown_model.h"
+#include "growth/update_origins.h"
+
+namespace gda::test {
+namespace {
+
+using Runs = std::vector<AxisRun>;
+
+TEST(GrownState, APlanAddsTheLayersOfAllItsSteps) {
+  Depth first;
+  first.at = {1};
+  Depth second;
+  second.at = {3};
+  GrowthPlan plan;
+  plan.steps = {{first}, {second}, {ZeroPad{.hidden_size = 15}}};
+  const GrowthMap map = plan.map(tiny_config("softmax"));
+  const auto count = [&](const std::string& prefix) {
+    return std::count_if(map.added.begin(), map.added.end(),
+                         [&](const std::string& name) { return name.starts_with(prefix); });
+  };
+  EXPECT_EQ(count("model.layers.1."), 9);
+  EXPECT_EQ(count("model.layers.3."), 9);
+  EXPECT_EQ(map.added.size(), 18U);
+}
+
+// Updates, not steps, are what is counted: some steps' updates may have been skipped.
+TEST(GrownState, GrownCheckpointsBeginAtTheUpdatesDone) {
+  const std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) / "gda-origins";
+  std::filesystem::remove_all(folder);
+  const auto self = make_self_communicator();
+  TinyModel model(tiny_config("softmax"), DType::f32);
+  CheckpointContents contents;
+  contents.step = 10;
+  contents.model = model.config;
+  for (const Parameter& parameter : model.parameters.all()) {
+    contents.parameters.push_back(source_of(parameter.spec.name, parameter.value));
+  }
+  const CheckpointReader from(save_checkpoint(*self, {.directory = folder / "a"}, contents).path);
+  Depth depth;
+  depth.at = {2};
+  const GrowthMap map = map_of(depth, model.config);
+  const CheckpointReader grown(
+      grow_checkpoint(*self, from, map,
+                      {.seed = 1, .updates = 8, .trainer_json = from.trainer_json()},
+                      {.directory = folder / "b"})
+          .path);
+  EXPECT_EQ(grown.growth().added, map.added);
+  EXPECT_EQ(grown.growth().origins, carry_origins(map, {}, 8));
+  ASSERT_FALSE(grown.growth().origins.empty());
+  EXPECT_EQ(grown.growth().origins.front().rows, (Runs{{12, 8}}));
+  std::filesystem::remove_all(folder);
+}
+
+}  // namespace
+}  // namespace gda::test
