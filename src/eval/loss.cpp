@@ -14,6 +14,10 @@ double sum_of(const Tensor& x) {
 
 }  // namespace
 
+double sum_of_losses(const Tensor& loss) {
+  return loss.dtype() == DType::f64 ? sum_of<double>(loss) : sum_of<float>(loss);
+}
+
 SequenceBatch sequences_of(const Batch& batch) {
   return {.batch = batch.batch_size,
           .length = batch.sequence_length,
@@ -40,7 +44,7 @@ EvaluationResult evaluate_loss(const Context& context, Decoder& decoder, const E
     const Tensor loss =
         context.arena.allocate(decoder.statistics_type(), batch.targets.tensor.shape());
     decoder.forward_loss(context, sequences_of(batch), batch.targets.tensor, loss);
-    total[0] += loss.dtype() == DType::f64 ? sum_of<double>(loss) : sum_of<float>(loss);
+    total[0] += sum_of_losses(loss);
     total[1] += static_cast<double>(batch.target_count());
     if (progress) progress(std::min(first + stride, samples), samples);
   }

@@ -14,7 +14,7 @@ void collect(const YAML::Node& node, const std::string& path, Settings& settings
   if (node.IsMap()) {
     for (const auto& entry : node) {
       const auto key = entry.first.as<std::string>();
-      collect(entry.second, path.empty() ? key : path + "." + key, settings);
+      collect(entry.second, path.empty() ? key : fmt::format("{}.{}", path, key), settings);
     }
   } else if (node.IsSequence() && node.size() > 0 && !node[0].IsScalar()) {
     for (std::size_t i = 0; i < node.size(); ++i) {

@@ -87,6 +87,11 @@ void MetricsFile::write(const StepReport& report) {
             {"mfu_causal", has_peak ? Json(report.mfu_causal()) : Json()},
             {"eta_seconds", report.eta_seconds},
             {"skipped", report.skipped},
+            {"flops", report.total_flops},
+            {"parameters", report.parameters},
+            {"trainable_parameters", report.trainable_parameters},
+            {"stage", report.stage},
+            {"mask", report.mask ? Json(*report.mask) : Json()},
             {"resident_bytes", report.resident_bytes},
             {"peak_resident_bytes", report.peak_resident_bytes},
             {"loss_by_source", Json::object()},
@@ -106,6 +111,18 @@ void MetricsFile::write(const EvalReport& report) {
                     {"loss", report.loss},
                     {"perplexity", report.perplexity()},
                     {"tokens", report.tokens}}}};
+  append(line.dump());
+}
+
+void MetricsFile::write(const GrowthReport& report) {
+  const Json line{{"step", report.step},
+                  {"growth",
+                   {{"stage", report.stage},
+                    {"parameters_before", report.parameters_before},
+                    {"parameters", report.parameters},
+                    {"loss_before", report.loss_before},
+                    {"loss", report.loss},
+                    {"preserving", report.preserving}}}};
   append(line.dump());
 }
 

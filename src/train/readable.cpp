@@ -18,6 +18,19 @@ std::string readable_count(std::int64_t count) {
   return text;
 }
 
+std::string readable_number(std::int64_t count) {
+  constexpr std::array kUnits = {"", "k", "M", "B", "T"};
+  auto value = static_cast<double>(count);
+  std::size_t unit = 0;
+  while (std::abs(value) >= 999.5 && unit + 1 < kUnits.size()) {
+    value /= 1000;
+    ++unit;
+  }
+  if (unit == 0) return fmt::format("{}", count);
+  const int decimals = std::abs(value) < 9.995 ? 2 : std::abs(value) < 99.95 ? 1 : 0;
+  return fmt::format("{:.{}f}{}", value, decimals, kUnits[unit]);
+}
+
 std::string readable_bytes(std::int64_t bytes) {
   constexpr std::array kUnits = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
   if (bytes < 1024) return fmt::format("{} B", bytes);

@@ -2,12 +2,34 @@
 
 #include <utility>
 
+#include "gda/core/error.h"
+#include "gda/core/log.h"
+
 namespace gda {
 namespace {
 
 constexpr const char* kMaster = "master";
 constexpr const char* kFirstMoment = "exp_avg";
 constexpr const char* kSecondMoment = "exp_avg_sq";
+
+// Whether a parameter was frozen when the checkpoint was written. One without any moments at all is
+// not a run's, and reading them says so.
+bool has_no_moments(const CheckpointReader& reader, const std::string& name) {
+  return reader.has_state(kFirstMoment) && !reader.has_state(kFirstMoment, name);
+}
+
+void check_origins(const CheckpointReader& reader, const RestoredRun& run) {
+  for (const UpdateOrigin& origin : run.growth.origins) {
+    for (const std::vector<AxisRun>* runs : {&origin.rows, &origin.columns}) {
+      for (const AxisRun& part : *runs) {
+        require<FormatError>(part.value <= run.state.updates,
+                             "{}: elements of {} began after {} updates, but the run has done {}",
+                             (reader.path() / "growth.json").string(), origin.name, part.value,
+                             run.state.updates);
+      }
+    }
+  }
+}
 
 }  // namespace
 
@@ -23,24 +45,47 @@ RunCheckpoints::RunCheckpoints(std::filesystem::path directory, const Checkpoint
       optimizer_(optimizer),
       writer_(world, options_) {}
 
-RunState RunCheckpoints::restore(const Context& context, const CheckpointReader& reader) {
-  std::vector<ParameterSpec> specs;
-  for (const Parameter& parameter : parameters_.all()) specs.push_back(parameter.spec);
-  reader.check_matches(specs);
+RestoredRun RunCheckpoints::restore(const Context& context, const CheckpointReader& reader) {
+  reader.check_matches(parameters_.specs());
+  RestoredRun run{
+      .state = parse_run_state(reader.trainer_json(), (reader.path() / "trainer.json").string()),
+      .growth = reader.growth()};
+  check_origins(reader, run);
+  begin_afresh(reader, run);
   for (const ShardedAdamW::Piece& piece : optimizer_.pieces()) {
-    reader.read_piece(kMaster, piece.spec->name, piece.offset, piece.master);
-    reader.read_piece(kFirstMoment, piece.spec->name, piece.offset, piece.m);
-    reader.read_piece(kSecondMoment, piece.spec->name, piece.offset, piece.v);
+    const std::string& name = piece.spec->name;
+    reader.read_piece(kMaster, name, piece.offset, piece.master);
+    if (!piece.spec->trainable || has_no_moments(reader, name)) continue;
+    reader.read_piece(kFirstMoment, name, piece.offset, piece.m);
+    reader.read_piece(kSecondMoment, name, piece.offset, piece.v);
   }
+  optimizer_.set_origins(run.growth.origins);
   optimizer_.publish_masters(context);
   optimizer_.wait_all();
-  return parse_run_state(reader.trainer_json(), (reader.path() / "trainer.json").string());
+  return run;
+}
+
+void RunCheckpoints::begin_afresh(const CheckpointReader& reader, RestoredRun& run) const {
+  std::vector<UpdateOrigin>& origins = run.growth.origins;
+  std::vector<std::string> names;
+  for (const Parameter& parameter : parameters_.all()) {
+    const std::string& name = parameter.spec.name;
+    if (!parameter.spec.trainable || !has_no_moments(reader, name)) continue;
+    names.push_back(name);
+    std::erase_if(origins, [&](const UpdateOrigin& origin) { return origin.name == name; });
+    origins.push_back({.name = name,
+                       .rows = {{.length = parameter.spec.shape[0], .value = run.state.updates}},
+                       .columns = {}});
+  }
+  if (names.empty()) return;
+  log::info(
+      "{} of the trained parameters were frozen until now: their optimizer moments begin at zero "
+      "(the first is {}, the last {})",
+      names.size(), names.front(), names.back());
 }
 
 void RunCheckpoints::initialise_from(const Context& context, const ModelFolder& folder) {
-  std::vector<ParameterSpec> specs;
-  for (const Parameter& parameter : parameters_.all()) specs.push_back(parameter.spec);
-  folder.check_matches(specs);
+  folder.check_matches(parameters_.specs());
   for (const ShardedAdamW::Piece& piece : optimizer_.pieces()) {
     folder.read_range(piece.spec->name, piece.offset, piece.master);
   }
@@ -48,11 +93,10 @@ void RunCheckpoints::initialise_from(const Context& context, const ModelFolder& 
   optimizer_.wait_all();
 }
 
-CheckpointContents RunCheckpoints::contents(const ModelConfig& model, const RunState& state,
-                                            const std::string& run_config) const {
+CheckpointContents RunCheckpoints::contents(const RunSnapshot& run) const {
   CheckpointContents contents;
-  contents.step = state.step;
-  contents.model = model;
+  contents.step = run.state.step;
+  contents.model = run.model;
   for (const Parameter& parameter : parameters_.all()) {
     contents.parameters.push_back(source_of(parameter.spec.name, parameter.value));
   }
@@ -62,18 +106,19 @@ CheckpointContents RunCheckpoints::contents(const ModelConfig& model, const RunS
     };
     // Where the parameter is its own master, the model's file holds it.
     if (piece.master.raw() != piece.value.raw()) add(kMaster, piece.master);
+    if (!piece.spec->trainable) continue;
     add(kFirstMoment, piece.m);
     add(kSecondMoment, piece.v);
   }
-  contents.trainer_json = state.json();
-  contents.run_config = run_config;
+  contents.trainer_json = run.state.json();
+  contents.run_config = run.run_config;
+  contents.growth = run.growth;
   return contents;
 }
 
-void RunCheckpoints::save(const ModelConfig& model, const RunState& state,
-                          const std::string& run_config, bool wait) {
+void RunCheckpoints::save(const RunSnapshot& run, bool wait) {
   optimizer_.wait_all();
-  const CheckpointContents all = contents(model, state, run_config);
+  const CheckpointContents all = contents(run);
   if (async_ && !wait) {
     writer_.start(all);
   } else {

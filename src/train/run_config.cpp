@@ -7,6 +7,8 @@
 
 #include "gda/core/error.h"
 #include "gda/core/file.h"
+#include "gda/train/trainable.h"
+#include "train/run_timeline.h"
 
 namespace gda {
 namespace {
@@ -37,6 +39,18 @@ void source_rules(const RunConfig& config, FieldVisitor& visit) {
   }
 }
 
+// What is wrong with train.trainable for this model; a model that is wrong itself is told of
+// elsewhere.
+std::string trainable_problem(const RunConfig& config) {
+  if (config.train.trainable.list.empty()) return {};
+  try {
+    config.model.validate();
+  } catch (const ConfigError&) {
+    return {};
+  }
+  return pattern_problem(config.train.trainable, parameter_specs(config.model));
+}
+
 // Rules between sections.
 void section_rules(const RunConfig& config, FieldVisitor& visit) {
   source_rules(config, visit);
@@ -47,12 +61,15 @@ void section_rules(const RunConfig& config, FieldVisitor& visit) {
   visit.rule("schedule.warmup_steps", config.schedule.warmup_steps <= config.train.steps,
              fmt::format("{} are more than train.steps, which is {}", config.schedule.warmup_steps,
                          config.train.steps));
+  const std::string untrainable = trainable_problem(config);
+  visit.rule("train.trainable", untrainable.empty(), untrainable);
   visit.rule("data.tokenizer",
              config.train.sample.every_steps == 0 || !config.data.tokenizer.empty(),
              "empty, but train.sample.every_steps asks for samples of text; give a tokenizer");
   visit.rule("data.validation_fraction",
              config.eval.every_steps == 0 || config.data.validation_fraction > 0,
              "0 leaves nothing to evaluate; give a share, or set eval.every_steps to 0");
+  stage_rules(config, visit);
 }
 
 // "96 or 108": the multiples of `unit` on both sides of a batch size that is none.
@@ -62,7 +79,8 @@ std::string nearest_multiples(std::int64_t size, std::int64_t unit) {
 }
 
 // Rules on how batches split over data-parallel ranks.
-void world_rules(const TrainConfig& train, FieldVisitor& visit, std::int64_t ranks) {
+void world_rules(const RunConfig& config, FieldVisitor& visit, std::int64_t ranks) {
+  const TrainConfig& train = config.train;
   const std::int64_t unit = train.micro_batch_size * ranks;
   const auto check = [&](std::string_view key, std::int64_t size) {
     visit.rule(key, size % unit == 0,
@@ -74,6 +92,9 @@ void world_rules(const TrainConfig& train, FieldVisitor& visit, std::int64_t ran
   check("train.global_batch_size", train.global_batch_size);
   for (const BatchRampPoint& point : train.batch_ramp) {
     if (point.value != train.global_batch_size) check("train.batch_ramp", point.value);
+  }
+  for (const GrowthStageConfig& stage : config.growth.stages) {
+    if (stage.global_batch_size) check("growth.stages", *stage.global_batch_size);
   }
 }
 
@@ -87,6 +108,7 @@ void RunConfig::fields(FieldVisitor& visit) {
   visit.nested({.key = "train", .doc = "how long and in what batches", .required = true}, train);
   visit.nested({.key = "parallel", .doc = "how the work is cut over processes"}, parallel);
   visit.nested({.key = "precision", .doc = "number formats"}, precision);
+  visit.nested({.key = "growth", .doc = "how the model grows during the run"}, growth);
   visit.nested({.key = "checkpoint", .doc = "what is saved and kept"}, checkpoint);
   visit.nested({.key = "eval", .doc = "loss on validation documents during training"}, eval);
   visit.nested({.key = "logging", .doc = "what is reported and where", .required = true}, logging);
@@ -101,12 +123,12 @@ void RunConfig::validate() const {
   RunConfig copy = *this;
   check_fields("", [&](FieldVisitor& visit) {
     copy.fields(visit);
-    world_rules(train, visit, 1);
+    world_rules(*this, visit, 1);
   });
 }
 
 void RunConfig::validate_for_world(std::int64_t ranks) const {
-  check_fields("", [&](FieldVisitor& visit) { world_rules(train, visit, ranks); });
+  check_fields("", [&](FieldVisitor& visit) { world_rules(*this, visit, ranks); });
 }
 
 std::string RunConfig::yaml() const {
@@ -131,8 +153,9 @@ RunConfig load_run_config(const std::filesystem::path& path,
   RunConfig config;
   read_yaml(text, path.string(), overrides, [&](FieldVisitor& visit) {
     config.fields(visit);
-    world_rules(config.train, visit, ranks);
+    world_rules(config, visit, ranks);
   });
+  read_plan_files(config.growth);
   return config;
 }
 

@@ -14,6 +14,11 @@ void add_values(EventFile& events, const StepReport& report) {
   events.add("train/grad_norm", report.grad_norm);
   events.add("train/tokens", static_cast<double>(report.tokens));
   events.add("train/skipped", static_cast<double>(report.skipped));
+  events.add("train/flops", report.total_flops);
+  events.add("growth/stage", static_cast<double>(report.stage));
+  if (report.mask) events.add("growth/mask", *report.mask);
+  events.add("model/parameters", static_cast<double>(report.parameters));
+  events.add("model/trainable_parameters", static_cast<double>(report.trainable_parameters));
   events.add("throughput/tokens_per_second", report.tokens_per_second);
   events.add("throughput/flops_full", report.flops_full);
   events.add("throughput/flops_causal", report.flops_causal);
@@ -59,6 +64,20 @@ void RunLog::report(const EvalReport& report) {
   if (!events_) return;
   events_->add(fmt::format("eval/{}/loss", report.name), report.loss);
   events_->add(fmt::format("eval/{}/perplexity", report.name), report.perplexity());
+  events_->write(report.step);
+}
+
+void RunLog::report(const GrowthReport& report) {
+  log::info(
+      "growth stage {} at step {}: {} -> {} parameters; loss on the next samples {:.6f} -> "
+      "{:.6f}{}",
+      report.stage, report.step, readable_count(report.parameters_before),
+      readable_count(report.parameters), report.loss_before, report.loss,
+      report.preserving ? "" : " (this growth does not keep the function)");
+  metrics_.write(report);
+  if (!events_) return;
+  events_->add("growth/loss_before", report.loss_before);
+  events_->add("growth/loss_after", report.loss);
   events_->write(report.step);
 }
 

@@ -18,10 +18,18 @@ std::string describe_attention(const AttentionConfig& a) {
                      a.type, a.signal_heads, a.noise_heads, a.ratio(), a.kv_groups(), a.head_dim);
 }
 
+// "12,345", or "12,345 (1,234 trainable)" where some are frozen.
+std::string describe_parameters(const ParameterStore& parameters) {
+  const std::int64_t all = parameters.count();
+  const std::int64_t trainable = parameters.trainable_count();
+  if (trainable == all) return readable_count(all);
+  return fmt::format("{} ({} trainable)", readable_count(all), readable_count(trainable));
+}
+
 void add_model(const RunPage& page, StartPage& out) {
-  const ModelConfig& model = page.config.model;
+  const ModelConfig& model = page.timeline.model(page.growths);
   out.section("model");
-  out.row("parameters", readable_count(parameter_count(model)));
+  out.row("parameters", describe_parameters(page.parameters));
   out.row("shape", fmt::format("{} layers, hidden {}, feed-forward {} ({}), vocabulary {}{}",
                                model.num_hidden_layers, model.hidden_size, model.intermediate_size,
                                model.hidden_act, model.vocab_size,
@@ -36,7 +44,7 @@ void add_memory(const RunPage& page, StartPage& out) {
   std::size_t gradients = 0;
   for (const Bucket& bucket : page.parameters.buckets()) {
     values += bucket.values.bytes();
-    gradients += bucket.gradients.bytes();
+    if (bucket.gradients) gradients += bucket.gradients.bytes();
   }
   const auto bytes = [](std::size_t count) {
     return readable_bytes(static_cast<std::int64_t>(count));
@@ -80,6 +88,22 @@ void add_run(const RunPage& page, StartPage& out) {
   out.row("folder", page.config.logging.dir);
 }
 
+// What is being faded in, and the stages that are to come.
+void add_growth(const RunPage& page, StartPage& out) {
+  out.section("growth");
+  if (page.ramp) {
+    out.row("faded in", fmt::format("from step {} to step {}", page.ramp->first_step,
+                                    page.ramp->first_step + page.ramp->steps));
+  }
+  for (std::int64_t i = page.growths; i < page.timeline.stages(); ++i) {
+    const std::int64_t before = parameter_count(page.timeline.model(i));
+    const std::int64_t after = parameter_count(page.timeline.model(i + 1));
+    out.row(fmt::format("stage {}", i + 1),
+            fmt::format("at step {}: {} -> {} parameters", page.timeline.stage_step(i),
+                        readable_number(before), readable_number(after)));
+  }
+}
+
 }  // namespace
 
 std::string run_page(const RunPage& page) {
@@ -88,6 +112,7 @@ std::string run_page(const RunPage& page) {
   add_memory(page, out);
   add_data(page, out);
   add_run(page, out);
+  add_growth(page, out);
   return out.str();
 }
 

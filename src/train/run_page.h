@@ -2,17 +2,21 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 
 #include "gda/data/data_loader.h"
 #include "gda/model/model_config.h"
 #include "gda/model/parameters.h"
 #include "gda/train/run_config.h"
+#include "train/run_timeline.h"
 
 namespace gda {
 
 struct RunPage {
   const RunConfig& config;
+  const RunTimeline& timeline;
+  std::int64_t growths = 0;  // stages that are done
   const DataLoader& data;
   const ParameterStore& parameters;
   std::size_t optimizer_bytes = 0;  // of this rank
@@ -20,6 +24,7 @@ struct RunPage {
   int world_size = 1;
   double peak_flops = 0;  // of all ranks
   FlopsPerToken flops;
+  const std::optional<GrowthRamp>& ramp;
 };
 
 std::string run_page(const RunPage& page);

@@ -12,6 +12,7 @@ std::string RunState::json() const {
       {"samples", samples},
       {"tokens", tokens},
       {"updates", updates},
+      {"growths", growths},
       {"flops", flops},
       {"skipped", guard.skipped},
       {"consecutive_skips", guard.consecutive},
@@ -29,6 +30,7 @@ RunState parse_run_state(std::string_view text, std::string_view origin) {
     json.at("samples").get_to(state.samples);
     json.at("tokens").get_to(state.tokens);
     json.at("updates").get_to(state.updates);
+    state.growths = json.value("growths", std::int64_t{0});
     json.at("flops").get_to(state.flops);
     json.at("skipped").get_to(state.guard.skipped);
     json.at("consecutive_skips").get_to(state.guard.consecutive);

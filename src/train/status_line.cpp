@@ -44,6 +44,15 @@ std::string StatusLine::line(const StepReport& report) const {
       report.loss, report.lr, report.grad_norm, rate(report.tokens_per_second),
       report.flops_full / (tera_ ? 1e12 : 1e9), percent(report.mfu_full()),
       percent(report.mfu_causal()), readable_duration(report.eta_seconds));
+  if (report.stages > 0) text += fmt::format("  stage {}/{}", report.stage, report.stages);
+  if (report.mask) text += fmt::format("  mask {:.4f}", *report.mask);
+  if (report.stages > 0 || report.mask || report.trainable_parameters != report.parameters) {
+    text += fmt::format("  {} parameters", readable_number(report.parameters));
+    if (report.trainable_parameters != report.parameters) {
+      text += fmt::format(", {} trainable", readable_number(report.trainable_parameters));
+    }
+    text += fmt::format("  {:.3g} FLOPs", report.total_flops);
+  }
   if (report.skipped > 0) text += fmt::format("  skipped {}", report.skipped);
   return text;
 }

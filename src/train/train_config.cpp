@@ -87,6 +87,13 @@ void TrainConfig::fields(FieldVisitor& visit) {
                .doc = "model folder whose parameters a new run begins with: a checkpoint, or "
                       "Hugging Face's; empty: parameters begin by their initialisers"},
               init_from);
+  visit.field(
+      {.key = "trainable",
+       .doc = "which parameters are trained, the others are frozen: all; new, what the last "
+              "growth added as whole layers; or a list of names, in which * stands for any "
+              "letters, such as [\"model.layers.4.*\", lm_head.weight]",
+       .one_of = {"all", "new"}},
+      trainable);
   visit.field({.key = "max_minutes",
                .doc = "wall time after which the run saves and stops; 0: no limit",
                .minimum = 0},

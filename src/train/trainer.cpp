@@ -15,9 +15,10 @@
 #include "gda/train/peak_flops.h"
 #include "gda/train/process_memory.h"
 #include "gda/train/readable.h"
-#include "train/batch_plan.h"
+#include "gda/train/trainable.h"
 #include "train/changed_settings.h"
 #include "train/run_page.h"
+#include "train/run_timeline.h"
 
 namespace gda {
 namespace {
@@ -40,6 +41,20 @@ const RunConfig& checked_device(const RunConfig& config) {
   return config;
 }
 
+std::filesystem::path checkpoint_folder(const RunConfig& config) {
+  return std::filesystem::path(config.logging.dir) / "checkpoints";
+}
+
+// What growth has added to a model that a run begins with; nothing if it is no checkpoint. One that
+// is still growing would begin as another model: its mask is not in the parameters.
+std::vector<std::string> added_to(const std::string& folder) {
+  const std::filesystem::path path = folder;
+  if (folder.empty() || !std::filesystem::exists(path / "manifest.json")) return {};
+  const CheckpointReader reader(path, Verification::on_first_use);
+  reader.check_fully_grown("train.init_from");
+  return reader.growth().added;
+}
+
 }  // namespace
 
 DType supported_compute_type(const PrecisionConfig& precision) {
@@ -51,16 +66,10 @@ Trainer::Trainer(const RunConfig& config, Communicator& world)
     : config_(checked_device(config)),
       world_(world),
       compute_(supported_compute_type(config.precision)),
-      data_(config.data, config.model.vocab_size,
-            [&config](std::int64_t step) { return first_sample_of_step(config.train, step); }),
-      parameters_(parameter_specs(config.model), compute_, world.size(), true),
-      decoder_(config.model, parameters_, recompute_of(config.train.recompute)),
-      optimizer_(parameters_, world),
-      step_(decoder_, optimizer_, world, static_cast<std::size_t>(data_.sources())),
-      guard_(guard_options(config.train.skip)),
-      checkpoints_(std::filesystem::path(config.logging.dir) / "checkpoints", config.checkpoint,
-                   world, parameters_, optimizer_),
-      flops_(training_flops_per_token(config.model, config.data.sequence_length)) {
+      timeline_(std::make_unique<RunTimeline>(config)),
+      data_(timeline_->data(), config.model.vocab_size,
+            [this](std::int64_t step) { return timeline_->first_sample(step); }),
+      guard_(guard_options(config.train.skip)) {
   config_.validate_for_world(world.size());
   if (config_.train.sample.every_steps > 0 && world_.rank() == 0) {
     tokenizer_ = open_tokenizer(config_.data.tokenizer);
@@ -69,35 +78,69 @@ Trainer::Trainer(const RunConfig& config, Communicator& world)
 
 Trainer::~Trainer() = default;
 
+const ModelConfig& Trainer::model_config() const {
+  return timeline_->model(state_.growths);
+}
+
+void Trainer::allocate_model(const std::vector<std::string>& added, std::string_view origin) {
+  std::vector<ParameterSpec> specs = parameter_specs(model_config());
+  choose_trainable(timeline_->trainable(state_.growths), added, origin, specs);
+  flops_ = training_flops_per_token(model_config(), config_.data.sequence_length, specs);
+  model_ = std::make_unique<TrainedModel>(
+      TrainedModelOptions{.config = model_config(),
+                          .specs = std::move(specs),
+                          .compute = compute_,
+                          .recompute = recompute_of(config_.train.recompute),
+                          .sources = static_cast<std::size_t>(data_.sources()),
+                          .checkpoints = checkpoint_folder(config_),
+                          .checkpoint = config_.checkpoint},
+      world_);
+}
+
 void Trainer::begin() {
-  const auto existing = list_step_folders(checkpoints_.directory());
+  const auto existing = list_step_folders(checkpoint_folder(config_));
   require<ConfigError>(existing.empty(),
                        "{} already holds the checkpoints of a run: go on with `gda resume {}`, or "
                        "choose another logging.dir",
                        config_.logging.dir, config_.logging.dir);
+  growth_.added = added_to(config_.train.init_from);
+  allocate_model(growth_.added, config_.train.init_from.empty()
+                                    ? "a model that begins by its initialisers"
+                                    : config_.train.init_from);
   world_.barrier();  // nobody makes the folder before everybody has looked
   open_folder(false);
   if (config_.train.init_from.empty()) {
-    parameters_.initialize(static_cast<std::uint64_t>(config_.train.seed));
-    optimizer_.copy_masters_from_values(context());
+    model_->parameters.initialize(static_cast<std::uint64_t>(config_.train.seed));
+    model_->optimizer.copy_masters_from_values(context());
   } else {
-    checkpoints_.initialise_from(context(), ModelFolder(config_.train.init_from));
+    model_->checkpoints.initialise_from(context(), ModelFolder(config_.train.init_from));
   }
 }
 
 void Trainer::resume() {
-  auto reader = newest_whole_checkpoint(checkpoints_.directory(), &world_);
-  require<ConfigError>(reader.has_value(), "{} holds no checkpoint to go on from",
-                       checkpoints_.directory().string());
-  state_ = checkpoints_.restore(context(), *reader);
-  guard_.restore(state_.guard);
-  saved_step_ = state_.step;
+  const std::filesystem::path folder = checkpoint_folder(config_);
+  auto reader = newest_whole_checkpoint(folder, &world_);
+  require<ConfigError>(reader.has_value(), "{} holds no checkpoint to go on from", folder.string());
+  state_ = parse_run_state(reader->trainer_json(), (reader->path() / "trainer.json").string());
+  check_growths(*reader);
+  restore(*reader);
   open_folder(true);
   log::info("resuming from {} (step {}, written by {} ranks)", reader->path().string(), state_.step,
             reader->manifest().world_size);
   for (const std::string& change : changed_settings(reader->run_config(), config_.yaml())) {
     log::warning("setting changed since that checkpoint: {}", change);
   }
+}
+
+// The model of state_.growths and everything else from a checkpoint.
+void Trainer::restore(const CheckpointReader& reader) {
+  allocate_model(reader.growth().added, reader.path().string());
+  RestoredRun restored = model_->checkpoints.restore(context(), reader);
+  state_ = std::move(restored.state);
+  growth_ = std::move(restored.growth);
+  follow_ramp();
+  guard_.restore(state_.guard);
+  saved_step_ = state_.step;
 }
 
 void Trainer::open_folder(bool resumed) {
@@ -118,15 +161,22 @@ void Trainer::open_folder(bool resumed) {
   log_ = std::make_unique<RunLog>(options);
 }
 
-RunOutcome Trainer::run(const StopRequest& stop) {
+void Trainer::log_page() const {
   log::info("{}", run_page({.config = config_,
+                            .timeline = *timeline_,
+                            .growths = state_.growths,
                             .data = data_,
-                            .parameters = parameters_,
-                            .optimizer_bytes = optimizer_.bytes(),
+                            .parameters = model_->parameters,
+                            .optimizer_bytes = model_->optimizer.bytes(),
                             .compute = compute_,
                             .world_size = world_.size(),
                             .peak_flops = peak_flops_,
-                            .flops = flops_}));
+                            .flops = flops_,
+                            .ramp = growth_.ramp}));
+}
+
+RunOutcome Trainer::run(const StopRequest& stop) {
+  log_page();
   reported_step_ = state_.step;
   reported_tokens_ = state_.tokens;
   timer_.take();
@@ -135,6 +185,7 @@ RunOutcome Trainer::run(const StopRequest& stop) {
     outcome.stopped_by = stop.anywhere(world_);
     if (outcome.stopped_by != StopReason::none) break;
     world_.set_step(state_.step);
+    grow_if_due();
     train_one_step();
     after_step();
   }
@@ -159,10 +210,12 @@ void Trainer::fill_micro_batches(std::int64_t batch_size) {
 }
 
 void Trainer::train_one_step() {
-  const std::int64_t batch_size = config_.train.batch_size_at(state_.step);
+  last_mask_.reset();
+  if (growth_.ramp) last_mask_ = growth_.mask_at(state_.step);
+  const std::int64_t batch_size = timeline_->batch_size(state_.step);
   fill_micro_batches(batch_size);
   const OptimizerConfig& optimizer = config_.optimizer;
-  last_lr_ = learning_rate(config_.schedule, optimizer.lr, config_.train.steps, state_.step);
+  last_lr_ = timeline_->learning_rate(state_.step);
   UpdateOptions options;
   options.adamw = {.lr = last_lr_,
                    .beta1 = optimizer.betas[0],
@@ -172,7 +225,7 @@ void Trainer::train_one_step() {
                    .gradient_scale = 1,
                    .step = state_.updates + 1};
   options.gradient_clip = optimizer.grad_clip;
-  last_ = step_.run(context(), micro_batches_, options, guard_, timer_);
+  last_ = model_->step.run(context(), micro_batches_, options, guard_, timer_);
 
   const std::int64_t tokens = batch_size * config_.data.sequence_length;
   ++state_.step;
@@ -186,7 +239,17 @@ void Trainer::train_one_step() {
   }
 }
 
+// The mask of the coming step, and of evaluations before it. A ramp at its end leaves an ordinary
+// model.
+void Trainer::follow_ramp() {
+  model_->decoder.set_growth_at(growth_, state_.step);
+  if (!growth_.ramp || growth_.mask_at(state_.step) < 1) return;
+  growth_.ramp.reset();
+  log::info("step {}: the growth mask has reached 1", state_.step);
+}
+
 void Trainer::after_step() {
+  follow_ramp();
   const auto due = [&](std::int64_t every) { return every > 0 && state_.step % every == 0; };
   const bool last = state_.step == config_.train.steps;
   if (due(config_.logging.every_steps) || last) report();
@@ -220,12 +283,18 @@ void Trainer::report() {
   report.eta_seconds =
       elapsed / static_cast<double>(steps) * static_cast<double>(config_.train.steps - state_.step);
   report.skipped = guard_.skipped();
+  report.total_flops = state_.flops;
+  report.parameters = model_->parameters.count();
+  report.trainable_parameters = model_->parameters.trainable_count();
+  report.stages = timeline_->stages();
+  report.stage = state_.growths;
+  report.mask = last_mask_;
   for (int source = 0; source < data_.sources(); ++source) {
     const auto i = static_cast<std::size_t>(source);
     if (last_.source_targets[i] == 0) continue;
     report.source_losses.emplace_back(data_.source_name(source), last_.source_loss[i]);
   }
-  report.lambdas = decoder_.lambdas(context());
+  report.lambdas = model_->decoder.lambdas(context());
   report.seconds = seconds;
   report.resident_bytes = memory.resident_bytes;
   report.peak_resident_bytes = memory.peak_resident_bytes;
@@ -233,15 +302,15 @@ void Trainer::report() {
 }
 
 void Trainer::evaluate() {
-  optimizer_.wait_all();
+  model_->optimizer.wait_all();
   const std::vector<std::string>& wanted = config_.eval.sources;
   for (const EvaluationSet& set : data_.validation()) {
     if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), set.name()) == wanted.end()) {
       continue;
     }
     const std::int64_t samples = config_.eval.steps * config_.train.global_batch_size;
-    const EvaluationResult result =
-        evaluate_loss(context(), decoder_, set, world_, config_.train.micro_batch_size, samples);
+    const EvaluationResult result = evaluate_loss(context(), model_->decoder, set, world_,
+                                                  config_.train.micro_batch_size, samples);
     if (log_ == nullptr) continue;
     log_->report(EvalReport{
         .step = state_.step, .name = set.name(), .loss = result.loss, .tokens = result.targets});
@@ -249,7 +318,7 @@ void Trainer::evaluate() {
 }
 
 void Trainer::sample_text() {
-  optimizer_.wait_all();
+  model_->optimizer.wait_all();
   if (tokenizer_ == nullptr) return;
   const TextSampleConfig& sample = config_.train.sample;
   GenerateOptions options;
@@ -258,7 +327,7 @@ void Trainer::sample_text() {
   options.max_tokens = sample.max_tokens;
   if (tokenizer_->eod_id() >= 0) options.stop_token = tokenizer_->eod_id();
   for (const std::string& prompt : sample.prompts) {
-    const auto tokens = generate(context(), decoder_, tokenizer_->encode(prompt), options);
+    const auto tokens = generate(context(), model_->decoder, tokenizer_->encode(prompt), options);
     log::info("sample at step {}: {}{}", state_.step, prompt, tokenizer_->decode(tokens));
   }
 }
@@ -266,7 +335,9 @@ void Trainer::sample_text() {
 void Trainer::save(bool wait) {
   state_.guard = guard_.state();
   try {
-    checkpoints_.save(config_.model, state_, config_.yaml(), wait);
+    model_->checkpoints.save(
+        {.model = model_config(), .state = state_, .growth = growth_, .run_config = config_.yaml()},
+        wait);
     saved_step_ = state_.step;
   } catch (const IoError& reason) {
     // The older checkpoints are whole; a later save may find the disk in order again. The last save
@@ -279,7 +350,7 @@ void Trainer::save(bool wait) {
 
 void Trainer::finish_save(bool wait) {
   try {
-    if (const auto saved = checkpoints_.finish(wait)) {
+    if (const auto saved = model_->checkpoints.finish(wait)) {
       log::info("saved {} ({})", saved->path.string(),
                 readable_bytes(static_cast<std::int64_t>(saved->bytes)));
     }

@@ -49,6 +49,7 @@ TEST(MetricsFileTest, StepAndEvaluationLines) {
     file.write(report);
     report.step = 20;
     report.peak_flops = 0;
+    report.mask = 0.25;
     file.write(report);
     EvalReport eval;
     eval.step = 20;
@@ -68,7 +69,9 @@ TEST(MetricsFileTest, StepAndEvaluationLines) {
   EXPECT_EQ(lines[0]["lambda"], (Json{0.8, 0.7}));
   EXPECT_EQ(lines[0]["seconds"]["backward"], 1.5);
   EXPECT_EQ(lines[0]["seconds"].size(), kPhases);
+  EXPECT_TRUE(lines[0]["mask"].is_null());
   EXPECT_TRUE(lines[1]["mfu_full"].is_null());
+  EXPECT_EQ(lines[1]["mask"], 0.25);
   EXPECT_EQ(lines[2]["step"], 20);
   EXPECT_EQ(lines[2]["eval"]["name"], "held-out \"한국어\"");
   EXPECT_EQ(lines[2]["eval"]["perplexity"], 1.0);

@@ -158,6 +158,22 @@ TEST(RunConfig, RulesBetweenSections) {
             "least one prompt");
 }
 
+TEST(RunConfig, WhatIsTrainedIsAWordOrPatterns) {
+  EXPECT_EQ(error_of({"train.trainable=new"}), "(no error)");
+  EXPECT_EQ(error_of({"train.trainable=[\"model.layers.0.*\", lm_head.weight]"}), "(no error)");
+  EXPECT_EQ(error_of({"train.trainable=nothing"}),
+            "command line: train.trainable: must be all, new or a list of texts, got \"nothing\"");
+  EXPECT_EQ(error_of({"train.trainable=[\"model.layers.0.*\", lm_haed.weight]"}),
+            "command line: train.trainable: \"lm_haed.weight\" matches no parameter of the model; "
+            "the nearest is lm_head.weight");
+  // A model that is no model is told of first.
+  EXPECT_EQ(error_of({"train.trainable=[x]", "model.attention.noise_heads=0"}).find("matches no"),
+            std::string::npos);
+  const RunConfig config = load({"train.trainable=[\"model.layers.0.*\", lm_head.weight]"});
+  EXPECT_EQ(load_run_config(write_config(config.yaml()), {}), config);
+  EXPECT_NE(run_config_schema().find("\"trainable\": {"), std::string::npos);
+}
+
 TEST(RunConfig, OnlyDataParallelismIsBuiltIn) {
   EXPECT_EQ(error_of({"parallel.tensor=2"}),
             "command line: parallel.tensor: 2 is not supported; this build has tensor parallelism "

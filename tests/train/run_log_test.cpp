@@ -43,7 +43,9 @@ TEST(RunLogTest, ReportsGoEverywhere) {
   {
     RunLog log({.directory = folder.path(), .total_steps = 40, .peak_flops = 1e9});
     log.report(step_report(10));
-    log.report(step_report(20));
+    StepReport growing = step_report(20);
+    growing.mask = 0.5;
+    log.report(growing);
     EvalReport eval;
     eval.step = 20;
     eval.name = "en";
@@ -60,6 +62,7 @@ TEST(RunLogTest, ReportsGoEverywhere) {
         "lambda/layer_00", "lambda/layer_01"}) {
     EXPECT_EQ(count_of(events, tag), 2) << tag;
   }
+  EXPECT_EQ(count_of(events, "growth/mask"), 1);
   EXPECT_EQ(count_of(events, "eval/en/loss"), 1);
   EXPECT_EQ(count_of(events, "eval/en/perplexity"), 1);
 }

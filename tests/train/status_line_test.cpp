@@ -42,6 +42,23 @@ TEST(StatusLineTest, GpusShowTeraflops) {
   EXPECT_NE(status.line(report).find(" 395.6     40.0%"), std::string::npos);
 }
 
+TEST(StatusLineTest, GrowthIsToldAtTheEnd) {
+  const StatusLine status(400, 384e9);
+  StepReport report = sample();
+  const std::string plain = status.line(report);
+  report.mask = 0.024;
+  report.parameters = 1234567;
+  report.trainable_parameters = 34567;
+  report.total_flops = 1.5e15;
+  report.stages = 3;
+  report.stage = 2;
+  report.skipped = 1;
+  EXPECT_EQ(
+      status.line(report),
+      plain +
+          "  stage 2/3  mask 0.0240  1.23M parameters, 34.6k trainable  1.5e+15 FLOPs  skipped 1");
+}
+
 TEST(StatusLineTest, SkippedUpdatesAndUnknowns) {
   StepReport report = sample();
   report.skipped = 2;

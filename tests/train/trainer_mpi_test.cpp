@@ -6,7 +6,7 @@
 
 #include "gda/train/trainer.h"
 #include "support/mpi.h"
-#include "support/tiny_run.h"
+#include "support/ramp_run.h"
 
 namespace gda {
 namespace {
@@ -135,6 +135,62 @@ TEST_F(RanksTest, ResumingChangesNothing) {
   const StepResult resumed = run(test::world(), whole, true);
   EXPECT_EQ(resumed.loss, expected.loss);
   EXPECT_EQ(resumed.gradient_norm, expected.gradient_norm);
+}
+
+// The model grows at step 4 on all ranks together; resumed from before the growth: the same bits.
+// One rank alone takes the same path but for rounding (see OneRankOrMany).
+TEST_F(RanksTest, GrowthStages) {
+  RunConfig staged = config("staged");
+  staged.train.steps = 8;
+  staged.checkpoint.every_steps = 2;
+  staged.checkpoint.keep_last = 100;
+  staged.growth.stages.resize(1);
+  staged.growth.stages[0].step = 4;
+  GrowthPlan plan;
+  plan.steps.push_back({SignalHeads{.factor = 2}});
+  plan.steps.push_back({Depth{.every = 1}});
+  staged.growth.stages[0].plan = plan;
+  const StepResult expected = run(test::world(), staged, false);
+  test::world().barrier();
+  if (test::world().rank() == 0) {
+    for (const char* name : {"step-00000004-grown", "step-00000006", "step-00000008"}) {
+      fs::remove_all(root_ / "staged" / "checkpoints" / name);
+    }
+  }
+  test::world().barrier();
+  const StepResult resumed = run(test::world(), staged, true);
+  EXPECT_EQ(resumed.loss, expected.loss);
+  EXPECT_EQ(resumed.gradient_norm, expected.gradient_norm);
+  RunConfig alone = staged;
+  alone.logging.dir = (root_ / ("staged-by-" + std::to_string(test::world().rank()))).string();
+  const auto self = make_self_communicator();
+  const StepResult one = run(*self, alone, false);
+  EXPECT_NEAR(one.loss, expected.loss, 2e-4 * one.loss);
+}
+
+// Likewise in the middle of growth; and one rank alone takes the same path but for rounding (see
+// OneRankOrMany).
+TEST_F(RanksTest, ResumingAGrowthRampChangesNothing) {
+  RunConfig whole = config("whole");
+  whole.train.steps = 12;
+  whole.checkpoint.every_steps = 6;
+  const GrowthRamp ramp = test::tiny_ramp(2, 8);
+  test::write_ramp_checkpoint(test::world(), whole, ramp, 2);
+  const StepResult expected = run(test::world(), whole, true);
+  test::world().barrier();
+  if (test::world().rank() == 0) {
+    fs::remove_all(root_ / "whole" / "checkpoints" / "step-00000012");
+  }
+  test::world().barrier();
+  const StepResult resumed = run(test::world(), whole, true);
+  EXPECT_EQ(resumed.loss, expected.loss);
+  EXPECT_EQ(resumed.gradient_norm, expected.gradient_norm);
+
+  RunConfig alone = whole;
+  alone.logging.dir = (root_ / ("alone-" + std::to_string(test::world().rank()))).string();
+  const auto self = make_self_communicator();
+  test::write_ramp_checkpoint(*self, alone, ramp, 2);
+  EXPECT_NEAR(run(*self, alone, true).loss, expected.loss, 2e-4 * expected.loss);
 }
 
 }  // namespace

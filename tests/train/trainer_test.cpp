@@ -128,7 +128,7 @@ TEST_F(TrainerTest, AsynchronousCheckpointsAreTheSame) {
   sync.checkpoint.async = false;
   EXPECT_EQ(run(async).bytes, run(sync).bytes);
   const auto manifest = [](const RunConfig& config, std::int64_t step) {
-    return CheckpointReader(fs::path(config.logging.dir) / "checkpoints" / step_folder_name(step))
+    return CheckpointReader(fs::path(config.logging.dir) / "checkpoints" / step_folder_name({step}))
         .manifest();
   };
   for (const std::int64_t step : {5, 10, 15, 20}) {

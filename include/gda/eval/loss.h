@@ -14,6 +14,9 @@ namespace gda {
 // The model's view of a batch in host memory.
 SequenceBatch sequences_of(const Batch& batch);
 
+// Sum of per-token losses, f32 or f64.
+double sum_of_losses(const Tensor& loss);
+
 struct EvaluationResult {
   double loss = 0;           // nats a token
   std::int64_t targets = 0;  // tokens that were predicted

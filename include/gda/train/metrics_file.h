@@ -1,10 +1,12 @@
 // metrics.jsonl: everything a run reports, one JSON object a line.
 //
 // A line of a step has the keys step, tokens, loss, lr, grad_norm, tokens_per_second, flops_full,
-// flops_causal, mfu_full, mfu_causal, eta_seconds, skipped, resident_bytes, peak_resident_bytes,
-// loss_by_source {name: loss}, lambda [per layer] and seconds {phase: seconds}; a line of an
-// evaluation has step and eval {name, loss, perplexity, tokens}. What is not finite is null; MFU is
-// null when the peak is not known.
+// flops_causal, mfu_full, mfu_causal, eta_seconds, skipped, flops (so far), parameters,
+// trainable_parameters, stage (growth stages done), mask, resident_bytes,
+// peak_resident_bytes, loss_by_source {name: loss}, lambda [per layer] and seconds {phase:
+// seconds}; a line of an evaluation has step and eval {name, loss, perplexity, tokens}. What is not
+// finite is null; MFU is null when the peak is not known, and mask when no growth is being faded
+// in.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +30,7 @@ class MetricsFile {
 
   void write(const StepReport& report);
   void write(const EvalReport& report);
+  void write(const GrowthReport& report);
 
   // Lines that were dropped at the start.
   std::int64_t dropped_lines() const { return dropped_lines_; }

@@ -14,31 +14,43 @@
 
 namespace gda {
 
+// What a checkpoint holds besides parameters and optimizer state.
+struct RunSnapshot {
+  const ModelConfig& model;
+  const RunState& state;
+  const GrowthState& growth;
+  std::string run_config;  // YAML
+};
+
+// A run as a checkpoint left it.
+struct RestoredRun {
+  RunState state;
+  GrowthState growth;
+};
+
 class RunCheckpoints {
  public:
-  // `directory` holds the step folders. All references must outlive it. `run_config` is stored with
-  // every checkpoint.
+  // `directory` holds the step folders. All references must outlive it.
   RunCheckpoints(std::filesystem::path directory, const CheckpointConfig& config,
                  Communicator& world, const ParameterStore& parameters, ShardedAdamW& optimizer);
 
-  const std::filesystem::path& directory() const { return options_.directory; }
-
-  // Parameters, optimizer state and counters from a checkpoint. Throws FormatError if it is of
+  // Parameters, optimizer state and counters from a checkpoint. Parameters that were frozen when it
+  // was written have no moments there; those that are trainable now begin with moments of zero and
+  // an UpdateOrigin of their own, and a line of the log says so. Throws FormatError if it is of
   // another model. Collective.
-  RunState restore(const Context& context, const CheckpointReader& reader);
+  RestoredRun restore(const Context& context, const CheckpointReader& reader);
   // Parameters alone, from any model folder; the optimizer starts afresh.
   void initialise_from(const Context& context, const ModelFolder& folder);
 
   // Saves; with `wait`, or when checkpoint.async is off, returns when it is on the disk, else when
   // the state has been copied. Collective. Throws IoError when it could not be written.
-  void save(const ModelConfig& model, const RunState& state, const std::string& run_config,
-            bool wait);
+  void save(const RunSnapshot& run, bool wait);
   // The checkpoint that was being written, if it is whole now (with `wait`: when it is).
   std::optional<SavedCheckpoint> finish(bool wait);
 
  private:
-  CheckpointContents contents(const ModelConfig& model, const RunState& state,
-                              const std::string& run_config) const;
+  void begin_afresh(const CheckpointReader& reader, RestoredRun& run) const;
+  CheckpointContents contents(const RunSnapshot& run) const;
 
   SaveOptions options_;
   bool async_;

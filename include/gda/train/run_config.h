@@ -12,6 +12,7 @@
 #include "gda/model/model_config.h"
 #include "gda/optim/optimizer_config.h"
 #include "gda/optim/schedule.h"
+#include "gda/train/growth_config.h"
 #include "gda/train/logging_config.h"
 #include "gda/train/train_config.h"
 
@@ -25,6 +26,7 @@ struct RunConfig {
   TrainConfig train;
   ParallelConfig parallel;
   PrecisionConfig precision;
+  GrowthConfig growth;
   CheckpointConfig checkpoint;
   EvalConfig eval;
   LoggingConfig logging;
@@ -50,7 +52,7 @@ std::string run_config_schema();
 
 // Reads a file, applies "key.path=value" overrides and checks everything, batches for `ranks`
 // data-parallel processes included, so that messages name the file and line. Throws ConfigError; a
-// file that cannot be read is one, too.
+// file that cannot be read is one, too. Growth plans that it names by file are read into it.
 RunConfig load_run_config(const std::filesystem::path& path,
                           const std::vector<std::string>& overrides, std::int64_t ranks = 1);
 

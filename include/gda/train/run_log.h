@@ -1,9 +1,11 @@
 // Where rank 0 reports how the run goes: the status line in the log, metrics.jsonl, and TensorBoard
 // events, all in the run folder.
 //
-// TensorBoard tags: train/{loss,lr,grad_norm,tokens,skipped}, throughput/{tokens_per_second,
-// flops_full,flops_causal,mfu_full,mfu_causal}, seconds/PHASE, memory/{resident_bytes,
-// peak_resident_bytes}, loss_by_source/NAME, lambda/layer_NN, eval/NAME/{loss,perplexity}.
+// TensorBoard tags: train/{loss,lr,grad_norm,tokens,skipped}, train/flops, growth/{stage, mask
+// (while one rises), loss_before, loss_after}, model/{parameters,trainable_parameters},
+// throughput/{tokens_per_second, flops_full,flops_causal,mfu_full,mfu_causal}, seconds/PHASE,
+// memory/{resident_bytes, peak_resident_bytes}, loss_by_source/NAME, lambda/layer_NN,
+// eval/NAME/{loss,perplexity}.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +33,7 @@ class RunLog {
 
   void report(const StepReport& report);
   void report(const EvalReport& report);
+  void report(const GrowthReport& report);
 
  private:
   StatusLine status_;

@@ -19,7 +19,9 @@ class StatusLine {
   StatusLine(std::int64_t total_steps, double peak_flops);
 
   std::string header() const;
-  // Without the header. Skipped updates are told at the end of the line once there are any.
+  // Without the header. Where the model grows, or a part of it is frozen, the end of the line tells
+  // the stage, the mask while one rises, the parameters and the FLOPs so far; then skipped updates
+  // once there are any.
   std::string line(const StepReport& report) const;
   // What to print: the line, and before every twentieth one, from the first on, a header.
   std::vector<std::string> next(const StepReport& report);

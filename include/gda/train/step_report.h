@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +28,14 @@ struct StepReport {
   double peak_flops = 0;    // FLOP/s that all ranks could do; 0: not known, no MFU is shown
   double eta_seconds = 0;
   std::int64_t skipped = 0;  // updates left out since the run began
+  double total_flops = 0;    // model FLOPs since step 0, full convention
+  std::int64_t parameters = 0;
+  std::int64_t trainable_parameters = 0;
+  // Growth stages of the run, and how many are done.
+  std::int64_t stages = 0;
+  std::int64_t stage = 0;
+  // Growth's mask in the step's passes, in [0, 1); nothing when no growth is being faded in.
+  std::optional<double> mask = {};
   std::vector<std::pair<std::string, double>> source_losses;  // by name of the data source
   std::vector<double> lambdas;                                // of each layer; may be empty
   PhaseSeconds seconds{};
@@ -36,6 +45,17 @@ struct StepReport {
   // Shares of the peak; 0 when the peak is not known.
   double mfu_full() const { return peak_flops > 0 ? flops_full / peak_flops : 0; }
   double mfu_causal() const { return peak_flops > 0 ? flops_causal / peak_flops : 0; }
+};
+
+// A growth stage that is done. Losses are of the same samples, the next ones, nats a token.
+struct GrowthReport {
+  std::int64_t step = 0;
+  std::int64_t stage = 0;  // from 1
+  std::int64_t parameters_before = 0;
+  std::int64_t parameters = 0;
+  double loss_before = 0;
+  double loss = 0;
+  bool preserving = true;  // whether the plan keeps the function
 };
 
 struct EvalReport {

@@ -52,6 +52,8 @@ struct TrainConfig {
   // Model folder whose parameters a new run begins with: a checkpoint, or Hugging Face's. Empty:
   // parameters begin by their initialisers.
   std::string init_from;
+  // Which parameters are trained: all, new (trainable.h), or names and patterns of names.
+  WordOrList trainable{.word = "all", .list = {}};
   double max_minutes = 0;  // wall time of this process, then save and stop; 0: no limit
   SkipConfig skip;
   TextSampleConfig sample;

@@ -3,18 +3,19 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "gda/data/data_loader.h"
 #include "gda/data/tokenizer.h"
 #include "gda/dist/communicator.h"
-#include "gda/train/run_checkpoints.h"
 #include "gda/train/run_config.h"
 #include "gda/train/run_log.h"
 #include "gda/train/run_state.h"
 #include "gda/train/stop_request.h"
-#include "gda/train/train_step.h"
+#include "gda/train/trained_model.h"
 
 namespace gda {
 
@@ -27,10 +28,12 @@ struct RunOutcome {
 // processor has no bf16 arithmetic.
 DType supported_compute_type(const PrecisionConfig& precision);
 
+class RunTimeline;
+
 class Trainer {
  public:
-  // `config` must have passed its checks; `world` must outlive the trainer. Opens the data and
-  // allocates the model. Collective, as is everything below.
+  // `config` must have passed its checks; `world` must outlive the trainer. Opens the data; the
+  // model is allocated by begin or resume. Collective, as is everything below.
   Trainer(const RunConfig& config, Communicator& world);
   ~Trainer();
 
@@ -44,17 +47,30 @@ class Trainer {
   // go on; the last checkpoint is whole then.
   RunOutcome run(const StopRequest& stop);
 
-  // For tests and reports.
+  // For tests and reports, once begun or resumed.
   const RunState& state() const { return state_; }
-  const ParameterStore& parameters() const { return parameters_; }
+  const GrowthState& growth() const { return growth_; }
+  const ParameterStore& parameters() const { return model_->parameters; }
   const StepResult& last_step() const { return last_; }
-  const ShardedAdamW& optimizer() const { return optimizer_; }
+  const ShardedAdamW& optimizer() const { return model_->optimizer; }
 
  private:
   Context context() { return {Stream{}, arena_}; }
+  const ModelConfig& model_config() const;
+  // Allocates the model of state_.growths, of which what the configuration says is trainable.
+  // `added`: what growth has added to the model that `origin` names.
+  void allocate_model(const std::vector<std::string>& added, std::string_view origin);
   void open_folder(bool resumed);
   void train_one_step();
   void fill_micro_batches(std::int64_t batch_size);
+  void restore(const CheckpointReader& reader);
+  void follow_ramp();
+  // Growth stages (trainer_growth.cpp).
+  void check_growths(const CheckpointReader& reader) const;
+  void grow_if_due();
+  void grow();
+  double loss_of_next_samples();
+  void log_page() const;
   void after_step();
   void report();
   void evaluate();
@@ -65,22 +81,21 @@ class Trainer {
   RunConfig config_;
   Communicator& world_;
   DType compute_;
+  std::unique_ptr<const RunTimeline> timeline_;
   DataLoader data_;
   Arena arena_;
-  ParameterStore parameters_;
-  Decoder decoder_;
-  ShardedAdamW optimizer_;
-  TrainStep step_;
+  std::unique_ptr<TrainedModel> model_;
   LossGuard guard_;
-  RunCheckpoints checkpoints_;
   FlopsPerToken flops_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<RunLog> log_;
   double peak_flops_ = 0;
 
   RunState state_;
+  GrowthState growth_;
   StepResult last_;
   double last_lr_ = 0;
+  std::optional<double> last_mask_;
   std::vector<Batch> micro_batches_;
   PhaseTimer timer_;
   std::int64_t reported_tokens_ = 0;

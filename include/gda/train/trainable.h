@@ -1,0 +1,28 @@
+// Which parameters a run trains: train.trainable, which is `all`, `new` or a list of patterns.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gda/core/config.h"
+#include "gda/model/parameters.h"
+
+namespace gda {
+
+// Whether the whole name is as the pattern says, in which * stands for any letters, dots included,
+// and ? for one.
+bool matches(std::string_view pattern, std::string_view name);
+
+// What is wrong with the first pattern that matches no parameter, with the name that comes nearest;
+// empty if there is none.
+std::string pattern_problem(const WordOrList& trainable, const std::vector<ParameterSpec>& specs);
+
+// Sets ParameterSpec::trainable of all. `new`: those named in `added`, what the last growth added
+// whole (GrowthState::added), as LLaMA Pro does (arXiv 2401.02415): norms of new layers are among
+// them, and embedding, final norm and lm_head are not. ConfigError, which says where they were
+// looked for (`origin`), when `added` is empty; and for a pattern that matches nothing.
+void choose_trainable(const WordOrList& trainable, const std::vector<std::string>& added,
+                      std::string_view origin, std::vector<ParameterSpec>& specs);
+
+}  // namespace gda
