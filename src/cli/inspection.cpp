@@ -73,6 +73,25 @@ Json file_facts(const std::string& name, std::uint64_t bytes) {
   return {{"name", name}, {"bytes", bytes}};
 }
 
+// What growth and freezing have left: parameters that were added whole, and the updates at which
+// parts of parameters began.
+void add_growth(const GrowthState& growth, Json& facts) {
+  if (!growth.added.empty()) facts["added"] = growth.added;
+  if (growth.origins.empty()) return;
+  std::int64_t first = std::numeric_limits<std::int64_t>::max();
+  std::int64_t last = 0;
+  for (const UpdateOrigin& origin : growth.origins) {
+    for (const std::vector<AxisRun>* runs : {&origin.rows, &origin.columns}) {
+      for (const AxisRun& run : *runs) {
+        if (run.value > 0) first = std::min(first, run.value);
+        last = std::max(last, run.value);
+      }
+    }
+  }
+  facts["later_beginnings"] = {
+      {"parameters", growth.origins.size()}, {"first_update", first}, {"last_update", last}};
+}
+
 Json inspect_checkpoint(const fs::path& path, bool verify) {
   const CheckpointReader reader(path,
                                 verify ? Verification::everything : Verification::on_first_use);
@@ -82,7 +101,13 @@ Json inspect_checkpoint(const fs::path& path, bool verify) {
                 {"world_size", reader.manifest().world_size},
                 {"optimizer_states", reader.states()},
                 {"verified", verify}};
+  if (const auto& ramp = reader.growth().ramp) {
+    facts["growth"] = {{"mask", ramp->at(reader.step())},
+                       {"first_step", ramp->first_step},
+                       {"steps", ramp->steps}};
+  }
   add_model(reader.model(), facts);
+  add_growth(reader.growth(), facts);
   for (const WrittenFile& file : reader.manifest().files) {
     facts["files"].push_back(file_facts(file.name, file.size));
     facts["files"].back()["xxh3"] = file.hash;
@@ -98,7 +123,10 @@ Json inspect_checkpoints(const fs::path& path, const std::vector<StepFolder>& fo
                 {"checkpoints", Json::array()},
                 {"newest", nullptr}};
   for (const StepFolder& folder : folders) {
-    Json entry = {{"step", folder.step}, {"path", folder.path.string()}, {"fault", nullptr}};
+    Json entry = {{"step", folder.name.step},
+                  {"grown", folder.name.grown},
+                  {"path", folder.path.string()},
+                  {"fault", nullptr}};
     try {
       Json checkpoint = inspect_checkpoint(folder.path, verify);
       entry["bytes"] = read_manifest(folder.path).total_bytes();

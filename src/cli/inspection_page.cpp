@@ -118,13 +118,43 @@ std::string file_rows(const Json& files) {
   return text;
 }
 
+// What train.trainable: new trains, and what counts its updates from later than the run's
+// beginning.
+std::string growth_rows(const Json& facts) {
+  std::string text;
+  if (facts.contains("added")) {
+    const Json& added = facts["added"];
+    text += row("added",
+                fmt::format("{} parameters by growth, from {} to {}", added.size(),
+                            added.front().get<std::string>(), added.back().get<std::string>()));
+  }
+  if (facts.contains("later_beginnings")) {
+    const Json& later = facts["later_beginnings"];
+    const std::string first = number(later, "first_update");
+    const std::string last = number(later, "last_update");
+    text += row(
+        "began later",
+        fmt::format("{} parameters, in part or whole, at update {}", number(later, "parameters"),
+                    first == last ? first : fmt::format("{} to {}", first, last)));
+  }
+  return text;
+}
+
 std::string checkpoint_rows(const Json& facts, bool all_tensors) {
   const auto states = facts["optimizer_states"].get<std::vector<std::string>>();
   const auto ranks = facts["world_size"].get<std::int64_t>();
   std::string text = row("step", fmt::format("{}, written by {} rank{}", number(facts, "step"),
                                              ranks, ranks == 1 ? "" : "s"));
   text += model_rows(facts);
+  if (facts.contains("growth")) {
+    const Json& growth = facts["growth"];
+    const auto first = growth["first_step"].get<std::int64_t>();
+    text += row("growth",
+                fmt::format("mask {:.4g}; it reaches 1 at step {}", growth["mask"].get<double>(),
+                            first + growth["steps"].get<std::int64_t>()));
+  }
   text += row("optimizer", states.empty() ? "none" : fmt::format("{}", fmt::join(states, ", ")));
+  text += growth_rows(facts);
   text += tensor_rows(facts["tensors"], all_tensors);
   text += file_rows(facts["files"]);
   return text + row("hashes", facts["verified"].get<bool>() ? "all files match"

@@ -82,6 +82,7 @@ void LoadedModel::load(const fs::path& path, const std::string& precision) {
   has_run_config_ = !reader.run_config().empty();
   parameters_ = read_parameters(reader, compute);
   decoder_ = std::make_unique<Decoder>(reader.config(), *parameters_);
+  decoder_->set_growth_at(reader.growth(), reader.step());
 }
 
 std::optional<RunConfig> LoadedModel::run_config() const {

@@ -20,7 +20,8 @@ class LoadedModel {
   // `path`: a checkpoint folder, a run folder or a folder of checkpoints (the newest whole one), or
   // a Hugging Face model folder. `precision`: fp32, bf16 or fp64; bf16 becomes fp32, with a
   // warning, where the processor has no bf16 arithmetic. The values are those of the model's files,
-  // so a checkpoint and a copy of its model folder give the same numbers. Throws ConfigError when
+  // so a checkpoint and a copy of its model folder give the same numbers. A checkpoint of a model
+  // that is still growing is run with the mask of its step. Throws ConfigError when
   // the path is none of these, FormatError when what is there is damaged.
   LoadedModel(const std::filesystem::path& path, const std::string& precision);
 

@@ -106,13 +106,14 @@ TEST(BadInputTest, Growth) {
     all.insert(all.end(), arguments.begin(), arguments.end());
     return run_gda(all);
   };
-  const std::string either = "give either --factor (replicate every signal head) or --add";
+  const std::string either =
+      "grow signal-heads: --factor: give either factor (replicate every signal head) or add";
   expect_error(grow({}), 2, either);
   expect_error(grow({"--factor", "2", "--add", "1"}), 2, either);
-  expect_error(grow({"--factor", "1"}), 2, "--factor 1: expected 2 or more");
-  expect_error(grow({"--factor", "0"}), 2, "--factor 0: expected 2 or more");
-  expect_error(grow({"--factor", "-3"}), 2, "--factor -3: expected 2 or more");
-  expect_error(grow({"--add", "-1"}), 2, "--add -1: expected 1 or more");
+  expect_error(grow({"--factor", "1"}), 2, "--factor: must be at least 2, got 1");
+  expect_error(grow({"--factor", "0"}), 2, "--factor: must be at least 2, got 0");
+  expect_error(grow({"--factor", "-3"}), 2, "--factor: must be at least 2, got -3");
+  expect_error(grow({"--add", "-1"}), 2, "--add: must be at least 1, got -1");
   expect_error(grow({"--factor", "2"}, "nothing"), 1, folder.path("nothing").string());
   EXPECT_FALSE(fs::exists(folder.path("grown")));
 

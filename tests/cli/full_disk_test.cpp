@@ -100,5 +100,24 @@ TEST(FullDiskTest, AlsoOfTheReports) {
   EXPECT_EQ(folder.metrics().size(), 40U);
 }
 
+// Nothing is written when the disk has no room for what would come.
+TEST(FullDiskTest, GrowthAsksBeforeItWrites) {
+  const RunFolder folder(2);
+  ASSERT_EQ(run_gda(folder.train()).code, 0);
+  const SmallDisk disk(folder.path("disk"));
+  if (!disk.mounted()) GTEST_SKIP() << "cannot mount a small tmpfs: " << disk.reason();
+  disk.fill_up_to(16384);
+  const fs::path to = folder.path("disk") / "grown";
+  const std::vector<std::string> grow{"grow", "width", "--from",   folder.run(),
+                                      "--to", to,      "--hidden", "2"};
+  const Outcome full = run_gda(grow);
+  EXPECT_EQ(full.code, 1) << full.text;
+  EXPECT_TRUE(full.says("--to " + to.string() + ": the grown checkpoint needs ")) << full.text;
+  EXPECT_TRUE(full.says(" free (16384 bytes); make room, or choose another folder")) << full.text;
+  EXPECT_FALSE(fs::exists(to));
+  disk.make_room();
+  EXPECT_EQ(run_gda(grow).code, 0);
+}
+
 }  // namespace
 }  // namespace gda::test

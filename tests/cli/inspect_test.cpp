@@ -65,6 +65,29 @@ TEST(Inspect, DescribesACheckpoint) {
       contains(inspect(path.string() + " --all-tensors"), "model.layers.1.mlp.gate_proj.weight"));
 }
 
+TEST(Inspect, TellsWhatGrowthHasLeft) {
+  const Scratch scratch;
+  EXPECT_FALSE(contains(inspect(save(scratch, 12).string()), "began later"));
+  Sample sample(13, DType::f32, 0, 1);
+  sample.contents().growth.origins = {
+      {.name = "model.norm.weight", .rows = {{4, 0}, {2, 7}}, .columns = {}},
+      {.name = "model.embed_tokens.weight", .rows = {}, .columns = {{4, 5}, {2, 9}}}};
+  sample.contents().growth.added = {"model.layers.1.mlp.gate_proj.weight", "model.norm.weight"};
+  const auto alone = make_self_communicator();
+  const fs::path path =
+      save_checkpoint(*alone, {.directory = scratch / "checkpoints"}, sample.contents()).path;
+  const Outcome page = inspect(path.string());
+  EXPECT_TRUE(contains(page,
+                       "  added       2 parameters by growth, from "
+                       "model.layers.1.mlp.gate_proj.weight to model.norm.weight\n"))
+      << page.text;
+  EXPECT_TRUE(contains(page, "  began later 2 parameters, in part or whole, at update 5 to 9\n"))
+      << page.text;
+  const auto facts = nlohmann::json::parse(inspect(path.string() + " --json").text);
+  EXPECT_EQ(facts["added"].size(), 2U);
+  EXPECT_EQ(facts["later_beginnings"]["last_update"], 9);
+}
+
 TEST(Inspect, PrintsJson) {
   const Scratch scratch;
   const fs::path path = save(scratch, 12);

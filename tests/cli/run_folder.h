@@ -65,7 +65,7 @@ class RunFolder {
                                             const std::string& run = "run") const {
     std::map<std::string, std::string> hashes;
     for (const StepFolder& folder : list_step_folders(checkpoints(run))) {
-      if (folder.step != step) continue;
+      if (folder.name.step != step) continue;
       for (const WrittenFile& file : read_manifest(folder.path).files) {
         if (file.name.ends_with(".safetensors")) hashes[file.name] = file.hash;
       }
@@ -76,7 +76,7 @@ class RunFolder {
 
   std::int64_t newest_step(const std::string& run = "run") const {
     const auto folders = list_step_folders(checkpoints(run));
-    return folders.empty() ? 0 : folders.back().step;
+    return folders.empty() ? 0 : folders.back().name.step;
   }
 
   // Whether a checkpoint is being written, or was left half-written.

@@ -136,7 +136,8 @@ class Model:
         gate = self.linear(x, "mlp.gate_proj", layer)
         up = self.linear(x, "mlp.up_proj", layer)
         if self.config["hidden_act"] == "poly_norm":
-            act = poly_norm(gate, self.weight("mlp.act_fn.weight", layer), self.weight("mlp.act_fn.bias", layer))
+            act = poly_norm(gate, self.weight("mlp.act_fn.weight", layer), self.weight("mlp.act_fn.bias", layer),
+                            self.config["gda"].get("poly_norm_eps", 1e-6))
         else:
             act = gate * sigmoid(gate)
         return self.linear(act * up, "mlp.down_proj", layer)

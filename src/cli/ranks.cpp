@@ -1,0 +1,57 @@
+#include "cli/ranks.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+#include <thread>
+
+#include "gda/core/error.h"
+#include "gda/core/log.h"
+
+namespace gda::cli {
+namespace {
+
+// Processes on one machine share its cores evenly, unless the launcher has bound them to cores or
+// the user has said how many threads to use.
+void share_cores() {
+  const char* local_ranks = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+  if (std::getenv("OMP_NUM_THREADS") != nullptr || local_ranks == nullptr) return;
+  const int cores = omp_get_num_procs();
+  const bool bound = cores < static_cast<int>(std::thread::hardware_concurrency());
+  if (!bound) omp_set_num_threads(std::max(1, cores / std::max(1, std::atoi(local_ranks))));
+}
+
+// Most errors are the same on every rank; rank 0 tells them first. An error of another rank alone
+// is told a moment later, and ends the others, which cannot know of it.
+[[noreturn]] void end_all_ranks(const std::string& message, int exit_code) {
+  const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
+  if (rank != nullptr && std::atoi(rank) != 0) {
+    std::this_thread::sleep_for(std::chrono::seconds(2));
+  }
+  log::error("gda: error: {}", message);
+  MpiSession::abort(exit_code);
+}
+
+}  // namespace
+
+int on_all_ranks(const std::function<std::chrono::seconds()>& timeout,
+                 const std::string& out_of_memory,
+                 const std::function<int(Communicator& world)>& command) {
+  try {
+    const MpiSession session;
+    const auto world = session.world(timeout());
+    log::set_rank(world->rank(), world->size());
+    share_cores();
+    return command(*world);
+  } catch (const Error& error) {
+    end_all_ranks(error.what(), error.exit_code());
+  } catch (const std::bad_alloc&) {
+    end_all_ranks("out of memory; " + out_of_memory, 1);
+  } catch (const std::exception& error) {
+    end_all_ranks(error.what(), 1);
+  }
+}
+
+}  // namespace gda::cli
