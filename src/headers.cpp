@@ -1,0 +1,1 @@
+// The precompiled header of the libraries is made for this file.
