@@ -94,7 +94,7 @@ run() {
 }
 
 check_lint() {
-  scripts/check/lint.sh build/cpu
+  scripts/check/lint.py build/cpu
 }
 
 # An old list of what is compiled would miss new files.

@@ -15,7 +15,7 @@ packages=(
   libopenmpi-dev openmpi-bin                # many processes
   libyaml-cpp-dev libcli11-dev nlohmann-json3-dev
   libspdlog-dev libfmt-dev
-  libsentencepiece-dev libpcre2-dev         # tokenizers
+  libsentencepiece-dev libprotobuf-dev      # tokenizers; newer packages of SentencePiece ask for protobuf
   libxxhash-dev zlib1g-dev
   libgtest-dev libbenchmark-dev
 )
