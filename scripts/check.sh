@@ -27,10 +27,15 @@ for argument in "$@"; do
   esac
 done
 
-mapfile -t sources < <(git ls-files --cached --others --exclude-standard -- \
-  '*.h' '*.cpp' '*.cuh' '*.cu' | sort)
-mapfile -t scripts < <(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run | sort)
-mapfile -t pages < <(git ls-files --cached --others --exclude-standard -- '*.md' | sort)
+# The files of these names that git tracks or would, but for those that are deleted.
+files() {
+  git ls-files --cached --others --exclude-standard -- "$@" | sort -u | while read -r file; do
+    [[ ! -e $file ]] || printf '%s\n' "$file"
+  done
+}
+mapfile -t sources < <(files '*.h' '*.cpp' '*.cuh' '*.cu')
+mapfile -t scripts < <(files '*.sh' .ci/run)
+mapfile -t pages < <(files '*.md')
 
 findings=$(mktemp)
 trap 'rm -f "$findings"' EXIT
@@ -58,7 +63,7 @@ check_layout() {
 
 # Every source is part of a target: it is compiled, or (where the compiler is missing) listed.
 check_targets() {
-  local commands=build/cpu/compile_commands.json source
+  local commands=build/lint/compile_commands.json source
   for source in "${sources[@]}"; do
     case $source in
       *.cpp) grep -qF "/$source\"" "$commands" || echo "$source:1: compiled by no target; list it in a CMakeLists.txt" ;;
@@ -94,11 +99,11 @@ run() {
 }
 
 check_lint() {
-  scripts/check/lint.py build/cpu
+  scripts/check/lint.py build/lint
 }
 
-# An old list of what is compiled would miss new files.
-cmake --preset cpu > /dev/null
+# A list of what is compiled, each source by itself; an old one would miss new files.
+cmake --preset cpu -B build/lint -D CMAKE_UNITY_BUILD=OFF > /dev/null
 run format
 run layout
 run targets

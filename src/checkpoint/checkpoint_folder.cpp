@@ -18,7 +18,6 @@ using nlohmann::json;
 
 constexpr std::int64_t kFormatVersion = 1;
 constexpr const char* kFormatName = "gda checkpoint";
-constexpr int kIndent = 2;
 
 // Hash of the manifest without its own hash. Objects are sorted by key, so the text is canonical.
 std::string hash_of(json manifest) {
@@ -109,7 +108,7 @@ void write_manifest(const fs::path& folder, const Manifest& manifest) {
     object["files"].push_back({{"name", file.name}, {"size", file.size}, {"xxh3", file.hash}});
   }
   object["manifest_xxh3"] = hash_of(object);
-  write_text_file_atomically(folder / kManifestFile, object.dump(kIndent) + "\n");
+  write_text_file_atomically(folder / kManifestFile, object.dump(kJsonIndent) + "\n");
 }
 
 }  // namespace gda

@@ -88,7 +88,7 @@ std::vector<AxisRun> read_runs(const Entry& list, std::int64_t size) {
 
 // The name of a parameter of the model that is not in `seen`.
 std::string read_name(const Entry& entry, const ModelFolder& model, std::set<std::string>& seen) {
-  const std::string name = entry.text();
+  std::string name = entry.text();
   if (!model.tensors().contains(name)) entry.fail("the model has no parameter {}", name);
   if (!seen.insert(name).second) entry.fail("{} is there twice", name);
   return name;

@@ -1,13 +1,12 @@
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/json.h"
 #include "gda/checkpoint/hugging_face_config.h"
 
 namespace gda {
 namespace {
 
 using nlohmann::ordered_json;
-
-constexpr int kIndent = 2;
 
 std::string_view torch_name_of(DType dtype) {
   switch (dtype) {
@@ -40,53 +39,53 @@ ordered_json scaling_of(const RopeConfig& rope) {
           {"original_max_position_embeddings", rope.scaling->original_max_position_embeddings}};
 }
 
-void add_heads(const ModelConfig& config, ordered_json& json) {
+void add_heads(const ModelConfig& config, ordered_json& entries) {
   const AttentionConfig& a = config.attention;
   if (!a.is_differential()) {
-    json["num_attention_heads"] = a.num_attention_heads;
-    json["num_key_value_heads"] = a.num_key_value_heads;
+    entries["num_attention_heads"] = a.num_attention_heads;
+    entries["num_key_value_heads"] = a.num_key_value_heads;
     return;
   }
-  json["num_attention_heads"] = a.signal_heads + a.noise_heads;
-  json["num_noise_heads"] = a.noise_heads;
-  json["num_key_value_heads"] = a.num_key_value_heads;
-  json["k_ratio"] = 1;
-  json["attn_rms_norm_eps"] = config.attn_rms_norm_eps;
-  json["use_bias"] = false;
+  entries["num_attention_heads"] = a.signal_heads + a.noise_heads;
+  entries["num_noise_heads"] = a.noise_heads;
+  entries["num_key_value_heads"] = a.num_key_value_heads;
+  entries["k_ratio"] = 1;
+  entries["attn_rms_norm_eps"] = config.attn_rms_norm_eps;
+  entries["use_bias"] = false;
   std::vector<double> lambda_init;
   for (std::int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     lambda_init.push_back(config.lambda_init_of(layer));
   }
-  json["lambda_init"] = lambda_init;
+  entries["lambda_init"] = lambda_init;
 }
 
 }  // namespace
 
 std::string to_hugging_face_config(const ModelConfig& config, DType stored) {
-  ordered_json json = architecture_of(config);
-  json["vocab_size"] = config.vocab_size;
-  json["hidden_size"] = config.hidden_size;
-  json["intermediate_size"] = config.intermediate_size;
-  json["num_hidden_layers"] = config.num_hidden_layers;
-  add_heads(config, json);
-  json["head_dim"] = config.attention.head_dim;
-  json["hidden_act"] = config.hidden_act;
-  json["max_position_embeddings"] = config.max_position_embeddings;
-  json["initializer_range"] = config.initializer_range;
-  json["rms_norm_eps"] = config.rms_norm_eps;
-  json["rope_theta"] = config.rope.theta;
-  json["rope_scaling"] = scaling_of(config.rope);
-  json["tie_word_embeddings"] = config.tie_word_embeddings;
-  json["attention_bias"] = false;
-  json["mlp_bias"] = false;
-  json["attention_dropout"] = 0.0;
-  json["use_cache"] = true;
-  json["torch_dtype"] = torch_name_of(stored);
-  json["gda"] = {{"attention_type", config.attention.type},
-                 {"attn_rms_norm_eps", config.attn_rms_norm_eps},
-                 {"poly_norm_eps", config.poly_norm_eps},
-                 {"lambda_init_by_formula", config.lambda_init.empty()}};
-  return json.dump(kIndent) + "\n";
+  ordered_json entries = architecture_of(config);
+  entries["vocab_size"] = config.vocab_size;
+  entries["hidden_size"] = config.hidden_size;
+  entries["intermediate_size"] = config.intermediate_size;
+  entries["num_hidden_layers"] = config.num_hidden_layers;
+  add_heads(config, entries);
+  entries["head_dim"] = config.attention.head_dim;
+  entries["hidden_act"] = config.hidden_act;
+  entries["max_position_embeddings"] = config.max_position_embeddings;
+  entries["initializer_range"] = config.initializer_range;
+  entries["rms_norm_eps"] = config.rms_norm_eps;
+  entries["rope_theta"] = config.rope.theta;
+  entries["rope_scaling"] = scaling_of(config.rope);
+  entries["tie_word_embeddings"] = config.tie_word_embeddings;
+  entries["attention_bias"] = false;
+  entries["mlp_bias"] = false;
+  entries["attention_dropout"] = 0.0;
+  entries["use_cache"] = true;
+  entries["torch_dtype"] = torch_name_of(stored);
+  entries["gda"] = {{"attention_type", config.attention.type},
+                    {"attn_rms_norm_eps", config.attn_rms_norm_eps},
+                    {"poly_norm_eps", config.poly_norm_eps},
+                    {"lambda_init_by_formula", config.lambda_init.empty()}};
+  return entries.dump(kJsonIndent) + "\n";
 }
 
 }  // namespace gda

@@ -7,6 +7,9 @@
 
 namespace gda {
 
+// Of the files that people read, too.
+constexpr int kJsonIndent = 2;
+
 // Throws FormatError "{origin}: ..." for text that is not JSON, and for an object that has a key
 // twice.
 nlohmann::json parse_json(std::string_view text, std::string_view origin);

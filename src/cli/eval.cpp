@@ -24,7 +24,7 @@ namespace {
 constexpr std::int64_t kLongestDefault = 4096;
 constexpr double kSecondsBetweenLines = 5;
 
-struct Options {
+struct PerplexityOptions {
   ModelOptions model;
   std::vector<std::string> data;
   std::int64_t sequence_length = 0;
@@ -39,7 +39,7 @@ struct Rows {
   bool document_mask = true;
 };
 
-Rows rows_of(const Options& options, const std::optional<RunConfig>& run,
+Rows rows_of(const PerplexityOptions& options, const std::optional<RunConfig>& run,
              const ModelConfig& model) {
   Rows rows;
   rows.length = std::min(model.max_position_embeddings, kLongestDefault);
@@ -128,7 +128,7 @@ void print_table(const nlohmann::ordered_json& results) {
   }
 }
 
-int run_perplexity(const Options& options) {
+int run_perplexity(const PerplexityOptions& options) {
   LoadedModel model(options.model.path, options.model.precision);
   const std::optional<RunConfig> run = model.run_config();
   require<ConfigError>(run.has_value() || !options.data.empty(),
@@ -163,7 +163,7 @@ int run_perplexity(const Options& options) {
 }
 
 void add_perplexity(CLI::App& eval, Action& action) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PerplexityOptions>();
   CLI::App* command =
       eval.add_subcommand("ppl", "Mean loss (nats a token) and perplexity on token datasets");
   add_model_options(*command, options->model);

@@ -15,15 +15,15 @@ std::string option_name(std::string_view key) {
   return name;
 }
 
-// Options know numbers, words and lists of numbers; an operator that needs more has to be written
-// into a plan, and its author to extend this.
+// FieldOptions know numbers, words and lists of numbers; an operator that needs more has to be
+// written into a plan, and its author to extend this.
 [[noreturn]] void not_an_option(const FieldInfo& info) {
   fail<ConfigError>("{} cannot be given on the command line; use a plan", info.key);
 }
 
-class Options : public FieldVisitor {
+class FieldOptions : public FieldVisitor {
  public:
-  explicit Options(CLI::App& command) : command_(command) {}
+  explicit FieldOptions(CLI::App& command) : command_(command) {}
 
   void field(const FieldInfo& info, bool& value) override {
     command_.add_flag(option_name(info.key), value, std::string(info.doc));
@@ -77,7 +77,7 @@ class Options : public FieldVisitor {
 }  // namespace
 
 void add_field_options(CLI::App& command, const FieldWalk& root) {
-  Options options(command);
+  FieldOptions options(command);
   root(options);
 }
 

@@ -19,7 +19,7 @@
 namespace gda::cli {
 namespace {
 
-struct Options {
+struct GenerateCommandOptions {
   ModelOptions model;
   std::vector<std::string> prompts;
   std::string tokenizer;
@@ -34,8 +34,8 @@ void print_now(const std::string& text) {
                    "gda generate: cannot write to standard output");
 }
 
-const char* ending(const Options& options, const ModelConfig& config, std::size_t prompt,
-                   std::size_t generated) {
+const char* ending(const GenerateCommandOptions& options, const ModelConfig& config,
+                   std::size_t prompt, std::size_t generated) {
   if (static_cast<std::int64_t>(generated) == options.generate.max_tokens) return "max_tokens";
   const bool is_full =
       static_cast<std::int64_t>(prompt + generated) > config.max_position_embeddings;
@@ -43,8 +43,8 @@ const char* ending(const Options& options, const ModelConfig& config, std::size_
 }
 
 // Continues one prompt; returns the number of new tokens.
-std::size_t continue_prompt(const Options& options, LoadedModel& model, const Tokenizer& tokenizer,
-                            const std::string& prompt) {
+std::size_t continue_prompt(const GenerateCommandOptions& options, LoadedModel& model,
+                            const Tokenizer& tokenizer, const std::string& prompt) {
   const std::vector<std::int32_t> ids = tokenizer.encode(prompt);
   model.check_ids(ids, "the tokenizer does not fit the model");
   TextStream stream(tokenizer);
@@ -72,7 +72,7 @@ std::size_t continue_prompt(const Options& options, LoadedModel& model, const To
   return tokens.size();
 }
 
-int run_generate(Options& options) {
+int run_generate(GenerateCommandOptions& options) {
   LoadedModel model(options.model.path, options.model.precision);
   const auto tokenizer = model.open_tokenizer(options.tokenizer);
   if (tokenizer->eod_id() >= 0) options.generate.stop_token = tokenizer->eod_id();
@@ -90,7 +90,7 @@ int run_generate(Options& options) {
   return 0;
 }
 
-void add_sampling_options(CLI::App& command, Options& options) {
+void add_sampling_options(CLI::App& command, GenerateCommandOptions& options) {
   SamplingOptions& sampling = options.generate.sampling;
   command
       .add_option("--max-tokens", options.generate.max_tokens, "New tokens of each text at most")
@@ -116,7 +116,7 @@ void add_sampling_options(CLI::App& command, Options& options) {
 }  // namespace
 
 void add_generate(CLI::App& app, Action& action) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<GenerateCommandOptions>();
   CLI::App* command = app.add_subcommand("generate", "Continue texts with a model");
   add_model_options(*command, options->model);
   command->add_option("--prompt", options->prompts, "Texts to continue")->required();

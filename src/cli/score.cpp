@@ -19,7 +19,7 @@
 namespace gda::cli {
 namespace {
 
-struct Options {
+struct ScoreOptions {
   ModelOptions model;
   std::string text;
   std::string tokens;
@@ -78,7 +78,7 @@ void print_score(LoadedModel& model, const std::vector<std::int32_t>& tokens,
                    "gda score: cannot write to standard output");
 }
 
-int run_score(const Options& options) {
+int run_score(const ScoreOptions& options) {
   require<ConfigError>(options.text.empty() != options.tokens.empty(),
                        "score: give either --text FILE or --tokens FILE");
   LoadedModel model(options.model.path, options.model.precision);
@@ -99,7 +99,7 @@ int run_score(const Options& options) {
 }  // namespace
 
 void add_score(CLI::App& app, Action& action) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ScoreOptions>();
   CLI::App* command =
       app.add_subcommand("score", "Log-probabilities that a model gives to texts or tokens");
   add_model_options(*command, options->model);

@@ -7,7 +7,7 @@
 namespace gda::cli {
 namespace {
 
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
+constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";  // U+FFFD
 
 // Whether more bytes could make `text`, which does not begin with a character, begin with one:
 // the smallest or the largest continuation completes every valid beginning.
@@ -48,7 +48,7 @@ std::string TextStream::take(bool at_end) {
   while (!rest.empty()) {
     const std::size_t size = utf8_character_size(rest);
     if (size == 0 && !at_end && may_become_character(rest)) break;
-    whole += size > 0 ? rest.substr(0, size) : kReplacement;
+    whole += size > 0 ? rest.substr(0, size) : kReplacementCharacter;
     rest.remove_prefix(size > 0 ? size : 1);
   }
   pending_ = std::string(rest);

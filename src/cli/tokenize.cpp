@@ -18,7 +18,7 @@ namespace {
 constexpr double kMegabyte = 1e6;
 constexpr double kSecondsBetweenLines = 5;
 
-struct Options {
+struct TokenizeOptions {
   std::vector<std::string> inputs;
   std::string format = "auto";
   std::string tokenizer;
@@ -55,7 +55,8 @@ void print_progress(const CorpusProgress& progress, double& last) {
             clock_text(share > 0 ? progress.seconds * (1 - share) / share : 0));
 }
 
-void print_summary(const Options& options, const CorpusProgress& done, std::int64_t vocab_size) {
+void print_summary(const TokenizeOptions& options, const CorpusProgress& done,
+                   std::int64_t vocab_size) {
   const double tokens_per_byte = static_cast<double>(done.tokens) /
                                  static_cast<double>(std::max<std::int64_t>(done.text_bytes, 1));
   if (options.json) {
@@ -77,7 +78,7 @@ void print_summary(const Options& options, const CorpusProgress& done, std::int6
   if (done.skipped_lines > 0) fmt::print("{} bad lines skipped\n", done.skipped_lines);
 }
 
-int run(Options& options) {
+int run_tokenize(TokenizeOptions& options) {
   const auto tokenizer = open_tokenizer(options.tokenizer);
   options.corpus.files = find_corpus_files(options.inputs, options.format);
   options.corpus.stop = &stop_requested;
@@ -96,7 +97,7 @@ int run(Options& options) {
 void add_tokenize(CLI::App& app, Action& action) {
   CLI::App* tokenize =
       app.add_subcommand("tokenize", "Turn text into a token dataset (Megatron .bin and .idx)");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<TokenizeOptions>();
   tokenize
       ->add_option("--input", options->inputs,
                    "files, or folders whose .txt, .text, .md, .jsonl and .ndjson are taken in the "
@@ -124,7 +125,7 @@ void add_tokenize(CLI::App& app, Action& action) {
       "input; documents over 1 MiB are encoded in pieces, lines of JSON may have up to 256 MiB.\n"
       "Example:\n"
       "  gda tokenize --input wiki.jsonl.gz --tokenizer tokens/en-ko.model --output tokens/wiki");
-  tokenize->callback([options, &action] { action = [options] { return run(*options); }; });
+  tokenize->callback([options, &action] { action = [options] { return run_tokenize(*options); }; });
 }
 
 }  // namespace gda::cli

@@ -12,9 +12,12 @@
 
 namespace gda::cli {
 namespace {
+
 namespace fs = std::filesystem;
 
-struct Options {
+constexpr double kMegabyteOfSample = 1e6;
+
+struct TokenizerOptions {
   std::vector<std::string> inputs;
   std::string format = "auto";
   std::string output;
@@ -30,10 +33,9 @@ fs::path model_path(const std::string& output) {
   return fs::path(output).extension() == ".model" ? fs::path(output) : fs::path(output + ".model");
 }
 
-int run(Options& options) {
-  constexpr double kMegabyte = 1e6;
+int run_tokenizer_train(TokenizerOptions& options) {
   options.training.files = find_corpus_files(options.inputs, options.format);
-  options.training.sample_bytes = static_cast<std::int64_t>(options.sample_mb * kMegabyte);
+  options.training.sample_bytes = static_cast<std::int64_t>(options.sample_mb * kMegabyteOfSample);
   const fs::path path = model_path(options.output);
   log::info("tokenizer: training {} pieces on {} file{}", options.training.vocab_size,
             options.training.files.size(), options.training.files.size() == 1 ? "" : "s");
@@ -52,10 +54,10 @@ int run(Options& options) {
     fmt::print("{}\n", json.dump());
     return 0;
   }
-  fmt::print("{}: {} pieces from {:.1f} of {:.1f} MB of text ({} lines) in {:.1f} s\n",
-             path.string(), options.training.vocab_size,
-             static_cast<double>(summary.sampled_bytes) / kMegabyte,
-             static_cast<double>(summary.bytes) / kMegabyte, summary.sampled_lines, seconds);
+  fmt::print(
+      "{}: {} pieces from {:.1f} of {:.1f} MB of text ({} lines) in {:.1f} s\n", path.string(),
+      options.training.vocab_size, static_cast<double>(summary.sampled_bytes) / kMegabyteOfSample,
+      static_cast<double>(summary.bytes) / kMegabyteOfSample, summary.sampled_lines, seconds);
   if (summary.skipped_lines > 0) fmt::print("{} bad lines skipped\n", summary.skipped_lines);
   return 0;
 }
@@ -67,7 +69,7 @@ void add_tokenizer(CLI::App& app, Action& action) {
   tokenizer->require_subcommand(1);
   CLI::App* train = tokenizer->add_subcommand(
       "train", "Train a SentencePiece byte-pair model that keeps every byte of the text");
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<TokenizerOptions>();
   train->add_option("--input", options->inputs, "text files, or folders of them; .gz is read too")
       ->required();
   train
@@ -104,7 +106,8 @@ void add_tokenizer(CLI::App& app, Action& action) {
   train->footer(
       "Example:\n"
       "  gda tokenizer train --input en.txt ko.txt.gz --vocab-size 16000 --output tokens/en-ko");
-  train->callback([options, &action] { action = [options] { return run(*options); }; });
+  train->callback(
+      [options, &action] { action = [options] { return run_tokenizer_train(*options); }; });
 }
 
 }  // namespace gda::cli

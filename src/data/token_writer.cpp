@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "data/buffered_writer.h"
 #include "data/megatron_dataset.h"
 #include "gda/core/error.h"
 #include "gda/core/file.h"
@@ -16,39 +17,8 @@ namespace gda {
 namespace {
 namespace fs = std::filesystem;
 
-constexpr std::size_t kBufferBytes = std::size_t{1} << 20;
 // A longer document becomes several sequences of one document.
 constexpr std::int64_t kLongestSequence = std::numeric_limits<std::int32_t>::max();
-
-// Gathers small values into large writes.
-class BufferedWriter {
- public:
-  explicit BufferedWriter(const fs::path& path) : file_(path) { buffer_.reserve(kBufferBytes); }
-
-  template <class T>
-  void put(T value) {
-    const auto bytes = std::as_bytes(std::span(&value, 1));
-    buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
-    if (buffer_.size() >= kBufferBytes - sizeof(T)) flush();
-  }
-  void put(std::string_view text) {
-    const auto bytes = std::as_bytes(std::span(text));
-    buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
-  }
-  void commit() {
-    flush();
-    file_.commit();
-  }
-
- private:
-  void flush() {
-    file_.write(buffer_);
-    buffer_.clear();
-  }
-
-  FileWriter file_;
-  std::vector<std::byte> buffer_;
-};
 
 }  // namespace
 

@@ -104,7 +104,7 @@ class Grower {
 };
 
 DType stored_type(const ModelFolder& folder) {
-  const StoredTensor* embedding = folder.at("model.embed_tokens.weight").tensor;
+  const StoredTensor* embedding = folder.at(kEmbeddingName).tensor;
   switch (embedding->type) {
     case StoredType::f64:
       return DType::f64;

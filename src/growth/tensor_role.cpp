@@ -31,8 +31,8 @@ constexpr NamedRole kRoles[] = {
     {"down_proj.weight", Role::down},
     {"act_fn.weight", Role::activation_weight},
     {"act_fn.bias", Role::activation_bias},
-    {"model.norm.weight", Role::final_norm},
-    {"lm_head.weight", Role::head},
+    {kFinalNormName, Role::final_norm},
+    {kHeadName, Role::head},
 };
 
 }  // namespace

@@ -17,7 +17,7 @@ GrowthMap Untie::map(const ModelConfig& from) const {
   for (TensorMap& tensor : map.tensors) {
     const Role role = role_of(tensor.target.name);
     if (role != Role::embedding && role != Role::head) continue;
-    tensor.source = "model.embed_tokens.weight";
+    tensor.source = kEmbeddingName;
     tensor.source_shape = tensor.target.shape;
     TensorStep& step = tensor.steps.front();
     step.rows = AxisMap::identity(tensor.target.shape[0]);

@@ -16,11 +16,8 @@
 namespace gda {
 namespace {
 
-constexpr const char* kEmbedding = "model.embed_tokens.weight";
-constexpr const char* kNorm = "model.norm.weight";
-
-const char* head_name(const ModelConfig& config) {
-  return config.tie_word_embeddings ? kEmbedding : "lm_head.weight";
+std::string_view head_name(const ModelConfig& config) {
+  return config.tie_word_embeddings ? kEmbeddingName : kHeadName;
 }
 
 using BucketIndex = std::optional<std::size_t>;
@@ -50,11 +47,11 @@ Decoder::Decoder(const ModelConfig& config, const ParameterStore& parameters, Re
   for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
     layers_.emplace_back(config_, parameters, layer);
   }
-  const Parameter& embedding = parameters.at(kEmbedding);
+  const Parameter& embedding = parameters.at(kEmbeddingName);
   embedding_ = embedding.value;
   embedding_gradient_ = embedding.gradient;
   embedding_bucket_ = trainable_bucket(embedding);
-  const Parameter& norm = parameters.at(kNorm);
+  const Parameter& norm = parameters.at(kFinalNormName);
   norm_ = norm.value;
   norm_gradient_ = norm.gradient;
   vector_bucket_ = parameters.trainable_vectors();

@@ -9,8 +9,6 @@
 namespace gda {
 namespace {
 
-constexpr const char* kEmbedding = "model.embed_tokens.weight";
-
 class SpecBuilder {
  public:
   explicit SpecBuilder(const ModelConfig& config)
@@ -23,13 +21,13 @@ class SpecBuilder {
 
   std::vector<ParameterSpec> build() {
     const std::int64_t hidden = config_.hidden_size;
-    matrix(kEmbedding, config_.vocab_size, hidden, stddev_, 0);
+    matrix(kEmbeddingName, config_.vocab_size, hidden, stddev_, 0);
     for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) add_layer(layer);
     layer_ = -1;
     prefix_.clear();
-    vector("model.norm.weight", hidden, {.value = 1});
+    vector(kFinalNormName, hidden, {.value = 1});
     if (!config_.tie_word_embeddings) {
-      matrix("lm_head.weight", config_.vocab_size, hidden, stddev_, 0);
+      matrix(kHeadName, config_.vocab_size, hidden, stddev_, 0);
     }
     return std::move(specs_);
   }
@@ -117,7 +115,7 @@ std::int64_t lowest_trained_layer(const ModelConfig& config,
   std::int64_t lowest = config.num_hidden_layers;
   for (const ParameterSpec& spec : specs) {
     if (!spec.trainable) continue;
-    if (spec.name == kEmbedding) return 0;
+    if (spec.name == kEmbeddingName) return 0;
     if (spec.layer >= 0) lowest = std::min(lowest, spec.layer);
   }
   return lowest;
@@ -129,7 +127,7 @@ FlopsPerToken training_flops_per_token(const ModelConfig& config, std::int64_t s
   double numbers = 0;  // whose product for a gradient is spared, weights' and inputs' counted apart
   for (const ParameterSpec& spec : specs) {
     const auto count = static_cast<double>(spec.shape.elements());
-    const bool multiplied = spec.name != kEmbedding || config.tie_word_embeddings;
+    const bool multiplied = spec.name != kEmbeddingName || config.tie_word_embeddings;
     if (multiplied && !spec.trainable) numbers += count;
     if (spec.layer >= 0 && spec.layer < lowest) numbers += count;
   }

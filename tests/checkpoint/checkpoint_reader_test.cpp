@@ -31,7 +31,7 @@ void flip_bit(const fs::path& path, std::int64_t from_end) {
   file.put(byte);
 }
 
-std::string fault_of(const fs::path& path) {
+std::string fault_of_checkpoint(const fs::path& path) {
   return message_of<FormatError>([&] { CheckpointReader reader(path); });
 }
 
@@ -126,7 +126,7 @@ TEST(CheckpointReader, RejectsPiecesThatOverlap) {
   };
   sample.contents().pieces.push_back(twice);
   const fs::path path = save_checkpoint(*alone, options, sample.contents()).path;
-  EXPECT_EQ(fault_of(path),
+  EXPECT_EQ(fault_of_checkpoint(path),
             path.string() + ": pieces of master of model.norm.weight overlap at element 5");
 }
 
@@ -134,28 +134,28 @@ TEST(CheckpointReader, TellsOfDamage) {
   const Scratch scratch;
   const fs::path missing = save(scratch.path(), 1);
   fs::remove(missing / "config.yaml");
-  EXPECT_EQ(fault_of(missing), missing.string() + " is damaged: config.yaml is missing");
+  EXPECT_EQ(fault_of_checkpoint(missing), missing.string() + " is damaged: config.yaml is missing");
 
   const fs::path truncated = save(scratch.path(), 2);
   const auto size = fs::file_size(truncated / "model.safetensors");
   fs::resize_file(truncated / "model.safetensors", size - 1);
-  EXPECT_EQ(fault_of(truncated), truncated.string() + " is damaged: model.safetensors has " +
-                                     std::to_string(size - 1) + " bytes, its manifest says " +
-                                     std::to_string(size) + " (truncated)");
+  EXPECT_EQ(fault_of_checkpoint(truncated),
+            truncated.string() + " is damaged: model.safetensors has " + std::to_string(size - 1) +
+                " bytes, its manifest says " + std::to_string(size) + " (truncated)");
 
   const fs::path flipped = save(scratch.path(), 3);
   const std::string optimizer = "optimizer-00001-of-00001.safetensors";
   flip_bit(flipped / optimizer, 1);
-  EXPECT_TRUE(fault_of(flipped).starts_with(flipped.string() + " is damaged: " + optimizer +
-                                            " does not match its checksum (XXH3 "));
+  EXPECT_TRUE(fault_of_checkpoint(flipped).starts_with(
+      flipped.string() + " is damaged: " + optimizer + " does not match its checksum (XXH3 "));
 
   const fs::path unfinished = save(scratch.path(), 4);
   fs::remove(unfinished / "manifest.json");
-  EXPECT_EQ(fault_of(unfinished),
+  EXPECT_EQ(fault_of_checkpoint(unfinished),
             unfinished.string() +
                 " is not a whole checkpoint: it has no manifest.json, which is written last");
 
-  EXPECT_EQ(fault_of(scratch / "step-00000009"),
+  EXPECT_EQ(fault_of_checkpoint(scratch / "step-00000009"),
             "there is no checkpoint folder " + (scratch / "step-00000009").string());
 }
 
@@ -170,16 +170,17 @@ TEST(CheckpointReader, TellsOfADamagedManifest) {
     write_text_file_atomically(manifest, changed);
   };
   replace("\"step\": 1", "\"step\": 3");
-  EXPECT_EQ(fault_of(path), manifest.string() + " is damaged: it does not match its own checksum");
+  EXPECT_EQ(fault_of_checkpoint(path),
+            manifest.string() + " is damaged: it does not match its own checksum");
   replace("\"format_version\": 1", "\"format_version\": 2");
-  EXPECT_EQ(fault_of(path),
+  EXPECT_EQ(fault_of_checkpoint(path),
             manifest.string() + " has format version 2, this program reads version 1");
   replace("gda checkpoint", "gda chexkpoint");
-  EXPECT_EQ(fault_of(path), manifest.string() + " is not the manifest of a checkpoint");
+  EXPECT_EQ(fault_of_checkpoint(path), manifest.string() + " is not the manifest of a checkpoint");
   write_text_file_atomically(manifest, text.substr(0, text.size() / 2));
-  EXPECT_TRUE(fault_of(path).starts_with(manifest.string() + " is not valid JSON: "));
+  EXPECT_TRUE(fault_of_checkpoint(path).starts_with(manifest.string() + " is not valid JSON: "));
   write_text_file_atomically(manifest, "");
-  EXPECT_TRUE(fault_of(path).starts_with(manifest.string() + " is not valid JSON: "));
+  EXPECT_TRUE(fault_of_checkpoint(path).starts_with(manifest.string() + " is not valid JSON: "));
 }
 
 TEST(CheckpointReader, ChecksAFileWhenItIsFirstRead) {

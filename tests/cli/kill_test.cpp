@@ -9,7 +9,7 @@
 namespace gda::test {
 namespace {
 
-constexpr std::int64_t kSteps = 60;
+constexpr std::int64_t kSavedSteps = 60;
 // mpirun notices a dead child at once and ends the others; far below the time limit of operations
 // between processes, which is the other way to notice.
 constexpr double kSoon = 30;
@@ -17,7 +17,7 @@ constexpr double kSoon = 30;
 // A run that saves every step.
 class SavingRun : public RunFolder {
  public:
-  SavingRun() : RunFolder(kSteps) { config.checkpoint.every_steps = 1; }
+  SavingRun() : RunFolder(kSavedSteps) { config.checkpoint.every_steps = 1; }
 };
 
 void expect_recovery(RunFolder& folder) {
@@ -28,7 +28,7 @@ void expect_recovery(RunFolder& folder) {
   EXPECT_FALSE(folder.has_temporary());
   const Outcome whole = run_gda(folder.train("whole", {"checkpoint.every_steps=0"}), 2);
   ASSERT_EQ(whole.code, 0) << whole.text;
-  EXPECT_EQ(folder.hashes(kSteps), folder.hashes(kSteps, "whole"));
+  EXPECT_EQ(folder.hashes(kSavedSteps), folder.hashes(kSavedSteps, "whole"));
 }
 
 void kill_rank(RunFolder& folder, Program& program, int rank) {
@@ -38,7 +38,7 @@ void kill_rank(RunFolder& folder, Program& program, int rank) {
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   EXPECT_NE(killed.code, 0) << killed.text;
   EXPECT_LT(seconds.count(), kSoon);
-  ASSERT_LT(folder.newest_step(), kSteps) << "the run was over before it was killed";
+  ASSERT_LT(folder.newest_step(), kSavedSteps) << "the run was over before it was killed";
 }
 
 class KillTest : public testing::TestWithParam<int> {};

@@ -8,17 +8,17 @@ namespace gda::test {
 namespace {
 
 // Long enough that a signal sent at the tenth step comes before the last one.
-constexpr std::int64_t kSteps = 400;
+constexpr std::int64_t kLongRun = 400;
 constexpr std::int64_t kSignalStep = 10;
 
 void expect_stopped(const RunFolder& folder, const Outcome& outcome, const std::string& by) {
   EXPECT_EQ(outcome.code, 0) << outcome.text;
   const std::int64_t step = folder.newest_step();
   EXPECT_GT(step, 0);
-  EXPECT_LT(step, kSteps);
+  EXPECT_LT(step, kLongRun);
   EXPECT_EQ(outcome.last_line(),
             fmt::format("stopped by {} after step {} of {}; saved. Go on with: gda resume {}", by,
-                        step, kSteps, folder.run()))
+                        step, kLongRun, folder.run()))
       << outcome.text;
 }
 
@@ -29,8 +29,8 @@ void expect_same_end(const RunFolder& folder, int ranks) {
   EXPECT_FALSE(folder.has_temporary());
   const Outcome whole = run_gda(folder.train("whole"), ranks);
   EXPECT_EQ(whole.code, 0) << whole.text;
-  EXPECT_EQ(folder.hashes(kSteps), folder.hashes(kSteps, "whole"));
-  EXPECT_EQ(folder.metrics().size(), static_cast<std::size_t>(kSteps));
+  EXPECT_EQ(folder.hashes(kLongRun), folder.hashes(kLongRun, "whole"));
+  EXPECT_EQ(folder.metrics().size(), static_cast<std::size_t>(kLongRun));
 }
 
 bool has_begun(const RunFolder& folder) {
@@ -48,7 +48,7 @@ void PrintTo(const StopSignal& signal, std::ostream* stream) {
 class StopSignalTest : public testing::TestWithParam<StopSignal> {};
 
 TEST_P(StopSignalTest, OneProcess) {
-  const RunFolder folder(kSteps);
+  const RunFolder folder(kLongRun);
   Program program(folder.train());
   ASSERT_TRUE(program.wait_until([&] { return has_begun(folder); })) << program.wait().text;
   program.signal(GetParam().number);
@@ -58,7 +58,7 @@ TEST_P(StopSignalTest, OneProcess) {
 
 // What a batch system does that signals every process, or a user who signals one of them.
 TEST_P(StopSignalTest, OneRankOfTwo) {
-  const RunFolder folder(kSteps);
+  const RunFolder folder(kLongRun);
   Program program(folder.train(), 2);
   ASSERT_TRUE(program.wait_until([&] { return has_begun(folder); })) << program.wait().text;
   program.signal_rank(1, GetParam().number);
@@ -77,7 +77,7 @@ INSTANTIATE_TEST_SUITE_P(Signals, StopSignalTest,
 
 // mpirun passes SIGUSR1 on.
 TEST(StopTest, SigUsr1ToMpirun) {
-  const RunFolder folder(kSteps);
+  const RunFolder folder(kLongRun);
   Program program(folder.train(), 2);
   ASSERT_TRUE(program.wait_until([&] { return has_begun(folder); })) << program.wait().text;
   program.signal(SIGUSR1);
@@ -88,7 +88,7 @@ TEST(StopTest, SigUsr1ToMpirun) {
 // Open MPI's mpirun turns SIGTERM and SIGINT into SIGTERM for the ranks, followed by SIGKILL a
 // moment later, and has an exit code of its own. What was not saved by then is lost, no more.
 TEST(StopTest, SigTermToMpirunLosesNothingThatWasSaved) {
-  RunFolder folder(kSteps);
+  RunFolder folder(kLongRun);
   folder.config.checkpoint.every_steps = 5;
   for (const int number : {SIGTERM, SIGINT}) {
     Program program(
@@ -98,24 +98,24 @@ TEST(StopTest, SigTermToMpirunLosesNothingThatWasSaved) {
         << program.wait().text;
     program.signal(number);
     const Outcome outcome = program.wait();
-    EXPECT_LT(folder.newest_step(), kSteps) << outcome.text;
+    EXPECT_LT(folder.newest_step(), kLongRun) << outcome.text;
     EXPECT_GE(folder.newest_step(), before + 5) << outcome.text;
   }
   expect_same_end(folder, 2);
 }
 
 TEST(StopTest, TimeLimit) {
-  RunFolder folder(kSteps);
+  RunFolder folder(kLongRun);
   const Outcome outcome = run_gda(folder.train("run", {"train.max_minutes=0.002"}));  // 0.12 s
   expect_stopped(folder, outcome, "the time limit (train.max_minutes)");
   const Outcome resumed = run_gda({"resume", folder.run(), "train.max_minutes=0"});
   EXPECT_EQ(resumed.code, 0) << resumed.text;
   const std::string next =
       fmt::format("; the checkpoint is in {}/checkpoints. Go on with: gda resume {} train.steps={}",
-                  folder.run(), folder.run(), 2 * kSteps);
+                  folder.run(), folder.run(), 2 * kLongRun);
   EXPECT_NE(resumed.last_line().find(next), std::string::npos) << resumed.text;
   EXPECT_EQ(run_gda(folder.train("whole")).code, 0);
-  EXPECT_EQ(folder.hashes(kSteps), folder.hashes(kSteps, "whole"));
+  EXPECT_EQ(folder.hashes(kLongRun), folder.hashes(kLongRun, "whole"));
 }
 
 }  // namespace

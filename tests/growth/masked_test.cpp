@@ -7,12 +7,12 @@
 namespace gda::test {
 namespace {
 
-struct Case {
+struct MaskedCase {
   std::string name;
   Masked masked;
 };
 
-std::vector<Case> cases() {
+std::vector<MaskedCase> masked_cases() {
   Masked places;
   places.at = {0, 2};
   return {{"hidden", Masked{.hidden_size = 17}},
@@ -22,9 +22,9 @@ std::vector<Case> cases() {
           {"places", places}};
 }
 
-using Parameters = std::tuple<Case, std::string, std::string, bool>;
+using MaskedParameters = std::tuple<MaskedCase, std::string, std::string, bool>;
 
-class MaskedOperator : public testing::TestWithParam<Parameters> {
+class MaskedOperator : public testing::TestWithParam<MaskedParameters> {
  protected:
   GrowthMap map() const {
     const auto& [form, attention, act, tied] = GetParam();
@@ -68,18 +68,18 @@ TEST_P(MaskedOperator, KeepsTheFunctionInF32) {
   EXPECT_LT((logit_error<float>(old, grown)), 1e-5);
 }
 
-const auto kCaseName = [](const testing::TestParamInfo<Parameters>& instance) {
+const auto kMaskedCaseName = [](const testing::TestParamInfo<MaskedParameters>& instance) {
   const auto& [form, attention, act, tied] = instance.param;
   return form.name + "_of_" + attention + "_" + act + (tied ? "_tied" : "");
 };
 
 INSTANTIATE_TEST_SUITE_P(Operators, MaskedOperator,
-                         testing::Combine(testing::ValuesIn(cases()),
+                         testing::Combine(testing::ValuesIn(masked_cases()),
                                           testing::Values("softmax", "differential",
                                                           "grouped_differential",
                                                           "differential_v2"),
                                           testing::Values("silu", "poly_norm"), testing::Bool()),
-                         kCaseName);
+                         kMaskedCaseName);
 
 }  // namespace
 }  // namespace gda::test

@@ -44,7 +44,7 @@ std::vector<Operation> preserving_operations() {
   };
 }
 
-struct Case {
+struct OperatorCase {
   Operation operation;
   std::string attention;
   std::string act;
@@ -61,8 +61,8 @@ struct Case {
   }
 };
 
-std::vector<Case> cases(const std::vector<Operation>& operations) {
-  std::vector<Case> all;
+std::vector<OperatorCase> cases(const std::vector<Operation>& operations) {
+  std::vector<OperatorCase> all;
   for (const Operation& operation : operations) {
     for (const std::string attention :
          {"softmax", "differential", "grouped_differential", "differential_v2"}) {
@@ -78,7 +78,7 @@ std::vector<Case> cases(const std::vector<Operation>& operations) {
 
 const auto kCaseName = [](const auto& instance) { return instance.param.name(); };
 
-class PreservingOperator : public testing::TestWithParam<Case> {};
+class PreservingOperator : public testing::TestWithParam<OperatorCase> {};
 
 TEST_P(PreservingOperator, KeepsTheFunctionInF64) {
   const GrowthMap map = GetParam().map();

@@ -94,16 +94,16 @@ void expect_same_gradients(const ModelConfig& config, DType compute, const Chose
   }
 }
 
-struct Case {
+struct FrozenCase {
   std::string attention;
   std::string act;
   bool tied;
 };
-const Case kCases[] = {{"softmax", "silu", false},
-                       {"softmax", "poly_norm", true},
-                       {"grouped_differential", "poly_norm", false},
-                       {"grouped_differential", "silu", true},
-                       {"differential_v2", "silu", false}};
+const FrozenCase kFrozenCases[] = {{"softmax", "silu", false},
+                                   {"softmax", "poly_norm", true},
+                                   {"grouped_differential", "poly_norm", false},
+                                   {"grouped_differential", "silu", true},
+                                   {"differential_v2", "silu", false}};
 
 TEST(FrozenModel, TrainableGradientsAreThoseOfTheWholeModel) {
   const std::map<std::string, Chosen> choices = {
@@ -117,7 +117,7 @@ TEST(FrozenModel, TrainableGradientsAreThoseOfTheWholeModel) {
       {"output sides", [](const ParameterSpec& spec) {
          return contains(spec, "o_proj") || contains(spec, "down_proj");
        }}};
-  for (const Case& which : kCases) {
+  for (const FrozenCase& which : kFrozenCases) {
     const ModelConfig config = test::tiny_config(which.attention, which.act, which.tied);
     for (const auto& [name, trainable] : choices) {
       for (const DType compute : {DType::f32, DType::f64}) {
@@ -151,7 +151,7 @@ TEST(FrozenModel, LmHeadCanTrainAlone) {
 
 // q, k, v and gate, up are one matrix only where they are alike.
 TEST(FrozenModel, FusedMatricesCanBeSplit) {
-  for (const Case& which : kCases) {
+  for (const FrozenCase& which : kFrozenCases) {
     const ModelConfig config = test::tiny_config(which.attention, which.act, which.tied);
     for (const char* name : {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"}) {
       const auto one = [&](const ParameterSpec& spec) { return contains(spec, name); };

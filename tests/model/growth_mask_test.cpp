@@ -18,17 +18,17 @@ using test::TinyModel;
 
 constexpr std::int64_t kRows = TinyBatch::kBatch * TinyBatch::kLength;
 
-struct Case {
+struct MaskCase {
   std::string attention;
   std::string act;
   bool tied;
   std::string part;
 };
 
-class GrowthMaskTest : public ::testing::TestWithParam<Case> {
+class GrowthMaskTest : public ::testing::TestWithParam<MaskCase> {
  protected:
   Growth growth() const {
-    const Case& c = GetParam();
+    const MaskCase& c = GetParam();
     return tiny_growth(c.attention, c.act, c.tied, c.part);
   }
 };
@@ -207,13 +207,14 @@ TEST_P(GrowthMaskTest, CachedGenerationMatchesTheWholeSequence) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, GrowthMaskTest,
-                         ::testing::Values(Case{"softmax", "silu", false, "all"},
-                                           Case{"softmax", "poly_norm", true, "all"},
-                                           Case{"differential", "poly_norm", false, "all"},
-                                           Case{"grouped_differential", "silu", true, "all"},
-                                           Case{"grouped_differential", "poly_norm", false, "all"},
-                                           Case{"differential_v2", "silu", false, "all"},
-                                           Case{"softmax", "silu", true, "groups"}),
+                         ::testing::Values(MaskCase{"softmax", "silu", false, "all"},
+                                           MaskCase{"softmax", "poly_norm", true, "all"},
+                                           MaskCase{"differential", "poly_norm", false, "all"},
+                                           MaskCase{"grouped_differential", "silu", true, "all"},
+                                           MaskCase{"grouped_differential", "poly_norm", false,
+                                                    "all"},
+                                           MaskCase{"differential_v2", "silu", false, "all"},
+                                           MaskCase{"softmax", "silu", true, "groups"}),
                          [](const auto& instance) {
                            return instance.param.attention + "_" + instance.param.act +
                                   (instance.param.tied ? "_tied_" : "_") + instance.param.part;

@@ -26,7 +26,8 @@ namespace gda {
 struct StepName {
   std::int64_t step = 0;
   bool grown = false;  // the model was made bigger between this one and the other of the step
-  auto operator<=>(const StepName&) const = default;
+  // clang-tidy 14 takes the 0 that the compiler compares with for one of ours.
+  auto operator<=>(const StepName&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 
 // "step-00001000", "step-00001000-grown".

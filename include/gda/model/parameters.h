@@ -34,6 +34,11 @@ struct ParameterSpec {
   bool is_matrix() const { return shape.rank() == 2; }
 };
 
+// Names outside the layers. A tied model has no output projection of its own.
+constexpr std::string_view kEmbeddingName = "model.embed_tokens.weight";
+constexpr std::string_view kFinalNormName = "model.norm.weight";
+constexpr std::string_view kHeadName = "lm_head.weight";
+
 // Every parameter of a model in forward order, without allocating any. Within a layer q, k, v and
 // gate, up follow one another, so that a store can view them as one fused matrix.
 std::vector<ParameterSpec> parameter_specs(const ModelConfig& config);
