@@ -18,6 +18,7 @@ packages=(
   libsentencepiece-dev libprotobuf-dev      # tokenizers; newer packages of SentencePiece ask for protobuf
   libxxhash-dev zlib1g-dev
   libgtest-dev libbenchmark-dev
+  libboost-context-dev                      # tests: threads of the emulated GPU
 )
 # clang-format lays out code differently from version to version, so it is always 14's here.
 check_packages=(clang-format-14 clang-tidy shellcheck)

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "core/device_memory.h"
 #include "gda/core/error.h"
 
 namespace gda {
@@ -19,9 +20,10 @@ std::size_t round_up(std::size_t bytes) {
 }  // namespace
 
 Buffer::Buffer(std::size_t bytes, Device device) : bytes_(bytes), device_(device) {
-  require<OpError>(device.type == DeviceType::cpu,
-                   "[buffer] no memory on {}: this build has no CUDA backend (GDA_CUDA=OFF)",
-                   device.str());
+  if (device.type == DeviceType::cuda) {
+    data_ = cuda::allocate(bytes, device.index);
+    return;
+  }
   if (bytes == 0) return;
   data_ = std::aligned_alloc(kAlignment, round_up(bytes));
   require<Error>(data_ != nullptr, "out of memory: {} MiB were asked for", bytes >> 20);
@@ -29,7 +31,11 @@ Buffer::Buffer(std::size_t bytes, Device device) : bytes_(bytes), device_(device
 }
 
 Buffer::~Buffer() {
-  std::free(data_);
+  if (device_.type == DeviceType::cuda) {
+    cuda::release(data_, device_.index);
+  } else {
+    std::free(data_);
+  }
 }
 
 Buffer::Buffer(Buffer&& other) noexcept

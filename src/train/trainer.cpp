@@ -34,10 +34,10 @@ LossGuardOptions guard_options(const SkipConfig& skip) {
           .max_consecutive = skip.max_consecutive_skips};
 }
 
-// This build computes on the CPU alone; a request for more must not be passed over.
+// Training is on the CPU alone; a request for more must not be passed over.
 const RunConfig& checked_device(const RunConfig& config) {
   require<ConfigError>(config.device != "cuda",
-                       "device: cuda: this build has no CUDA backend; use auto or cpu");
+                       "device: cuda: this version trains on CPUs; use auto or cpu");
   return config;
 }
 

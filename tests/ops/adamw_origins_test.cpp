@@ -13,8 +13,8 @@ constexpr AdamWStep kStep{.lr = 1e-2,
                           .gradient_scale = 0.5,
                           .step = 1000};
 
-OwnedTensor origin_tensor(const std::vector<double>& values) {
-  OwnedTensor owned(DType::i32, {static_cast<std::int64_t>(values.size())});
+TestTensor origin_tensor(const std::vector<double>& values) {
+  TestTensor owned(DType::i32, {static_cast<std::int64_t>(values.size())});
   for (std::size_t i = 0; i < values.size(); ++i) {
     set(owned.tensor, static_cast<std::int64_t>(i), values[i]);
   }
@@ -22,7 +22,7 @@ OwnedTensor origin_tensor(const std::vector<double>& values) {
 }
 
 // `size` coordinates, the last `grown` of which began at `origin`.
-OwnedTensor grown_axis(std::int64_t size, std::int64_t grown, double origin) {
+TestTensor grown_axis(std::int64_t size, std::int64_t grown, double origin) {
   std::vector<double> values(static_cast<std::size_t>(size), 0.0);
   std::fill(values.end() - grown, values.end(), origin);
   return origin_tensor(values);
@@ -40,7 +40,7 @@ struct Piece {
     }
   }
   void update(const AdamWStep& step, const Tensor& copy, const AdamWOrigins& origins) const {
-    adamw_update(CpuContext(), step, gradient.tensor, master.tensor, m.tensor, v.tensor, copy,
+    adamw_update(TestContext(), step, gradient.tensor, master.tensor, m.tensor, v.tensor, copy,
                  origins);
   }
   // The update that a run that began with this element would do.
@@ -49,17 +49,17 @@ struct Piece {
     own.step = step.step - origin;
     const DType dtype = master.tensor.dtype();
     const auto one = [&](const Tensor& from) {
-      OwnedTensor element(dtype, {1});
+      TestTensor element(dtype, {1});
       set(element.tensor, 0, get(from, i));
       return element;
     };
-    const OwnedTensor value = one(master.tensor);
-    adamw_update(CpuContext(), own, one(gradient.tensor).tensor, value.tensor, one(m.tensor).tensor,
-                 one(v.tensor).tensor, {});
+    const TestTensor value = one(master.tensor);
+    adamw_update(TestContext(), own, one(gradient.tensor).tensor, value.tensor,
+                 one(m.tensor).tensor, one(v.tensor).tensor, {});
     return get(value.tensor, 0);
   }
 
-  OwnedTensor gradient, master, m, v;
+  TestTensor gradient, master, m, v;
 };
 
 struct Axes {
@@ -70,8 +70,8 @@ struct Axes {
 // Every element moves as one of a plain AdamW run that began at its origin, to the bit, wherever
 // the piece begins and ends.
 void expect_plain_updates(DType dtype, const Axes& axes, std::int64_t offset, std::int64_t n) {
-  const OwnedTensor rows = grown_axis(axes.rows, axes.rows / 2, 700);
-  const OwnedTensor columns = grown_axis(axes.columns, axes.columns / 3 + 1, 990);
+  const TestTensor rows = grown_axis(axes.rows, axes.rows / 2, 700);
+  const TestTensor columns = grown_axis(axes.columns, axes.columns / 3 + 1, 990);
   AdamWOrigins origins{.rows = {}, .columns = {}, .row_length = axes.columns, .offset = offset};
   if (axes.grown_rows) origins.rows = rows.tensor;
   if (axes.grown_columns) origins.columns = columns.tensor;
@@ -104,8 +104,8 @@ TEST(AdamWOrigins, EveryElementCountsFromItsOwnBeginning) {
 }
 
 TEST(AdamWOrigins, CopiesAsPlainUpdatesDo) {
-  const OwnedTensor rows = grown_axis(4, 1, 10);
-  const OwnedTensor columns = grown_axis(2500, 500, 990);
+  const TestTensor rows = grown_axis(4, 1, 10);
+  const TestTensor columns = grown_axis(2500, 500, 990);
   for (const DType type : {DType::bf16, DType::f32}) {
     for (const bool by_columns : {false, true}) {
       const AdamWOrigins origins{.rows = rows.tensor,
@@ -113,7 +113,7 @@ TEST(AdamWOrigins, CopiesAsPlainUpdatesDo) {
                                  .row_length = 2500,
                                  .offset = 0};
       const Piece piece(DType::f32, 10000);
-      const OwnedTensor copy(type, {10000});
+      const TestTensor copy(type, {10000});
       piece.update(kStep, copy.tensor, origins);
       EXPECT_EQ(max_difference(copy.tensor, cast(piece.master.tensor, type).tensor), 0);
     }
@@ -125,7 +125,7 @@ TEST(AdamWOrigins, CopiesAsPlainUpdatesDo) {
 TEST(AdamWOrigins, AFirstUpdateMovesNothingFartherThanTheLearningRate) {
   AdamWStep step = kStep;
   step.weight_decay = 0;
-  const OwnedTensor columns = grown_axis(64, 40, 999);
+  const TestTensor columns = grown_axis(64, 40, 999);
   const AdamWOrigins origins{.rows = {}, .columns = columns.tensor, .row_length = 64, .offset = 0};
   const double slack = 1 + 16 * unit_roundoff(DType::f32);  // operations of the update
   for (const bool counted : {true, false}) {
@@ -147,9 +147,9 @@ TEST(AdamWOrigins, AFirstUpdateMovesNothingFartherThanTheLearningRate) {
 
 TEST(AdamWOrigins, RefusesOriginsThatDoNotFit) {
   const Piece piece(DType::f32, 12);
-  const OwnedTensor three = grown_axis(3, 1, 1);
-  const OwnedTensor four = grown_axis(4, 1, 1);
-  const OwnedTensor floats(DType::f32, {4});
+  const TestTensor three = grown_axis(3, 1, 1);
+  const TestTensor four = grown_axis(4, 1, 1);
+  const TestTensor floats(DType::f32, {4});
   const auto refuse = [&](const AdamWOrigins& origins, const std::string& message) {
     expect_error([&] { piece.update(kStep, {}, origins); }, message);
   };

@@ -30,19 +30,19 @@ struct State {
         m(cast(other.m.tensor, dtype)),
         v(cast(other.v.tensor, dtype)) {}
   void update(const AdamWStep& step, const Tensor& copy = {}) const {
-    adamw_update(CpuContext(), step, gradient.tensor, master.tensor, m.tensor, v.tensor, copy);
+    adamw_update(TestContext(), step, gradient.tensor, master.tensor, m.tensor, v.tensor, copy);
   }
-  OwnedTensor gradient, master, m, v;
+  TestTensor gradient, master, m, v;
 };
 
 // From zero moments, m_t = (1 - beta1) sum_i beta1^(t-i) g_i, and v_t likewise.
 TEST(AdamW, ReferenceFollowsTheClosedForm) {
   constexpr int kSteps = 5;
-  const CpuContext context;
-  const OwnedTensor gradients = random_tensor("gradients", DType::f64, {kSteps, 1});
-  const OwnedTensor master = random_tensor("master", DType::f64, {1});
-  const OwnedTensor m(DType::f64, {1});
-  const OwnedTensor v(DType::f64, {1});
+  const TestContext context;
+  const TestTensor gradients = random_tensor("gradients", DType::f64, {kSteps, 1});
+  const TestTensor master = random_tensor("master", DType::f64, {1});
+  const TestTensor m(DType::f64, {1});
+  const TestTensor v(DType::f64, {1});
   double expected = get(master.tensor, 0);
   AdamWStep step = kStep;
   for (int t = 1; t <= kSteps; ++t) {
@@ -95,7 +95,7 @@ TEST(AdamW, CopiesRoundedToNearestEven) {
   for (const std::int64_t n : {1, 17, 8193}) {
     const State state(DType::f32, n);
     const State plain(state, DType::f32);
-    const OwnedTensor half(DType::bf16, {n});
+    const TestTensor half(DType::bf16, {n});
     state.update(kStep, half.tensor);
     plain.update(kStep);
     EXPECT_EQ(max_difference(half.tensor, cast(state.master.tensor, DType::bf16).tensor), 0);
@@ -107,7 +107,7 @@ TEST(AdamW, CopiesOfTheSameType) {
   for (const DType dtype : {DType::f32, DType::f64}) {
     const State state(dtype, 8195);
     const State same(state, dtype);
-    const OwnedTensor copy(dtype, {8195});
+    const TestTensor copy(dtype, {8195});
     state.update(kStep, copy.tensor);
     same.update(kStep, same.master.tensor);
     EXPECT_EQ(max_difference(copy.tensor, state.master.tensor), 0);
@@ -135,18 +135,18 @@ TEST(AdamW, RefusesBadArguments) {
   step.step = 0;
   expect_error([&] { state.update(step); },
                "[adamw_update] step: expected 1 for the first update or more, got 0");
-  expect_error([&] { state.update(kStep, OwnedTensor(DType::bf16, {6}).tensor); },
+  expect_error([&] { state.update(kStep, TestTensor(DType::bf16, {6}).tensor); },
                "[adamw_update] copy: expected bf16[5], got bf16[6]");
-  expect_error([&] { state.update(kStep, OwnedTensor(DType::f64, {5}).tensor); },
+  expect_error([&] { state.update(kStep, TestTensor(DType::f64, {5}).tensor); },
                "[adamw_update] copy: expected f32[5], got f64[5]");
-  const CpuContext context;
+  const TestContext context;
   expect_error(
       [&] {
         adamw_update(context, kStep, other.gradient.tensor, state.master.tensor, state.m.tensor,
                      state.v.tensor, {});
       },
       "[adamw_update] gradient: expected f32[5], got f32[6]");
-  const OwnedTensor half(DType::bf16, {5});
+  const TestTensor half(DType::bf16, {5});
   expect_error(
       [&] { adamw_update(context, kStep, half.tensor, half.tensor, half.tensor, half.tensor, {}); },
       "[adamw_update] master: expected f32 or f64, got bf16[5]");

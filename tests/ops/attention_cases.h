@@ -60,8 +60,8 @@ inline AttentionShape attention_shape(const HeadMapping& mapping, std::int64_t b
 }
 
 // Documents of 37 tokens, so that borders fall inside tiles.
-inline OwnedTensor document_starts(const AttentionShape& shape, std::int64_t length = 37) {
-  OwnedTensor first(DType::i32, {shape.batch * shape.query_length});
+inline TestTensor document_starts(const AttentionShape& shape, std::int64_t length = 37) {
+  TestTensor first(DType::i32, {shape.batch * shape.query_length});
   for (std::int64_t row = 0; row < first.tensor.dim(0); ++row) {
     const std::int64_t position = row % shape.query_length + shape.query_offset;
     set(first.tensor, row, static_cast<double>(position / length * length));
@@ -81,8 +81,8 @@ struct AttentionRun {
                      cast(from.v.tensor, type), cast(from.dout.tensor, type)) {
     if (from.first_key.tensor) first_key = cast(from.first_key.tensor, DType::i32);
   }
-  AttentionRun(const AttentionShape& s, DType type, OwnedTensor q_, OwnedTensor k_, OwnedTensor v_,
-               OwnedTensor dout_)
+  AttentionRun(const AttentionShape& s, DType type, TestTensor q_, TestTensor k_, TestTensor v_,
+               TestTensor dout_)
       : shape(s),
         q(std::move(q_)),
         k(std::move(k_)),
@@ -113,15 +113,15 @@ struct AttentionRun {
   }
   // Gradients overwrite: they start as something else.
   void backward() {
-    for (const OwnedTensor* gradient : {&dq, &dk, &dv}) fill(gradient->tensor, 7);
+    for (const TestTensor* gradient : {&dq, &dk, &dv}) fill(gradient->tensor, 7);
     attention_backward(context, shape, q.tensor, k.tensor, v.tensor, first_key.tensor, out.tensor,
                        lse.tensor, dout.tensor, dq.tensor, dk.tensor, dv.tensor);
   }
 
-  CpuContext context;
+  TestContext context;
   AttentionShape shape;
-  OwnedTensor q, k, v, first_key, dout;
-  OwnedTensor out, lse, dq, dk, dv;
+  TestTensor q, k, v, first_key, dout;
+  TestTensor out, lse, dq, dk, dv;
 };
 
 inline double largest_row_norm(const Tensor& tensor, std::int64_t width) {
@@ -158,10 +158,10 @@ struct AttentionBounds {
                            largest_row_norm(exact.v.tensor, s.value_dim);
     const double dscore = scale * dweight * (2 * weight + 8 * std::sqrt(s.value_dim) * u);
 
-    const OwnedTensor dout = cast(exact.dout.tensor, DType::f64);
-    const OwnedTensor dv = cast(exact.dv.tensor, DType::f64);
-    const OwnedTensor dk = cast(exact.dk.tensor, DType::f64);
-    const OwnedTensor dq = cast(exact.dq.tensor, DType::f64);
+    const TestTensor dout = cast(exact.dout.tensor, DType::f64);
+    const TestTensor dv = cast(exact.dv.tensor, DType::f64);
+    const TestTensor dk = cast(exact.dk.tensor, DType::f64);
+    const TestTensor dq = cast(exact.dq.tensor, DType::f64);
     fill(exact.dout.tensor, 1);
     exact.backward();
     const double column = max_abs(exact.dv.tensor);
@@ -170,11 +170,18 @@ struct AttentionBounds {
     exact.dk = cast(dk.tensor, DType::f64);
     exact.dq = cast(dq.tensor, DType::f64);
 
+    // Tensor cores take weights and dscores that are rounded to bf16: relative errors of u16 in
+    // sums of |P v| <= |v|, of |P dout| and, for |dS| <= 2 scale D P, of |dS k| and |dS q|.
+    const bool rounds_weights = on_cuda() && type == DType::bf16;
+    const double rounded = rounds_weights ? unit_roundoff(DType::bf16) : 0;
+    const double rounded_dscore = 2 * rounded * scale * dweight;
+
     lse_error = score + 8 * u * (max_abs(exact.lse.tensor) + terms);
-    out_error = weight * max_abs(exact.v.tensor) + rounding * max_abs(exact.out.tensor);
-    dq_error = dscore * max_abs(exact.k.tensor) + rounding * max_abs(dq.tensor);
-    dk_error = column * dscore * max_abs(exact.q.tensor) + rounding * max_abs(dk.tensor);
-    dv_error = column * weight * max_abs(dout.tensor) + rounding * max_abs(dv.tensor);
+    out_error = (weight + rounded) * max_abs(exact.v.tensor) + rounding * max_abs(exact.out.tensor);
+    dq_error = (dscore + rounded_dscore) * max_abs(exact.k.tensor) + rounding * max_abs(dq.tensor);
+    dk_error = column * (dscore + rounded_dscore) * max_abs(exact.q.tensor) +
+               rounding * max_abs(dk.tensor);
+    dv_error = column * (weight + rounded) * max_abs(dout.tensor) + rounding * max_abs(dv.tensor);
   }
   double out_error, lse_error, dq_error, dk_error, dv_error;
 };

@@ -51,53 +51,54 @@ TEST(AttentionErrors, HeadMaps) {
 TEST(AttentionErrors, Tensors) {
   expect_refused(
       [](AttentionRun& run) {
-        run.q = OwnedTensor(DType::i32, {10, 16});
+        run.q = TestTensor(DType::i32, {10, 16});
       },
       "expected f64, f32 or bf16, got i32[10, 16]");
   expect_refused(
       [](AttentionRun& run) {
-        run.q = OwnedTensor(DType::f32, {10, 15});
+        run.q = TestTensor(DType::f32, {10, 15});
       },
       "q: expected f32[10, 16], got f32[10, 15]");
   expect_refused(
       [](AttentionRun& run) {
-        run.k = OwnedTensor(DType::bf16, {16, 16});
+        run.k = TestTensor(DType::bf16, {16, 16});
       },
       "k: expected f32[16, 16], got bf16[16, 16]");
   expect_refused([](AttentionRun& run) { run.v = {}; }, "v: expected f32[16, 16]");
   expect_refused(
       [](AttentionRun& run) {
-        run.out = OwnedTensor(DType::f32, {10, 16});
+        run.out = TestTensor(DType::f32, {10, 16});
       },
       "out: expected f32[10, 32], got f32[10, 16]");
   expect_refused(
       [](AttentionRun& run) {
-        run.lse = OwnedTensor(DType::f64, {10, 4});
+        run.lse = TestTensor(DType::f64, {10, 4});
       },
       "lse: expected f32[10, 4], got f64[10, 4]");
 }
 
 TEST(AttentionErrors, FirstKey) {
-  expect_refused([](AttentionRun& run) { run.first_key = OwnedTensor(DType::i32, {5}); },
+  if (on_cuda()) GTEST_SKIP() << "starts of documents are not checked on a GPU";
+  expect_refused([](AttentionRun& run) { run.first_key = TestTensor(DType::i32, {5}); },
                  "first_key: expected i32[10], got i32[5]");
   expect_refused(
       [](AttentionRun& run) {
-        run.first_key = OwnedTensor(DType::i32, {10});
+        run.first_key = TestTensor(DType::i32, {10});
         set(run.first_key.tensor, 6, 5);  // query 1 of sequence 1 stands at position 4
       },
       "first_key[6] = 5: expected a key in [0, 4]");
   expect_refused(
       [](AttentionRun& run) {
-        run.first_key = OwnedTensor(DType::i32, {10});
+        run.first_key = TestTensor(DType::i32, {10});
         set(run.first_key.tensor, 0, -1);
       },
       "first_key[0] = -1: expected a key in [0, 3]");
 }
 
 TEST(AttentionErrors, Gradients) {
-  const auto refused = [](OwnedTensor AttentionRun::*gradient, const std::string& text) {
+  const auto refused = [](TestTensor AttentionRun::*gradient, const std::string& text) {
     AttentionRun run(attention_shape(head_mappings()[2], 2, 5, 3, 4), DType::f32);
-    run.*gradient = OwnedTensor(DType::f32, {3, 3});
+    run.*gradient = TestTensor(DType::f32, {3, 3});
     expect_error(
         [&] {
           attention_backward(run.context, run.shape, run.q.tensor, run.k.tensor, run.v.tensor, {},
@@ -110,28 +111,6 @@ TEST(AttentionErrors, Gradients) {
   refused(&AttentionRun::dq, "dq: expected f32[10, 16], got f32[3, 3]");
   refused(&AttentionRun::dk, "dk: expected f32[16, 16], got f32[3, 3]");
   refused(&AttentionRun::dv, "dv: expected f32[16, 16], got f32[3, 3]");
-}
-
-TEST(AttentionErrors, NoCudaInThisBuild) {
-  AttentionRun run(attention_shape(head_mappings()[2], 2, 5, 3, 4), DType::f32);
-  const Device device{DeviceType::cuda, 0};
-  const Context context{.stream = {.device = device}, .arena = run.context.arena()};
-  const auto on_device = [&](const OwnedTensor& owned) {
-    return Tensor(owned.tensor.raw(), owned.tensor.dtype(), owned.tensor.shape(), device);
-  };
-  expect_error(
-      [&] {
-        attention_forward(context, run.shape, on_device(run.q), on_device(run.k), on_device(run.v),
-                          {}, on_device(run.out), on_device(run.lse));
-      },
-      "[attention_forward] this build has no CUDA implementation");
-  expect_error(
-      [&] {
-        attention_backward(context, run.shape, on_device(run.q), on_device(run.k), on_device(run.v),
-                           {}, on_device(run.out), on_device(run.lse), on_device(run.dout),
-                           on_device(run.dq), on_device(run.dk), on_device(run.dv));
-      },
-      "[attention_backward] this build has no CUDA implementation");
 }
 
 }  // namespace

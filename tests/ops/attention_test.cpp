@@ -25,8 +25,8 @@ void expect_like_reference(AttentionRun& run) {
   run.backward();
   AttentionRun exact(run, DType::f64);
   exact.forward();
-  const OwnedTensor exact_out = std::move(exact.out);
-  const OwnedTensor exact_lse = std::move(exact.lse);
+  const TestTensor exact_out = std::move(exact.out);
+  const TestTensor exact_lse = std::move(exact.lse);
   exact.out = cast(run.out.tensor, DType::f64);
   exact.lse = cast(run.lse.tensor, DType::f64);
   exact.backward();
@@ -86,6 +86,21 @@ TEST(Attention, HeadDimensions) {
   }
 }
 
+// The widths of tensor core kernels, with rows that end within tiles.
+TEST(Attention, WidthsOfTensorCores) {
+  for (const std::int64_t d : {64, 96, 128}) {
+    for (const HeadMapping& mapping : {head_mappings()[1], head_mappings()[3]}) {
+      AttentionRun run(attention_shape(mapping, 2, 67, 0, d), DType::bf16);
+      run.first_key = document_starts(run.shape);
+      expect_like_reference(run);
+    }
+  }
+  for (const std::int64_t offset : {1, 70}) {
+    AttentionRun run(attention_shape(head_mappings()[4], 1, 33, offset, 64), DType::bf16);
+    expect_like_reference(run);
+  }
+}
+
 // softmax(0) is uniform: out is the mean of the values seen, and lse the logarithm of their number.
 TEST(Attention, EqualScoresAverageTheValues) {
   AttentionRun run(attention_shape(head_mappings()[0], 1, 100, 0, 4), DType::f32);
@@ -112,7 +127,7 @@ TEST(Attention, LargeScoresDoNotOverflow) {
   }
   run.forward();
   run.backward();
-  for (const OwnedTensor* result : {&run.out, &run.lse, &run.dq, &run.dk, &run.dv}) {
+  for (const TestTensor* result : {&run.out, &run.lse, &run.dq, &run.dk, &run.dv}) {
     EXPECT_TRUE(std::isfinite(max_abs(result->tensor)));
   }
   EXPECT_LE(max_abs(run.out.tensor), max_abs(run.v.tensor) * (1 + 1e-5));
@@ -150,7 +165,7 @@ TEST(Attention, SameBitsOnAnyNumberOfThreads) {
       run.forward();
       run.backward();
       std::vector<double> all;
-      for (const OwnedTensor* result : {&run.out, &run.lse, &run.dq, &run.dk, &run.dv}) {
+      for (const TestTensor* result : {&run.out, &run.lse, &run.dq, &run.dk, &run.dv}) {
         const std::vector<double> some = values(result->tensor);
         all.insert(all.end(), some.begin(), some.end());
       }
@@ -250,9 +265,9 @@ TEST(Attention, StridedRows) {
     const std::int64_t k = run.k.tensor.dim(1);
     const std::int64_t v = run.v.tensor.dim(1);
     const std::int64_t rows = run.q.tensor.dim(0);
-    OwnedTensor fused(type, {rows, q + k + v + 3});
-    OwnedTensor gradients(type, {rows, q + k + v + 3});
-    OwnedTensor outputs(type, {rows, 2 * run.out.tensor.dim(1)});
+    TestTensor fused(type, {rows, q + k + v + 3});
+    TestTensor gradients(type, {rows, q + k + v + 3});
+    TestTensor outputs(type, {rows, 2 * run.out.tensor.dim(1)});
     const auto parts = [&](const Tensor& whole) {
       return std::array{whole.columns(0, q), whole.columns(q, k), whole.columns(q + k, v)};
     };

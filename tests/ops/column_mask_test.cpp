@@ -32,7 +32,7 @@ struct Mask {
     }
     view = {.value = value.tensor, .sum = static_cast<double>(columns - grown) + m * grown};
   }
-  OwnedTensor value;
+  TestTensor value;
   ColumnMask view;
 };
 
@@ -81,8 +81,8 @@ struct Call {
     backward(mask);
   }
 
-  std::vector<const OwnedTensor*> inputs() const { return {&x, &up, &weight, &bias, &dout}; }
-  std::vector<const OwnedTensor*> results() const { return {&out, &dx, &dup, &dweight, &dbias}; }
+  std::vector<const TestTensor*> inputs() const { return {&x, &up, &weight, &bias, &dout}; }
+  std::vector<const TestTensor*> results() const { return {&out, &dx, &dup, &dweight, &dbias}; }
 
   // Takes over the other's inputs; rows may be longer there, of which only old columns are taken.
   void take_inputs(const Call& other) const {
@@ -100,8 +100,8 @@ struct Call {
 
   Kind kind;
   std::int64_t rows, n;
-  CpuContext context;
-  OwnedTensor x, up, weight, bias, dout, out, rho, dx, dup, dweight, dbias;
+  TestContext context;
+  TestTensor x, up, weight, bias, dout, out, rho, dx, dup, dweight, dbias;
 };
 
 std::string name_of_kind(Kind kind) {
@@ -232,9 +232,9 @@ TEST(ColumnMask, AddingTheBranchFirstIsTheSameBits) {
   for (const DType dtype : kTypes) {
     const Call call(Kind::rms_norm, dtype, 9, 129);
     const Mask mask(dtype, 129, 0.3);
-    const OwnedTensor residual = cast(call.x.tensor, dtype);
-    const OwnedTensor y(dtype, {9, 129});
-    const OwnedTensor rho(accumulate_type(dtype), {9});
+    const TestTensor residual = cast(call.x.tensor, dtype);
+    const TestTensor y(dtype, {9, 129});
+    const TestTensor rho(accumulate_type(dtype), {9});
     add_rms_norm_forward(call.context, residual.tensor, call.up.tensor, call.weight.tensor, kEps,
                          y.tensor, rho.tensor, mask.view);
     std::memcpy(call.x.tensor.raw(), residual.tensor.raw(), residual.tensor.bytes());

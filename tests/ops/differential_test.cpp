@@ -42,8 +42,8 @@ struct Differential {
   }
 
   DifferentialShape shape;
-  CpuContext context;
-  OwnedTensor attended, lambda, subln, dy, y, rho, dattended, dsubln, dlambda;
+  TestContext context;
+  TestTensor attended, lambda, subln, dy, y, rho, dattended, dsubln, dlambda;
 };
 
 DifferentialShape heads(std::int64_t noise_heads, std::int64_t ratio, std::int64_t value_dim) {
@@ -102,13 +102,13 @@ TEST(Differential, WithoutLambdaItIsScaledRmsNormOfTheSignal) {
     fill(op.lambda.tensor, 0);
     fill(op.subln.tensor, 1);
     op.forward();
-    const OwnedTensor signal(dtype, {5 * 4, 26});
+    const TestTensor signal(dtype, {5 * 4, 26});
     for (std::int64_t i = 0; i < signal.tensor.elements(); ++i) {
       const std::int64_t row = i / (4 * 26);
       set(signal.tensor, i, get(op.attended.tensor, row * 5 * 26 + i % (4 * 26)));
     }
-    const OwnedTensor normed(dtype, signal.tensor.shape());
-    const OwnedTensor rho(accumulate_type(dtype), {20});
+    const TestTensor normed(dtype, signal.tensor.shape());
+    const TestTensor rho(accumulate_type(dtype), {20});
     rms_norm_forward(op.context, signal.tensor, op.subln.tensor, op.shape.eps, normed.tensor,
                      rho.tensor);
     const double u = unit_roundoff(dtype);
@@ -221,7 +221,7 @@ TEST(Differential, ParameterGradients) {
     const Differential op(dtype, 40, heads(2, 3, 129));  // enough for several threads
     op.forward();
     op.backward();
-    const OwnedTensor once = cast(op.dsubln.tensor, DType::f64);
+    const TestTensor once = cast(op.dsubln.tensor, DType::f64);
     const double dlambda = get(op.dlambda.tensor, 0);
     const int threads = omp_get_max_threads();
     omp_set_num_threads(threads == 1 ? 3 : 1);
@@ -264,7 +264,7 @@ TEST(Differential, TakesNoRows) {
 
 TEST(Differential, RefusesBadArguments) {
   const Differential op(DType::f32, 3, heads(2, 3, 4));
-  const CpuContext context;
+  const TestContext context;
   const auto forward = [&](const DifferentialShape& shape, const Tensor& attended,
                            const Tensor& lambda, const Tensor& subln, const Tensor& rho) {
     return [=, &context, &op] {

@@ -12,9 +12,9 @@ namespace {
 constexpr DType kComputeTypes[] = {DType::f64, DType::f32, DType::bf16};
 
 TEST(FillZero, WholeAndStrided) {
-  const CpuContext context;
+  const TestContext context;
   for (const DType dtype : kComputeTypes) {
-    const OwnedTensor x = random_tensor("x", dtype, {3, 5000});
+    const TestTensor x = random_tensor("x", dtype, {3, 5000});
     fill_zero(context, x.tensor.columns(1, 4997));
     for (std::int64_t i = 0; i < x.tensor.elements(); ++i) {
       const std::int64_t column = i % 5000;
@@ -24,20 +24,20 @@ TEST(FillZero, WholeAndStrided) {
     fill_zero(context, x.tensor);
     EXPECT_EQ(max_abs(x.tensor), 0);
   }
-  fill_zero(context, OwnedTensor(DType::f32, {0, 4}).tensor);
+  fill_zero(context, TestTensor(DType::f32, {0, 4}).tensor);
 }
 
 TEST(FillZero, RefusesNoTensor) {
-  expect_error([] { fill_zero(CpuContext(), Tensor(nullptr, DType::f32, {4})); },
+  expect_error([] { fill_zero(TestContext(), Tensor(nullptr, DType::f32, {4})); },
                "[fill_zero] x: expected f32[4], got an empty tensor");
 }
 
 TEST(Convert, RoundsOnceToTheTarget) {
-  const CpuContext context;
+  const TestContext context;
   for (const DType from : kComputeTypes) {
     for (const DType to : kComputeTypes) {
-      const OwnedTensor x = random_tensor("x", from, {9001});
-      const OwnedTensor y(to, {9001});
+      const TestTensor x = random_tensor("x", from, {9001});
+      const TestTensor y(to, {9001});
       convert(context, x.tensor, y.tensor);
       EXPECT_EQ(max_difference(y.tensor, cast(x.tensor, to).tensor), 0)
           << name_of(from) << " to " << name_of(to);
@@ -46,14 +46,14 @@ TEST(Convert, RoundsOnceToTheTarget) {
 }
 
 TEST(Convert, TiesToEvenAndKeepsSpecialValues) {
-  const CpuContext context;
+  const TestContext context;
   // 1 + 2^-8 is half-way between bf16's 1 and 1 + 2^-7; 1 + 3 * 2^-8 between the latter and 1 +
   // 2^-6.
   const double inf = std::numeric_limits<double>::infinity();
   const std::vector<double> in{1 + 0x1p-8, 1 + 3 * 0x1p-8, -0.0, inf, -inf, 3.39e38};
   const std::vector<double> expected{1, 1 + 0x1p-6, -0.0, inf, -inf, 0x1.fep127};
-  const OwnedTensor x(DType::f32, {7});
-  const OwnedTensor y(DType::bf16, {7});
+  const TestTensor x(DType::f32, {7});
+  const TestTensor y(DType::bf16, {7});
   for (std::size_t i = 0; i < in.size(); ++i) set(x.tensor, static_cast<std::int64_t>(i), in[i]);
   set(x.tensor, 6, NAN);
   convert(context, x.tensor, y.tensor);
@@ -66,37 +66,37 @@ TEST(Convert, TiesToEvenAndKeepsSpecialValues) {
 }
 
 TEST(Convert, StridedRowsAndOtherShapes) {
-  const CpuContext context;
-  const OwnedTensor x = random_tensor("x", DType::f32, {7, 11});
-  const OwnedTensor y(DType::bf16, {7, 6});
+  const TestContext context;
+  const TestTensor x = random_tensor("x", DType::f32, {7, 11});
+  const TestTensor y(DType::bf16, {7, 6});
   convert(context, x.tensor.columns(2, 6), y.tensor);
   EXPECT_EQ(max_difference(y.tensor, cast(x.tensor.columns(2, 6), DType::bf16).tensor), 0);
-  const OwnedTensor flat(DType::f64, {77});
+  const TestTensor flat(DType::f64, {77});
   convert(context, x.tensor, flat.tensor);
   EXPECT_EQ(values(flat.tensor), values(x.tensor));
 }
 
 TEST(Convert, RefusesBadArguments) {
-  const CpuContext context;
-  const OwnedTensor x(DType::f32, {4, 4});
-  expect_error([&] { convert(context, x.tensor, OwnedTensor(DType::f32, {15}).tensor); },
+  const TestContext context;
+  const TestTensor x(DType::f32, {4, 4});
+  expect_error([&] { convert(context, x.tensor, TestTensor(DType::f32, {15}).tensor); },
                "[convert] expected as many elements on both sides, got f32[4, 4] and f32[15]");
   expect_error(
       [&] {
-        convert(context, x.tensor, OwnedTensor(DType::i32, {4, 4}).tensor);
+        convert(context, x.tensor, TestTensor(DType::i32, {4, 4}).tensor);
       },
       "[convert] expected f64, f32 or bf16, got i32[4, 4]");
   expect_error(
-      [&] { convert(context, x.tensor.columns(0, 2), OwnedTensor(DType::f32, {8}).tensor); },
+      [&] { convert(context, x.tensor.columns(0, 2), TestTensor(DType::f32, {8}).tensor); },
       "[convert] from: expected contiguous rows, got row stride 4 for f32[4, 2]");
 }
 
 TEST(Add, AddsAndRoundsOnce) {
-  const CpuContext context;
+  const TestContext context;
   for (const DType dtype : kComputeTypes) {
-    const OwnedTensor x = random_tensor("x", dtype, {3, 4099});
-    const OwnedTensor y = random_tensor("y", dtype, {3, 4099});
-    const OwnedTensor expected(dtype, {3, 4099});
+    const TestTensor x = random_tensor("x", dtype, {3, 4099});
+    const TestTensor y = random_tensor("y", dtype, {3, 4099});
+    const TestTensor expected(dtype, {3, 4099});
     for (std::int64_t i = 0; i < x.tensor.elements(); ++i) {
       // The f64 sum of two f32 or bf16 numbers is exact enough that rounding it twice is harmless:
       // f32 rounds correctly from f64 (53 >= 2 * 24 + 2), and so does bf16 from f32.
@@ -109,11 +109,11 @@ TEST(Add, AddsAndRoundsOnce) {
 }
 
 TEST(Add, RefusesBadArguments) {
-  const CpuContext context;
-  const OwnedTensor x(DType::f32, {4, 4});
+  const TestContext context;
+  const TestTensor x(DType::f32, {4, 4});
   expect_error(
       [&] {
-        add(context, x.tensor, OwnedTensor(DType::f32, {4, 5}).tensor);
+        add(context, x.tensor, TestTensor(DType::f32, {4, 5}).tensor);
       },
       "[add] y: expected f32[4, 4], got f32[4, 5]");
   expect_error([&] { add(context, x.tensor.columns(0, 2), x.tensor.columns(0, 2)); },
@@ -121,18 +121,18 @@ TEST(Add, RefusesBadArguments) {
 }
 
 TEST(ScaleColumns, IsTheProduct) {
-  const CpuContext context;
+  const TestContext context;
   for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
     for (const std::int64_t n : {1, 13, 4097}) {
-      const OwnedTensor x = random_tensor("x", dtype, {3, n});
-      const OwnedTensor column = random_tensor("column", accumulate_type(dtype), {n});
-      const OwnedTensor expected(dtype, {3, n});
+      const TestTensor x = random_tensor("x", dtype, {3, n});
+      const TestTensor column = random_tensor("column", accumulate_type(dtype), {n});
+      const TestTensor expected(dtype, {3, n});
       for (std::int64_t i = 0; i < 3 * n; ++i) {
         // Exact in f64 for f32 and bf16 factors, so that f32 rounds as the operator does.
         const double product = get(column.tensor, i % n) * get(x.tensor, i);
         set(expected.tensor, i, dtype == DType::f64 ? product : static_cast<float>(product));
       }
-      const OwnedTensor y(dtype, {3, n});
+      const TestTensor y(dtype, {3, n});
       scale_columns(context, x.tensor, column.tensor, y.tensor);
       EXPECT_EQ(max_difference(y.tensor, expected.tensor), 0) << name_of(dtype);
       scale_columns(context, x.tensor, column.tensor, x.tensor);
@@ -142,9 +142,9 @@ TEST(ScaleColumns, IsTheProduct) {
 }
 
 TEST(ScaleColumns, RefusesBadArguments) {
-  const CpuContext context;
-  const OwnedTensor x(DType::f32, {4, 4});
-  const OwnedTensor column(DType::f32, {4});
+  const TestContext context;
+  const TestTensor x(DType::f32, {4, 4});
+  const TestTensor column(DType::f32, {4});
   expect_error([&] { scale_columns(context, column.tensor, column.tensor, x.tensor); },
                "[scale_columns] x: expected rows [N, M], got f32[4]");
   expect_error([&] { scale_columns(context, x.tensor, x.tensor, x.tensor); },
@@ -154,11 +154,11 @@ TEST(ScaleColumns, RefusesBadArguments) {
 }
 
 TEST(Axpby, IsTheSum) {
-  const CpuContext context;
+  const TestContext context;
   for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
-    const OwnedTensor x = random_tensor("x", dtype, {4099});
-    const OwnedTensor y = random_tensor("y", dtype, {4099});
-    const OwnedTensor before = cast(y.tensor, dtype);
+    const TestTensor x = random_tensor("x", dtype, {4099});
+    const TestTensor y = random_tensor("y", dtype, {4099});
+    const TestTensor before = cast(y.tensor, dtype);
     axpby(context, 0.25, x.tensor, 0.75, y.tensor);
     // Two products and a sum, then the rounding to the type.
     const double u = unit_roundoff(dtype) + 3 * unit_roundoff(accumulate_type(dtype));
@@ -173,20 +173,20 @@ TEST(Axpby, IsTheSum) {
 }
 
 TEST(Axpby, RefusesBadArguments) {
-  const CpuContext context;
-  const OwnedTensor x(DType::f32, {4, 4});
+  const TestContext context;
+  const TestTensor x(DType::f32, {4, 4});
   expect_error(
       [&] {
-        axpby(context, 1, x.tensor, 1, OwnedTensor(DType::f32, {4, 5}).tensor);
+        axpby(context, 1, x.tensor, 1, TestTensor(DType::f32, {4, 5}).tensor);
       },
       "[axpby] y: expected f32[4, 4], got f32[4, 5]");
 }
 
 TEST(SumOfSquares, MatchesPlainSum) {
-  const CpuContext context;
+  const TestContext context;
   for (const DType dtype : {DType::f64, DType::f32}) {
     for (const std::int64_t n : {0, 1, 7, 4096, 4097, 70001}) {
-      const OwnedTensor x = random_tensor("x", dtype, {n});
+      const TestTensor x = random_tensor("x", dtype, {n});
       double expected = 0;
       for (const double value : values(x.tensor)) expected += value * value;
       // n additions of positive terms, in f64, in either order.
@@ -198,8 +198,8 @@ TEST(SumOfSquares, MatchesPlainSum) {
 }
 
 TEST(SumOfSquares, SameBitsWithAnyNumberOfThreads) {
-  const CpuContext context;
-  const OwnedTensor x = random_tensor("x", DType::f32, {100003});
+  const TestContext context;
+  const TestTensor x = random_tensor("x", DType::f32, {100003});
   const int threads = omp_get_max_threads();
   const double expected = sum_of_squares(context, x.tensor);
   for (const int count : {1, 2, 3, 5}) {
@@ -210,8 +210,8 @@ TEST(SumOfSquares, SameBitsWithAnyNumberOfThreads) {
 }
 
 TEST(SumOfSquares, ShowsNonFiniteAndDoesNotOverflow) {
-  const CpuContext context;
-  const OwnedTensor x(DType::f32, {5000});
+  const TestContext context;
+  const TestTensor x(DType::f32, {5000});
   set(x.tensor, 4998, 3e38);  // its square is beyond f32
   EXPECT_NEAR(sum_of_squares(context, x.tensor) / 9e76, 1, 1e-7);
   set(x.tensor, 4998, -INFINITY);
@@ -221,10 +221,10 @@ TEST(SumOfSquares, ShowsNonFiniteAndDoesNotOverflow) {
 }
 
 TEST(SumOfSquares, RefusesBadArguments) {
-  const CpuContext context;
-  expect_error([&] { sum_of_squares(context, OwnedTensor(DType::bf16, {4}).tensor); },
+  const TestContext context;
+  expect_error([&] { sum_of_squares(context, TestTensor(DType::bf16, {4}).tensor); },
                "[sum_of_squares] expected f32 or f64, got bf16[4]");
-  const OwnedTensor x(DType::f32, {4, 4});
+  const TestTensor x(DType::f32, {4, 4});
   expect_error([&] { sum_of_squares(context, x.tensor.columns(0, 2)); },
                "[sum_of_squares] x: expected contiguous rows, got row stride 4 for f32[4, 2]");
 }

@@ -10,12 +10,12 @@ namespace {
 constexpr DType kComputeTypes[] = {DType::f64, DType::f32, DType::bf16};
 
 TEST(Embedding, ForwardCopiesRows) {
-  const CpuContext context;
+  const TestContext context;
   for (const DType dtype : kComputeTypes) {
     for (const std::int64_t width : {1, 7, 96}) {
-      const OwnedTensor token = random_indices("token", {133}, 11);
-      const OwnedTensor table = random_tensor("table", dtype, {11, width});
-      const OwnedTensor y(dtype, {133, width});
+      const TestTensor token = random_indices("token", {133}, 11);
+      const TestTensor table = random_tensor("table", dtype, {11, width});
+      const TestTensor y(dtype, {133, width});
       embedding_forward(context, token.tensor, table.tensor, y.tensor);
       for (std::int64_t n = 0; n < 133; ++n) {
         const auto id = static_cast<std::int64_t>(get(token.tensor, n));
@@ -26,8 +26,8 @@ TEST(Embedding, ForwardCopiesRows) {
 }
 
 // The sums of `dy` by token on top of `before`, in the order of the tokens.
-OwnedTensor plain_backward(const Tensor& token, const Tensor& dy, const Tensor& before) {
-  OwnedTensor sum = cast(before, before.dtype());
+TestTensor plain_backward(const Tensor& token, const Tensor& dy, const Tensor& before) {
+  TestTensor sum = cast(before, before.dtype());
   const std::int64_t width = dy.dim(1);
   for (std::int64_t n = 0; n < token.dim(0); ++n) {
     const auto id = static_cast<std::int64_t>(get(token, n));
@@ -40,17 +40,17 @@ OwnedTensor plain_backward(const Tensor& token, const Tensor& dy, const Tensor& 
 }
 
 TEST(Embedding, BackwardAddsInTheOrderOfTokensWithAnyNumberOfThreads) {
-  const CpuContext context;
+  const TestContext context;
   const int threads = omp_get_max_threads();
   for (const DType dtype : kComputeTypes) {
     for (const std::int64_t width : {1, 16, 17, 100}) {
-      const OwnedTensor token = random_indices("token", {257}, 5);
-      const OwnedTensor dy = random_tensor("dy", dtype, {257, width});
-      const OwnedTensor before = random_tensor("before", accumulate_type(dtype), {5, width});
-      const OwnedTensor expected = plain_backward(token.tensor, dy.tensor, before.tensor);
+      const TestTensor token = random_indices("token", {257}, 5);
+      const TestTensor dy = random_tensor("dy", dtype, {257, width});
+      const TestTensor before = random_tensor("before", accumulate_type(dtype), {5, width});
+      const TestTensor expected = plain_backward(token.tensor, dy.tensor, before.tensor);
       for (const int count : {1, 2, 3}) {
         omp_set_num_threads(count);
-        const OwnedTensor dtable = cast(before.tensor, before.tensor.dtype());
+        const TestTensor dtable = cast(before.tensor, before.tensor.dtype());
         embedding_backward(context, token.tensor, dy.tensor, dtable.tensor);
         // An f32 sum rounded from f64 is the f32 sum: the same bits.
         EXPECT_EQ(max_difference(dtable.tensor, expected.tensor), 0)
@@ -62,12 +62,12 @@ TEST(Embedding, BackwardAddsInTheOrderOfTokensWithAnyNumberOfThreads) {
 }
 
 TEST(Embedding, GradientOfTable) {
-  const CpuContext context;
-  const OwnedTensor token = random_indices("token", {9}, 4);
-  const OwnedTensor table = random_tensor("table", DType::f64, {4, 3});
-  const OwnedTensor dy = random_tensor("dy", DType::f64, {9, 3});
-  const OwnedTensor y(DType::f64, {9, 3});
-  const OwnedTensor dtable(DType::f64, {4, 3});
+  const TestContext context;
+  const TestTensor token = random_indices("token", {9}, 4);
+  const TestTensor table = random_tensor("table", DType::f64, {4, 3});
+  const TestTensor dy = random_tensor("dy", DType::f64, {9, 3});
+  const TestTensor y(DType::f64, {9, 3});
+  const TestTensor dtable(DType::f64, {4, 3});
   embedding_backward(context, token.tensor, dy.tensor, dtable.tensor);
   expect_gradient(table.tensor, dtable.tensor, [&] {
     embedding_forward(context, token.tensor, table.tensor, y.tensor);
@@ -76,11 +76,20 @@ TEST(Embedding, GradientOfTable) {
 }
 
 TEST(Embedding, RefusesIdsOutsideTheTable) {
-  const CpuContext context;
-  const OwnedTensor token(DType::i32, {3});
-  const OwnedTensor table(DType::f32, {5, 2});
-  const OwnedTensor y(DType::f32, {3, 2});
+  const TestContext context;
+  const TestTensor token(DType::i32, {3});
+  const TestTensor table(DType::f32, {5, 2});
+  const TestTensor y(DType::f32, {3, 2});
   set(token.tensor, 1, 5);
+  if (on_cuda()) {
+    embedding_forward(context, token.tensor, table.tensor, y.tensor);
+    EXPECT_TRUE(std::isnan(get(y.tensor, 2)) && std::isnan(get(y.tensor, 3)));
+    EXPECT_EQ(get(y.tensor, 1), 0);
+    fill(y.tensor, 1);
+    embedding_backward(context, token.tensor, y.tensor, table.tensor);
+    EXPECT_EQ(max_abs(table.tensor), 2);  // of the two tokens with id 0
+    return;
+  }
   expect_error([&] { embedding_forward(context, token.tensor, table.tensor, y.tensor); },
                "[embedding_forward] token 1 has id 5, but the table has rows 0 to 4");
   set(token.tensor, 1, -1);
@@ -89,20 +98,20 @@ TEST(Embedding, RefusesIdsOutsideTheTable) {
 }
 
 TEST(Embedding, RefusesBadArguments) {
-  const CpuContext context;
-  const OwnedTensor token(DType::i32, {3});
-  const OwnedTensor table(DType::bf16, {5, 2});
-  const OwnedTensor y(DType::bf16, {3, 2});
+  const TestContext context;
+  const TestTensor token(DType::i32, {3});
+  const TestTensor table(DType::bf16, {5, 2});
+  const TestTensor y(DType::bf16, {3, 2});
   expect_error(
       [&] {
         embedding_forward(context, token.tensor, table.tensor,
-                          OwnedTensor(DType::bf16, {3, 3}).tensor);
+                          TestTensor(DType::bf16, {3, 3}).tensor);
       },
       "[embedding_forward] y: expected bf16[3, 2], got bf16[3, 3]");
   expect_error(
       [&] {
         embedding_forward(context, token.tensor, table.tensor,
-                          OwnedTensor(DType::f32, {3, 2}).tensor);
+                          TestTensor(DType::f32, {3, 2}).tensor);
       },
       "[embedding_forward] table: expected f32[5, 2], got bf16[5, 2]");
   expect_error([&] { embedding_forward(context, y.tensor, table.tensor, y.tensor); },

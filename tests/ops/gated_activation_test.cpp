@@ -49,8 +49,8 @@ struct Gated {
   }
 
   std::int64_t rows, n;
-  CpuContext context;
-  OwnedTensor inputs, dout, weight, bias, out, gradients, dweight, dbias;
+  TestContext context;
+  TestTensor inputs, dout, weight, bias, out, gradients, dweight, dbias;
 };
 
 double mean_of_power(const Tensor& gate, std::int64_t row, int power) {
@@ -150,20 +150,20 @@ TEST(Swiglu, FarFromZero) {
   // f32's exp stops at about 2^128, so its sigmoid stops just below 2^-127 instead of at 0.
   const double nothing = 1000 * std::ldexp(1.0, -127);
   for (const DType dtype : kTypes) {
-    const OwnedTensor gate(dtype, {1, 4});
-    const OwnedTensor up(dtype, {1, 4});
-    const OwnedTensor out(dtype, {1, 4});
-    const OwnedTensor dgate(dtype, {1, 4});
-    const OwnedTensor dup(dtype, {1, 4});
+    const TestTensor gate(dtype, {1, 4});
+    const TestTensor up(dtype, {1, 4});
+    const TestTensor out(dtype, {1, 4});
+    const TestTensor dgate(dtype, {1, 4});
+    const TestTensor dup(dtype, {1, 4});
     const double x[] = {-1000, 1000, NAN, 0};
     for (int j = 0; j < 4; ++j) set(gate.tensor, j, x[j]);
     fill(up.tensor, 1);
-    swiglu_forward(CpuContext(), gate.tensor, up.tensor, out.tensor);
+    swiglu_forward(TestContext(), gate.tensor, up.tensor, out.tensor);
     EXPECT_NEAR(get(out.tensor, 0), 0, nothing);
     EXPECT_EQ(get(out.tensor, 1), 1000);
     EXPECT_TRUE(std::isnan(get(out.tensor, 2)));
     EXPECT_EQ(get(out.tensor, 3), 0);
-    swiglu_backward(CpuContext(), gate.tensor, up.tensor, up.tensor, dgate.tensor, dup.tensor);
+    swiglu_backward(TestContext(), gate.tensor, up.tensor, up.tensor, dgate.tensor, dup.tensor);
     EXPECT_NEAR(get(dgate.tensor, 0), 0, nothing);
     EXPECT_EQ(get(dgate.tensor, 1), 1);
     EXPECT_TRUE(std::isnan(get(dgate.tensor, 2)));
@@ -263,7 +263,7 @@ TEST(PolyNorm, ParameterGradientsAccumulateInOrder) {
   for (const DType dtype : kTypes) {
     const Gated op(dtype, 300, 129);  // enough for several threads
     op.poly_norm_back();
-    const OwnedTensor once = cast(op.dweight.tensor, DType::f64);
+    const TestTensor once = cast(op.dweight.tensor, DType::f64);
     const double bias = get(op.dbias.tensor, 0);
     const int threads = omp_get_max_threads();
     omp_set_num_threads(threads == 1 ? 3 : 1);
@@ -307,10 +307,10 @@ TEST(GatedActivation, TakesNoRows) {
 
 TEST(GatedActivation, RefusesBadArguments) {
   const Gated op(DType::f32, 4, 6);
-  const CpuContext context;
+  const TestContext context;
   const Tensor gate = op.gate();
   const Tensor wide = op.inputs.tensor;
-  const OwnedTensor half(DType::bf16, {4, 6});
+  const TestTensor half(DType::bf16, {4, 6});
   const Tensor out = op.out.tensor;
   const Tensor w = op.weight.tensor;
   const Tensor b = op.bias.tensor;

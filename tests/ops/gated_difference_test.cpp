@@ -35,8 +35,8 @@ struct GatedDifference {
   }
 
   std::int64_t n;
-  CpuContext context;
-  OwnedTensor attended, fused, dout, out, dattended, dfused;
+  TestContext context;
+  TestTensor attended, fused, dout, out, dattended, dfused;
 };
 
 TEST(GatedDifference, IsTheFormula) {
@@ -120,16 +120,16 @@ TEST(GatedDifference, KeepsNanAndTakesNoRows) {
 }
 
 TEST(GatedDifference, RefusesBadArguments) {
-  const CpuContext context;
-  const OwnedTensor attended(DType::f32, {3, 24});
-  const OwnedTensor gate(DType::f32, {3, 4});
-  const OwnedTensor out(DType::f32, {3, 12});
+  const TestContext context;
+  const TestTensor attended(DType::f32, {3, 24});
+  const TestTensor gate(DType::f32, {3, 4});
+  const TestTensor out(DType::f32, {3, 12});
   expect_error(
       [&] { gated_difference_forward(context, attended.tensor, Tensor(), out.tensor); },
       "[gated_difference_forward] expected attended [N, 2h*d] and gate [N, h], got f32[3, 24]");
   expect_error(
       [&] {
-        gated_difference_forward(context, attended.tensor, OwnedTensor(DType::f32, {3, 5}).tensor,
+        gated_difference_forward(context, attended.tensor, TestTensor(DType::f32, {3, 5}).tensor,
                                  out.tensor);
       },
       "[gated_difference_forward] attended: expected two heads for each of the gate's 5, of equal "

@@ -6,16 +6,16 @@ namespace gda::test {
 namespace {
 
 TEST(Lambda, IsTheFormulaAndItsGradients) {
-  const CpuContext context;
+  const TestContext context;
   for (const DType dtype : {DType::f64, DType::f32}) {
     for (const std::int64_t d : {1, 13, 128}) {
       SCOPED_TRACE(fmt::format("{} d={}", name_of(dtype), d));
-      const OwnedTensor q1 = random_tensor("q1", dtype, {d}, 0.1);
-      const OwnedTensor k1 = random_tensor("k1", dtype, {d}, 0.1);
-      const OwnedTensor q2 = random_tensor("q2", dtype, {d}, 0.1);
-      const OwnedTensor k2 = random_tensor("k2", dtype, {d}, 0.1);
+      const TestTensor q1 = random_tensor("q1", dtype, {d}, 0.1);
+      const TestTensor k1 = random_tensor("k1", dtype, {d}, 0.1);
+      const TestTensor q2 = random_tensor("q2", dtype, {d}, 0.1);
+      const TestTensor k2 = random_tensor("k2", dtype, {d}, 0.1);
       const LambdaVectors vectors{q1.tensor, k1.tensor, q2.tensor, k2.tensor};
-      const OwnedTensor lambda(dtype, {1});
+      const TestTensor lambda(dtype, {1});
       lambda_forward(context, vectors, 0.2, lambda.tensor);
       const double e1 = std::exp(dot(q1.tensor, k1.tensor));
       const double e2 = std::exp(dot(q2.tensor, k2.tensor));
@@ -23,12 +23,12 @@ TEST(Lambda, IsTheFormulaAndItsGradients) {
       const double u = unit_roundoff(dtype);
       EXPECT_NEAR(get(lambda.tensor, 0), e1 - e2 + 0.2, 8 * unit_roundoff(DType::f64) + u);
 
-      const OwnedTensor dlambda(dtype, {1});
+      const TestTensor dlambda(dtype, {1});
       set(dlambda.tensor, 0, 0.75);
-      const OwnedTensor dq1(dtype, {d});
-      const OwnedTensor dk1(dtype, {d});
-      const OwnedTensor dq2(dtype, {d});
-      const OwnedTensor dk2(dtype, {d});
+      const TestTensor dq1(dtype, {d});
+      const TestTensor dk1(dtype, {d});
+      const TestTensor dq2(dtype, {d});
+      const TestTensor dk2(dtype, {d});
       const LambdaVectors dvectors{dq1.tensor, dk1.tensor, dq2.tensor, dk2.tensor};
       lambda_backward(context, vectors, dlambda.tensor, dvectors);
       lambda_backward(context, vectors, dlambda.tensor, dvectors);  // accumulates
@@ -44,17 +44,17 @@ TEST(Lambda, IsTheFormulaAndItsGradients) {
 }
 
 TEST(Lambda, GradientsMatchFiniteDifferences) {
-  const CpuContext context;
-  OwnedTensor vectors[4];
-  OwnedTensor gradients[4];
+  const TestContext context;
+  TestTensor vectors[4];
+  TestTensor gradients[4];
   for (int i = 0; i < 4; ++i) {
     vectors[i] = random_tensor(fmt::format("vector {}", i), DType::f64, {7}, 0.3);
-    gradients[i] = OwnedTensor(DType::f64, {7});
+    gradients[i] = TestTensor(DType::f64, {7});
   }
   const LambdaVectors all{vectors[0].tensor, vectors[1].tensor, vectors[2].tensor,
                           vectors[3].tensor};
-  const OwnedTensor lambda(DType::f64, {1});
-  const OwnedTensor dlambda(DType::f64, {1});
+  const TestTensor lambda(DType::f64, {1});
+  const TestTensor dlambda(DType::f64, {1});
   set(dlambda.tensor, 0, 1);
   lambda_backward(
       context, all, dlambda.tensor,
@@ -68,10 +68,10 @@ TEST(Lambda, GradientsMatchFiniteDifferences) {
 }
 
 TEST(Lambda, RefusesBadArguments) {
-  const CpuContext context;
-  const OwnedTensor v(DType::f32, {4});
-  const OwnedTensor one(DType::f32, {1});
-  const OwnedTensor half(DType::bf16, {4});
+  const TestContext context;
+  const TestTensor v(DType::f32, {4});
+  const TestTensor one(DType::f32, {1});
+  const TestTensor half(DType::bf16, {4});
   const LambdaVectors good{v.tensor, v.tensor, v.tensor, v.tensor};
   expect_error(
       [&] {

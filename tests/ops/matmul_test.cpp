@@ -35,7 +35,7 @@ struct Strided {
           std::int64_t padding)
       : owned(random_tensor(name, dtype, {rows, columns + padding})),
         tensor(owned.tensor.columns(0, columns)) {}
-  OwnedTensor owned;
+  TestTensor owned;
   Tensor tensor;
 };
 
@@ -51,13 +51,13 @@ void compare_with_reference(const Case& c, DType in, DType out, std::int64_t pad
   SCOPED_TRACE(fmt::format("m {} n {} k {} ta {} tb {} accumulate {} {} to {} padding {}", c.m, c.n,
                            c.k, c.transpose_a, c.transpose_b, c.accumulate, name_of(in),
                            name_of(out), padding));
-  const CpuContext context;
+  const TestContext context;
   const Strided a("a", in, c.transpose_a ? c.k : c.m, c.transpose_a ? c.m : c.k, padding);
   const Strided b("b", in, c.transpose_b ? c.n : c.k, c.transpose_b ? c.k : c.n, padding);
   const Strided result("out", out, c.m, c.n, padding);
-  const OwnedTensor before = cast(result.owned.tensor, DType::f64);
-  const OwnedTensor expected = cast(result.tensor, DType::f64);
-  const OwnedTensor magnitude = absolute(result.tensor);
+  const TestTensor before = cast(result.owned.tensor, DType::f64);
+  const TestTensor expected = cast(result.tensor, DType::f64);
+  const TestTensor magnitude = absolute(result.tensor);
   matmul(context, cast(a.tensor, DType::f64).tensor, cast(b.tensor, DType::f64).tensor,
          expected.tensor, options(c));
   matmul(context, absolute(a.tensor).tensor, absolute(b.tensor).tensor, magnitude.tensor,
@@ -73,10 +73,10 @@ void compare_with_reference(const Case& c, DType in, DType out, std::int64_t pad
 }
 
 TEST(Matmul, ReferenceMultipliesByHand) {
-  const CpuContext context;
-  const OwnedTensor a(DType::f64, {2, 3});
-  const OwnedTensor b(DType::f64, {3, 2});
-  const OwnedTensor out(DType::f64, {2, 2});
+  const TestContext context;
+  const TestTensor a(DType::f64, {2, 3});
+  const TestTensor b(DType::f64, {3, 2});
+  const TestTensor out(DType::f64, {2, 2});
   for (std::int64_t i = 0; i < 6; ++i) set(a.tensor, i, static_cast<double>(i + 1));
   for (std::int64_t i = 0; i < 6; ++i) set(b.tensor, i, static_cast<double>(i - 2));
   matmul(context, a.tensor, b.tensor, out.tensor);
@@ -86,12 +86,12 @@ TEST(Matmul, ReferenceMultipliesByHand) {
 }
 
 TEST(Matmul, ReferenceTransposes) {
-  const CpuContext context;
-  const OwnedTensor a = random_tensor("a", DType::f64, {5, 3});
-  const OwnedTensor b = random_tensor("b", DType::f64, {5, 4});
-  const OwnedTensor out(DType::f64, {3, 4});
+  const TestContext context;
+  const TestTensor a = random_tensor("a", DType::f64, {5, 3});
+  const TestTensor b = random_tensor("b", DType::f64, {5, 4});
+  const TestTensor out(DType::f64, {3, 4});
   matmul(context, a.tensor, b.tensor, out.tensor, {.transpose_a = true});
-  const OwnedTensor swapped(DType::f64, {4, 3});
+  const TestTensor swapped(DType::f64, {4, 3});
   matmul(context, b.tensor, a.tensor, swapped.tensor, {.transpose_a = true});
   for (std::int64_t i = 0; i < 3; ++i) {
     for (std::int64_t j = 0; j < 4; ++j) {
@@ -121,13 +121,13 @@ TEST(Matmul, Bf16MatchesReference) {
 }
 
 TEST(Matmul, GradientsOfLinearLayer) {
-  const CpuContext context;
-  const OwnedTensor x = random_tensor("x", DType::f64, {4, 5});
-  const OwnedTensor weight = random_tensor("w", DType::f64, {3, 5});
-  const OwnedTensor dy = random_tensor("dy", DType::f64, {4, 3});
-  const OwnedTensor y(DType::f64, {4, 3});
-  const OwnedTensor dx(DType::f64, {4, 5});
-  const OwnedTensor dweight(DType::f64, {3, 5});
+  const TestContext context;
+  const TestTensor x = random_tensor("x", DType::f64, {4, 5});
+  const TestTensor weight = random_tensor("w", DType::f64, {3, 5});
+  const TestTensor dy = random_tensor("dy", DType::f64, {4, 3});
+  const TestTensor y(DType::f64, {4, 3});
+  const TestTensor dx(DType::f64, {4, 5});
+  const TestTensor dweight(DType::f64, {3, 5});
   matmul(context, dy.tensor, weight.tensor, dx.tensor);
   matmul(context, dy.tensor, x.tensor, dweight.tensor, {.transpose_a = true, .accumulate = true});
   const auto loss = [&] {
@@ -139,13 +139,13 @@ TEST(Matmul, GradientsOfLinearLayer) {
 }
 
 TEST(Matmul, EmptyOutAndEmptyInner) {
-  const CpuContext context;
+  const TestContext context;
   for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
-    const OwnedTensor some = random_tensor("some", dtype, {3, 4});
-    const OwnedTensor none(dtype, {0, 4});
-    matmul(context, none.tensor, some.tensor, OwnedTensor(dtype, {0, 3}).tensor,
+    const TestTensor some = random_tensor("some", dtype, {3, 4});
+    const TestTensor none(dtype, {0, 4});
+    matmul(context, none.tensor, some.tensor, TestTensor(dtype, {0, 3}).tensor,
            {.transpose_b = true});
-    const OwnedTensor out = random_tensor("out", dtype, {4, 4});
+    const TestTensor out = random_tensor("out", dtype, {4, 4});
     const std::vector<double> before = values(out.tensor);
     matmul(context, none.tensor, none.tensor, out.tensor,
            {.transpose_a = true, .accumulate = true});
@@ -156,10 +156,10 @@ TEST(Matmul, EmptyOutAndEmptyInner) {
 }
 
 TEST(Matmul, OverwritesNaN) {
-  const CpuContext context;
+  const TestContext context;
   for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
-    const OwnedTensor x = random_tensor("x", dtype, {8, 8});
-    const OwnedTensor out(dtype, {8, 8});
+    const TestTensor x = random_tensor("x", dtype, {8, 8});
+    const TestTensor out(dtype, {8, 8});
     fill(out.tensor, NAN);
     matmul(context, x.tensor, x.tensor, out.tensor);
     EXPECT_FALSE(std::isnan(max_abs(out.tensor))) << name_of(dtype);
@@ -167,45 +167,46 @@ TEST(Matmul, OverwritesNaN) {
 }
 
 TEST(Matmul, RefusesBadArguments) {
-  const CpuContext context;
-  const OwnedTensor a(DType::f32, {2, 3});
-  const OwnedTensor b(DType::f32, {4, 5});
-  const OwnedTensor out(DType::f32, {2, 5});
+  const TestContext context;
+  const TestTensor a(DType::f32, {2, 3});
+  const TestTensor b(DType::f32, {4, 5});
+  const TestTensor out(DType::f32, {2, 5});
   expect_error([&] { matmul(context, a.tensor, b.tensor, out.tensor); },
                "[matmul] inner sizes differ: op(a) is [2, 3], op(b) is [4, 5]");
   expect_error([&] { matmul(context, a.tensor, b.tensor, out.tensor, {.transpose_a = true}); },
                "[matmul] inner sizes differ: op(a) is [3, 2], op(b) is [4, 5]");
-  expect_error([&] { matmul(context, a.tensor, OwnedTensor(DType::f32, {3}).tensor, out.tensor); },
+  expect_error([&] { matmul(context, a.tensor, TestTensor(DType::f32, {3}).tensor, out.tensor); },
                "[matmul] expected two matrices, got a = f32[2, 3] and b = f32[3]");
   expect_error(
       [&] {
-        matmul(context, a.tensor, OwnedTensor(DType::f32, {3, 4}).tensor, out.tensor);
+        matmul(context, a.tensor, TestTensor(DType::f32, {3, 4}).tensor, out.tensor);
       },
       "[matmul] out: expected f32[2, 4], got f32[2, 5]");
   expect_error(
       [&] {
-        matmul(context, a.tensor, OwnedTensor(DType::bf16, {3, 5}).tensor, out.tensor);
+        matmul(context, a.tensor, TestTensor(DType::bf16, {3, 5}).tensor, out.tensor);
       },
       "[matmul] b: expected f32[3, 5], got bf16[3, 5]");
   expect_error(
       [&] {
-        matmul(context, a.tensor, OwnedTensor(DType::f32, {3, 5}).tensor,
-               OwnedTensor(DType::bf16, {2, 5}).tensor);
+        matmul(context, a.tensor, TestTensor(DType::f32, {3, 5}).tensor,
+               TestTensor(DType::bf16, {2, 5}).tensor);
       },
       "[matmul] out: expected f32[2, 5], got bf16[2, 5]");
   expect_error(
       [&] {
-        matmul(context, OwnedTensor(DType::i32, {2, 3}).tensor, a.tensor, out.tensor);
+        matmul(context, TestTensor(DType::i32, {2, 3}).tensor, a.tensor, out.tensor);
       },
       "[matmul] expected f64, f32 or bf16, got i32[2, 3]");
 }
 
 TEST(Matmul, RefusesTensorsOfAnotherDevice) {
   Arena arena;
-  const Context context{.stream = {.device = {DeviceType::cuda, 0}}, .arena = arena};
-  const OwnedTensor x(DType::f32, {1, 1});
+  const Device other{DeviceType::cuda, 1};
+  const Context context{.stream = {.device = other}, .arena = arena};
+  const TestTensor x(DType::f32, {1, 1});
   expect_error([&] { matmul(context, x.tensor, x.tensor, x.tensor); },
-               "[matmul] a: expected on cuda:0, got on cpu");
+               "[matmul] a: expected on cuda:1, got on " + test_device().str());
 }
 
 }  // namespace

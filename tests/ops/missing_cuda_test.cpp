@@ -1,5 +1,6 @@
 // Without the CUDA backend every operator says which build option it lacks.
 #include "gda/ops/adamw.h"
+#include "gda/ops/attention.h"
 #include "gda/ops/differential.h"
 #include "gda/ops/elementwise.h"
 #include "gda/ops/embedding.h"
@@ -37,6 +38,32 @@ TEST_F(MissingCuda, Matmul) {
         bf16_matmul_is_native({DeviceType::cuda, 0});
       },
       message("bf16_matmul_is_native"));
+}
+
+TEST_F(MissingCuda, Memory) {
+  expect_error(
+      [] {
+        const Buffer buffer(16, {DeviceType::cuda, 0});
+      },
+      "[buffer] no memory on cuda:0: this build has no CUDA backend (GDA_CUDA=OFF)");
+}
+
+TEST_F(MissingCuda, Attention) {
+  const AttentionShape shape{.batch = 1,
+                             .query_length = 2,
+                             .key_length = 2,
+                             .head_dim = 2,
+                             .value_dim = 2,
+                             .key_head = {0},
+                             .value_head = {0},
+                             .key_heads = 1,
+                             .value_heads = 1};
+  const Tensor x = on_cuda(DType::f32, {2, 2});
+  const Tensor lse = on_cuda(DType::f32, {2, 1});
+  expect_error([&] { attention_forward(context_, shape, x, x, x, {}, x, lse); },
+               message("attention_forward"));
+  expect_error([&] { attention_backward(context_, shape, x, x, x, {}, x, lse, x, x, x, x); },
+               message("attention_backward"));
 }
 
 TEST_F(MissingCuda, Elementwise) {

@@ -46,8 +46,8 @@ struct RmsNorm {
     return dot(y.tensor, dy.tensor);
   }
 
-  CpuContext context;
-  OwnedTensor x, weight, dy, carried, y, rho, dx, dweight;
+  TestContext context;
+  TestTensor x, weight, dy, carried, y, rho, dx, dweight;
 };
 
 TEST(RmsNorm, IsTheFormula) {
@@ -100,13 +100,13 @@ TEST(RmsNorm, QuickMatchesReference) {
 TEST(RmsNorm, AddingTheBranchFirstIsTheSameBits) {
   for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
     RmsNorm op(dtype, 37, 129);
-    const OwnedTensor residual = cast(op.x.tensor, dtype);
-    const OwnedTensor sum = cast(op.x.tensor, DType::f64);
+    const TestTensor residual = cast(op.x.tensor, dtype);
+    const TestTensor sum = cast(op.x.tensor, DType::f64);
     for (std::int64_t i = 0; i < sum.tensor.elements(); ++i) {
       set(sum.tensor, i, get(sum.tensor, i) + get(op.carried.tensor, i));
     }
-    const OwnedTensor y(dtype, op.x.tensor.shape());
-    const OwnedTensor rho(accumulate_type(dtype), {37});
+    const TestTensor y(dtype, op.x.tensor.shape());
+    const TestTensor rho(accumulate_type(dtype), {37});
     add_rms_norm_forward(op.context, residual.tensor, op.carried.tensor, op.weight.tensor, kEps,
                          y.tensor, rho.tensor);
     // bf16 sums are rounded to f32, then to bf16, here as in the operator (set() does the same).
@@ -123,9 +123,9 @@ TEST(RmsNorm, ResidualGradientIsAddedAndMayBeDx) {
     RmsNorm op(dtype, 9, 13);
     op.forward();
     op.backward();
-    const OwnedTensor plain = cast(op.dx.tensor, DType::f64);
+    const TestTensor plain = cast(op.dx.tensor, DType::f64);
     op.backward(op.carried.tensor);
-    const OwnedTensor apart = cast(op.dx.tensor, DType::f64);
+    const TestTensor apart = cast(op.dx.tensor, DType::f64);
     op.dx = cast(op.carried.tensor, dtype);
     op.backward(op.dx.tensor);
     EXPECT_EQ(max_difference(op.dx.tensor, apart.tensor), 0) << name_of(dtype);
@@ -141,7 +141,7 @@ TEST(RmsNorm, WeightGradientAccumulates) {
     RmsNorm op(dtype, 5, 13);
     op.forward();
     op.backward();
-    const OwnedTensor once = cast(op.dweight.tensor, DType::f64);
+    const TestTensor once = cast(op.dweight.tensor, DType::f64);
     op.backward();
     // Sums of three numbers in two orders.
     const double allowed = 16 * unit_roundoff(accumulate_type(dtype)) * max_abs(once.tensor);
@@ -155,7 +155,7 @@ TEST(RmsNorm, WeightGradientDoesNotDependOnThreads) {
   RmsNorm op(DType::f32, 300, 129);  // enough for several threads
   op.forward();
   op.backward();
-  const OwnedTensor many = cast(op.dweight.tensor, DType::f32);
+  const TestTensor many = cast(op.dweight.tensor, DType::f32);
   const int threads = omp_get_max_threads();
   omp_set_num_threads(threads == 1 ? 3 : 1);
   fill(op.dweight.tensor, 0);
@@ -187,8 +187,8 @@ TEST(RmsNorm, TakesNoRows) {
 
 TEST(RmsNorm, RefusesBadArguments) {
   RmsNorm op(DType::f32, 4, 6);
-  const CpuContext context;
-  const OwnedTensor wide(DType::f32, {4, 8});
+  const TestContext context;
+  const TestTensor wide(DType::f32, {4, 8});
   const Tensor strided = wide.tensor.columns(0, 6);
   const auto forward = [&](const Tensor& x, const Tensor& weight, double eps, const Tensor& y,
                            const Tensor& rho) {

@@ -7,6 +7,13 @@
 namespace gda::test {
 namespace {
 
+// make_rope_table's on the test device.
+TestTensor rope_table(double theta, const std::optional<RopeScaling>& scaling,
+                      std::int64_t positions, std::int64_t head_dim, DType dtype) {
+  const OwnedTensor table = make_rope_table(theta, scaling, positions, head_dim, dtype);
+  return cast(table.tensor, dtype);
+}
+
 constexpr DType kTypes[] = {DType::f64, DType::f32, DType::bf16};
 
 // Rotation of one pair by hand, in f64.
@@ -27,7 +34,7 @@ double angle_of(const Tensor& table, std::int64_t position, std::int64_t j) {
 }
 
 TEST(RopeTable, FrequenciesFallGeometrically) {
-  const OwnedTensor table = make_rope_table(10000, {}, 5, 8, DType::f64);
+  const TestTensor table = rope_table(10000, {}, 5, 8, DType::f64);
   EXPECT_EQ(table.tensor.shape(), Shape({2, 5, 4}));
   const double frequency[] = {1, 0.1, 0.01, 0.001};  // 10000^(-2j/8)
   for (std::int64_t p = 0; p < 5; ++p) {
@@ -41,8 +48,8 @@ TEST(RopeTable, FrequenciesFallGeometrically) {
 
 TEST(RopeTable, F32IsTheF64TableRounded) {
   // Far positions too: angles are reduced in f64, so f32 loses nothing to them.
-  const OwnedTensor exact = make_rope_table(500000, RopeScaling{}, 3001, 6, DType::f64);
-  const OwnedTensor table = make_rope_table(500000, RopeScaling{}, 3001, 6, DType::f32);
+  const TestTensor exact = rope_table(500000, RopeScaling{}, 3001, 6, DType::f64);
+  const TestTensor table = rope_table(500000, RopeScaling{}, 3001, 6, DType::f32);
   EXPECT_EQ(max_difference(table.tensor, cast(exact.tensor, DType::f32).tensor), 0);
 }
 
@@ -64,7 +71,7 @@ TEST(RopeTable, Llama31Scaling) {
                                     {34, 0.0001785078127679964},
                                     {35, 9.556212353964683e-05},
                                     {63, 3.068925988914511e-07}};
-  const OwnedTensor table = make_rope_table(500000, RopeScaling{}, 2, 128, DType::f64);
+  const TestTensor table = rope_table(500000, RopeScaling{}, 2, 128, DType::f64);
   for (const Expected& expected : kExpected) {
     EXPECT_NEAR(angle_of(table.tensor, 1, expected.j), expected.frequency,
                 1e-14 * expected.frequency)
@@ -81,7 +88,7 @@ TEST(RopeTable, ScalingIsContinuousAtItsLimits) {
                                 .low_freq_factor = 100 / wavelength / turns * beside,
                                 .high_freq_factor = 400 / wavelength / turns * beside,
                                 .original_max_position_embeddings = 100};
-      const OwnedTensor table = make_rope_table(10, scaling, 2, 2, DType::f64);
+      const TestTensor table = rope_table(10, scaling, 2, 2, DType::f64);
       EXPECT_NEAR(angle_of(table.tensor, 1, 0), turns == 1 ? 0.125 : 1, 1e-11);
     }
   }
@@ -116,12 +123,12 @@ TEST(Rope, TurnsPairsInPlaceAndLeavesOtherColumns) {
       const std::int64_t heads = 3;
       const std::int64_t rows = 11;
       const std::int64_t width = heads * 2 * half;
-      const OwnedTensor table = make_rope_table(100, {}, 20, 2 * half, accumulate_type(dtype));
-      const OwnedTensor exact = make_rope_table(100, {}, 20, 2 * half, DType::f64);
-      const OwnedTensor position = random_indices("position", {rows}, 20);
-      const OwnedTensor fused = random_tensor("fused", dtype, {rows, width + 5});
-      const OwnedTensor before = cast(fused.tensor, DType::f64);
-      const CpuContext context;
+      const TestTensor table = rope_table(100, {}, 20, 2 * half, accumulate_type(dtype));
+      const TestTensor exact = rope_table(100, {}, 20, 2 * half, DType::f64);
+      const TestTensor position = random_indices("position", {rows}, 20);
+      const TestTensor fused = random_tensor("fused", dtype, {rows, width + 5});
+      const TestTensor before = cast(fused.tensor, DType::f64);
+      const TestContext context;
       rope_forward(context, fused.tensor.columns(2, width), position.tensor, table.tensor);
       // Two products of rounded cosines and a sum, each wrong by u of f32; then rounding to dtype.
       const double allowed = max_abs(before.tensor) * std::numbers::sqrt2 *
@@ -148,11 +155,11 @@ TEST(Rope, TurnsPairsInPlaceAndLeavesOtherColumns) {
 
 TEST(Rope, PositionZeroIsTheIdentity) {
   for (const DType dtype : kTypes) {
-    const OwnedTensor table = make_rope_table(1e4, {}, 2, 26, accumulate_type(dtype));
-    const OwnedTensor position(DType::i32, {5});
-    const OwnedTensor x = random_tensor("x", dtype, {5, 52});
-    const OwnedTensor before = cast(x.tensor, dtype);
-    rope_forward(CpuContext(), x.tensor, position.tensor, table.tensor);
+    const TestTensor table = rope_table(1e4, {}, 2, 26, accumulate_type(dtype));
+    const TestTensor position(DType::i32, {5});
+    const TestTensor x = random_tensor("x", dtype, {5, 52});
+    const TestTensor before = cast(x.tensor, dtype);
+    rope_forward(TestContext(), x.tensor, position.tensor, table.tensor);
     EXPECT_EQ(max_difference(x.tensor, before.tensor), 0);
   }
 }
@@ -160,11 +167,11 @@ TEST(Rope, PositionZeroIsTheIdentity) {
 TEST(Rope, BackwardInvertsForward) {
   for (const DType dtype : kTypes) {
     const std::int64_t rows = 300;  // enough for several threads
-    const OwnedTensor table = make_rope_table(1e4, {}, 50, 26, accumulate_type(dtype));
-    const OwnedTensor position = random_indices("position", {rows}, 50);
-    const OwnedTensor x = random_tensor("x", dtype, {rows, 78});
-    const OwnedTensor before = cast(x.tensor, dtype);
-    const CpuContext context;
+    const TestTensor table = rope_table(1e4, {}, 50, 26, accumulate_type(dtype));
+    const TestTensor position = random_indices("position", {rows}, 50);
+    const TestTensor x = random_tensor("x", dtype, {rows, 78});
+    const TestTensor before = cast(x.tensor, dtype);
+    const TestContext context;
     rope_forward(context, x.tensor, position.tensor, table.tensor);
     EXPECT_GT(max_difference(x.tensor, before.tensor), 0.1);
     rope_backward(context, x.tensor, position.tensor, table.tensor);
@@ -175,15 +182,15 @@ TEST(Rope, BackwardInvertsForward) {
 }
 
 TEST(Rope, GradientMatchesFiniteDifferences) {
-  const OwnedTensor table = make_rope_table(100, {}, 9, 14, DType::f64);
-  const OwnedTensor position = random_indices("position", {3}, 9);
-  const OwnedTensor x = random_tensor("x", DType::f64, {3, 28});
-  const OwnedTensor dy = random_tensor("dy", DType::f64, {3, 28});
-  const OwnedTensor dx = cast(dy.tensor, DType::f64);
-  const CpuContext context;
+  const TestTensor table = rope_table(100, {}, 9, 14, DType::f64);
+  const TestTensor position = random_indices("position", {3}, 9);
+  const TestTensor x = random_tensor("x", DType::f64, {3, 28});
+  const TestTensor dy = random_tensor("dy", DType::f64, {3, 28});
+  const TestTensor dx = cast(dy.tensor, DType::f64);
+  const TestContext context;
   rope_backward(context, dx.tensor, position.tensor, table.tensor);
   expect_gradient(x.tensor, dx.tensor, [&] {
-    const OwnedTensor y = cast(x.tensor, DType::f64);
+    const TestTensor y = cast(x.tensor, DType::f64);
     rope_forward(context, y.tensor, position.tensor, table.tensor);
     return dot(y.tensor, dy.tensor);
   });
@@ -191,21 +198,21 @@ TEST(Rope, GradientMatchesFiniteDifferences) {
 
 TEST(Rope, KeepsNan) {
   for (const DType dtype : kTypes) {
-    const OwnedTensor table = make_rope_table(1e4, {}, 4, 6, accumulate_type(dtype));
-    const OwnedTensor x = random_tensor("x", dtype, {1, 6});
-    const OwnedTensor position(DType::i32, {1});
+    const TestTensor table = rope_table(1e4, {}, 4, 6, accumulate_type(dtype));
+    const TestTensor x = random_tensor("x", dtype, {1, 6});
+    const TestTensor position(DType::i32, {1});
     set(position.tensor, 0, 3);
     set(x.tensor, 1, NAN);
-    rope_forward(CpuContext(), x.tensor, position.tensor, table.tensor);
+    rope_forward(TestContext(), x.tensor, position.tensor, table.tensor);
     for (std::int64_t j = 0; j < 6; ++j) EXPECT_EQ(std::isnan(get(x.tensor, j)), j % 3 == 1);
   }
 }
 
 TEST(Rope, RefusesBadArguments) {
-  const CpuContext context;
-  const OwnedTensor table = make_rope_table(1e4, {}, 4, 8, DType::f32);
-  const OwnedTensor x(DType::f32, {3, 16});
-  const OwnedTensor position(DType::i32, {3});
+  const TestContext context;
+  const TestTensor table = rope_table(1e4, {}, 4, 8, DType::f32);
+  const TestTensor x(DType::f32, {3, 16});
+  const TestTensor position(DType::i32, {3});
   const auto forward = [&](const Tensor& t, const Tensor& p, const Tensor& values) {
     return [=, &context] { rope_forward(context, t, p, values); };
   };
@@ -214,15 +221,20 @@ TEST(Rope, RefusesBadArguments) {
   expect_error(forward(x.tensor, position.tensor, x.tensor),
                "[rope_forward] table: expected [2, positions, d/2] of make_rope_table, got "
                "f32[3, 16]");
-  expect_error(
-      forward(x.tensor, position.tensor, make_rope_table(1e4, {}, 4, 8, DType::f64).tensor),
-      "[rope_forward] table: expected f32[2, 4, 4], got f64[2, 4, 4]");
+  expect_error(forward(x.tensor, position.tensor, rope_table(1e4, {}, 4, 8, DType::f64).tensor),
+               "[rope_forward] table: expected f32[2, 4, 4], got f64[2, 4, 4]");
   expect_error(forward(x.tensor.columns(0, 12), position.tensor, table.tensor),
                "[rope_forward] x: expected rows [N, heads * 8] for this table's head width, got "
                "f32[3, 12]");
   expect_error(forward(x.tensor, position.tensor.rows(0, 2), table.tensor),
                "[rope_forward] position: expected i32[3], got i32[2]");
   set(position.tensor, 1, 4);
+  if (on_cuda()) {
+    rope_forward(context, x.tensor, position.tensor, table.tensor);
+    EXPECT_TRUE(std::isnan(get(x.tensor, 16)));
+    EXPECT_EQ(max_abs(x.tensor.rows(0, 1)), 0);
+    return;
+  }
   expect_error(forward(x.tensor, position.tensor, table.tensor),
                "[rope_forward] position[1]: expected 0 to 3 (the table has 4 positions; make it "
                "longer for longer sequences), got 4");

@@ -18,24 +18,19 @@
 #include "gda/core/memory.h"
 #include "gda/core/philox.h"
 #include "gda/ops/context.h"
+#include "support/device.h"
 
 namespace gda::test {
 
-// A CPU context with its own arena.
-class CpuContext {
+// Skips all tests where the device that they are to run on is missing.
+class DeviceIsThere : public testing::Environment {
  public:
-  CpuContext() : context_{.stream = {}, .arena = arena_} {}
-  CpuContext(const CpuContext&) = delete;
-  CpuContext& operator=(const CpuContext&) = delete;
-
-  const Context& get() const { return context_; }
-  operator const Context&() const { return context_; }
-  Arena& arena() { return arena_; }
-
- private:
-  Arena arena_{Device{}, std::size_t{1} << 20};
-  Context context_;
+  void SetUp() override {
+    if (on_cuda() && cuda::device_count() == 0) GTEST_SKIP() << "no CUDA device is there";
+  }
 };
+inline testing::Environment* const kDeviceIsThere =
+    testing::AddGlobalTestEnvironment(new DeviceIsThere);
 
 // Half the distance from 1 to the next number: the largest relative error of one rounding.
 inline double unit_roundoff(DType dtype) {
@@ -55,6 +50,7 @@ inline std::int64_t offset_of(const Tensor& tensor, std::int64_t i) {
 
 // Element i, counted densely in row-major order.
 inline double get(const Tensor& tensor, std::int64_t i) {
+  wait_for(tensor.device());
   const std::int64_t at = detail::offset_of(tensor, i);
   switch (tensor.dtype()) {
     case DType::f64:
@@ -70,6 +66,7 @@ inline double get(const Tensor& tensor, std::int64_t i) {
 }
 
 inline void set(const Tensor& tensor, std::int64_t i, double value) {
+  wait_for(tensor.device());
   const std::int64_t at = detail::offset_of(tensor, i);
   switch (tensor.dtype()) {
     case DType::f64:
@@ -101,9 +98,9 @@ inline void fill(const Tensor& tensor, double value) {
 
 // Normal numbers of this standard deviation and mean, rounded to the type. The same for the same
 // name: tensors of one test have different names.
-inline OwnedTensor random_tensor(std::string_view name, DType dtype, Shape shape,
-                                 double deviation = 1, double mean = 0) {
-  OwnedTensor owned(dtype, shape);
+inline TestTensor random_tensor(std::string_view name, DType dtype, Shape shape,
+                                double deviation = 1, double mean = 0) {
+  TestTensor owned(dtype, shape);
   const Philox random(20240607, RandomPurpose::test, name);
   for (std::int64_t i = 0; i < owned.tensor.elements(); ++i) {
     set(owned.tensor, i, mean + deviation * random.normal(static_cast<std::uint64_t>(i)));
@@ -112,8 +109,8 @@ inline OwnedTensor random_tensor(std::string_view name, DType dtype, Shape shape
 }
 
 // Whole numbers in [0, bound), as i32.
-inline OwnedTensor random_indices(std::string_view name, Shape shape, std::int64_t bound) {
-  OwnedTensor owned(DType::i32, shape);
+inline TestTensor random_indices(std::string_view name, Shape shape, std::int64_t bound) {
+  TestTensor owned(DType::i32, shape);
   const Philox random(20240607, RandomPurpose::test, name);
   for (std::int64_t i = 0; i < owned.tensor.elements(); ++i) {
     const double uniform = random.uniform(static_cast<std::uint64_t>(i));
@@ -123,15 +120,15 @@ inline OwnedTensor random_indices(std::string_view name, Shape shape, std::int64
 }
 
 // A contiguous copy, rounded to another type.
-inline OwnedTensor cast(const Tensor& from, DType dtype) {
-  OwnedTensor owned(dtype, from.shape());
+inline TestTensor cast(const Tensor& from, DType dtype) {
+  TestTensor owned(dtype, from.shape());
   for (std::int64_t i = 0; i < from.elements(); ++i) set(owned.tensor, i, get(from, i));
   return owned;
 }
 
 // |x| in f64: products of it bound the rounding errors of products of x.
-inline OwnedTensor absolute(const Tensor& x) {
-  OwnedTensor result = cast(x, DType::f64);
+inline TestTensor absolute(const Tensor& x) {
+  TestTensor result = cast(x, DType::f64);
   for (std::int64_t i = 0; i < x.elements(); ++i) set(result.tensor, i, std::abs(get(x, i)));
   return result;
 }

@@ -194,7 +194,7 @@ TEST_F(TrainerTest, RefusesADeviceThatIsNotBuiltIn) {
     run(cuda);
     FAIL() << "expected ConfigError";
   } catch (const ConfigError& error) {
-    EXPECT_STREQ(error.what(), "device: cuda: this build has no CUDA backend; use auto or cpu");
+    EXPECT_STREQ(error.what(), "device: cuda: this version trains on CPUs; use auto or cpu");
   }
 }
 

@@ -45,6 +45,12 @@ class OpError : public Error {
   using Error::Error;
 };
 
+// A device refused: a call of the CUDA runtime or of one of its libraries.
+class DeviceError : public Error {
+ public:
+  using Error::Error;
+};
+
 // Communication between processes failed or timed out.
 class DistError : public Error {
  public:

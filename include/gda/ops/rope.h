@@ -27,7 +27,8 @@ OwnedTensor make_rope_table(double theta, const std::optional<RopeScaling>& scal
                             Device device = {});
 
 // Rotates the heads of x in place. x [N, heads * d] compute (a row stride is allowed: the Q and K
-// part of a fused QKV row); position [N] i32, each below the table's number of positions.
+// part of a fused QKV row); position [N] i32, each below the table's number of positions, else
+// OpError (on a GPU, which is not waited for: the row becomes NaN).
 void rope_forward(const Context& context, const Tensor& x, const Tensor& position,
                   const Tensor& table);
 

@@ -1,0 +1,64 @@
+#include "attention_heads.cuh"
+#include "attention_plain.h"
+#include "attention_tiled.h"
+#include "ops/attention_kernels.h"
+
+namespace gda::cuda {
+namespace {
+
+constexpr int kWarps = 4;
+
+// <dout, out> of each query and head; a warp takes one.
+template <class T>
+__global__ void __launch_bounds__(kWarps* kWarp)
+    head_dots(Rows<T> a, Rows<T> b, std::int64_t rows, int heads, int width,
+              accumulate_t<T>* result) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const std::int64_t pair =
+      static_cast<std::int64_t>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / kWarp;
+  if (pair >= rows * heads) return;  // a whole warp
+  const std::int64_t row = pair / heads;
+  const std::int64_t at = pair % heads * width;
+  accumulate_t<T> sum = 0;
+  for (int n = lane; n < width; n += kWarp) sum += widen(a[row][at + n]) * widen(b[row][at + n]);
+  sum = warp_sum(sum);
+  if (lane == 0) result[pair] = sum;
+}
+
+void dot_heads(const Context& context, const AttentionShape& shape, const Tensor& dout,
+               const Tensor& out, const Tensor& delta) {
+  ops::with_compute_type(out.dtype(), [&]<class T>(std::type_identity<T>) {
+    launch(context, "attention_backward", head_dots<T>,
+           {.blocks = {blocks_for(delta.elements(), kWarps), 1, 1}, .threads = kWarps * kWarp},
+           rows_of<T>(dout), rows_of<T>(out), out.dim(0), static_cast<int>(shape.query_heads()),
+           static_cast<int>(shape.value_dim), delta.data<accumulate_t<T>>());
+  });
+}
+
+}  // namespace
+
+void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
+                       const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
+                       const Tensor& lse) {
+  if (tiled::takes(shape, q, k, v, out)) {
+    tiled::attention_forward(context, shape, q, k, v, first_key, out, lse);
+  } else {
+    plain::attention_forward(context, shape, q, k, v, first_key, out, lse);
+  }
+}
+
+void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
+                        const Tensor& k, const Tensor& v, const Tensor& first_key,
+                        const Tensor& out, const Tensor& lse, const Tensor& dout, const Tensor& dq,
+                        const Tensor& dk, const Tensor& dv) {
+  const ArenaScope scope(context.arena);
+  const Tensor delta = context.arena.allocate(lse.dtype(), lse.shape());
+  dot_heads(context, shape, dout, out, delta);
+  if (tiled::takes(shape, q, k, v, dout) && tiled::takes(shape, dq, dk, dv, dout)) {
+    tiled::attention_backward(context, shape, q, k, v, first_key, lse, dout, delta, dq, dk, dv);
+  } else {
+    plain::attention_backward(context, shape, q, k, v, first_key, lse, dout, delta, dq, dk, dv);
+  }
+}
+
+}  // namespace gda::cuda

@@ -1,0 +1,225 @@
+#include "attention_plain.h"
+
+#include "attention_heads.cuh"
+
+namespace gda::cuda::plain {
+namespace {
+
+// A block is a warp of neighbouring queries or keys; a thread's sums lie in shared memory.
+constexpr unsigned kThreads = kWarp;
+
+template <class T>
+struct Problem {
+  HeadMaps heads;
+  Lengths length;
+  int d, dv;
+  accumulate_t<T> scale;
+  Rows<const T> q, k, v;
+  const std::int32_t* first_key;
+
+  __device__ int first_key_of(std::int64_t row) const {
+    return first_key == nullptr || first_key[row] < 0 ? 0 : first_key[row];
+  }
+  __device__ accumulate_t<T> score(std::int64_t query_row, std::int64_t key_row, int head) const {
+    const T* a = q[query_row] + static_cast<std::int64_t>(head) * d;
+    const T* b = k[key_row] + static_cast<std::int64_t>(heads.key[head]) * d;
+    accumulate_t<T> sum = 0;
+    for (int n = 0; n < d; ++n) sum += widen(a[n]) * widen(b[n]);
+    return scale * sum;
+  }
+};
+
+template <class T>
+Rows<const T> constant_rows(const Tensor& tensor) {
+  return {tensor.data<T>(), tensor.row_stride()};
+}
+
+template <class T>
+Problem<T> problem_of(const AttentionShape& shape, const Tensor& q, const Tensor& k,
+                      const Tensor& v, const Tensor& first_key) {
+  return {head_maps(shape),
+          lengths_of(shape),
+          static_cast<int>(shape.head_dim),
+          static_cast<int>(shape.value_dim),
+          static_cast<accumulate_t<T>>(1 / std::sqrt(static_cast<double>(shape.head_dim))),
+          constant_rows<T>(q),
+          constant_rows<T>(k),
+          constant_rows<T>(v),
+          first_keys(first_key)};
+}
+
+// A thread's own part of shared memory, laid out so that a warp's threads do not meet in a bank.
+template <class V>
+struct ThreadArray {
+  Shared<V> memory;
+  __device__ V& operator[](int n) const {
+    return memory[n * static_cast<int>(kThreads) + static_cast<int>(threadIdx.x)];
+  }
+};
+
+template <class V>
+__device__ ThreadArray<V> thread_array(int size) {
+  return {shared_memory<V>(0, size * static_cast<int>(kThreads))};
+}
+
+template <class V>
+std::size_t thread_array_bytes(int size) {
+  return sizeof(V) * static_cast<std::size_t>(size) * kThreads;
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    forward_queries(Problem<T> p, Rows<T> out, accumulate_t<T>* lse) {
+  using V = accumulate_t<T>;
+  const int query = static_cast<int>(blockIdx.x * kThreads + threadIdx.x);
+  if (query >= p.length.queries) return;
+  const int head = static_cast<int>(blockIdx.y);
+  const std::int64_t row = static_cast<std::int64_t>(blockIdx.z) * p.length.queries + query;
+  const std::int64_t keys = static_cast<std::int64_t>(blockIdx.z) * p.length.keys;
+  const ThreadArray<V> sums = thread_array<V>(p.dv);
+  for (int n = 0; n < p.dv; ++n) sums[n] = 0;
+  V largest = -INFINITY;
+  V total = 0;
+  const int first = p.first_key_of(row);
+  for (int j = first; j <= query + p.length.offset; ++j) {
+    const V score = p.score(row, keys + j, head);
+    // (not: score > largest; a NaN is not larger, and must not be lost)
+    const bool keeps = score <= largest;
+    const V correction = keeps ? V(1) : std::exp(largest - score);
+    largest = keeps ? largest : score;
+    const V weight = std::exp(score - largest);
+    total = total * correction + weight;
+    const T* value = p.v[keys + j] + static_cast<std::int64_t>(p.heads.value[head]) * p.dv;
+    for (int n = 0; n < p.dv; ++n) sums[n] = sums[n] * correction + weight * widen(value[n]);
+  }
+  T* to = out[row] + static_cast<std::int64_t>(head) * p.dv;
+  for (int n = 0; n < p.dv; ++n) to[n] = static_cast<T>(sums[n] / total);
+  lse[row * p.heads.count + head] = largest + std::log(total);
+}
+
+// What the backward pass has besides.
+template <class V, class T>
+struct Gradients {
+  Rows<const T> dout;
+  const V* lse;
+  const V* delta;
+};
+
+// weight, and dscore = scale weight (<dout, v> - delta).
+template <class V>
+struct Weight {
+  V weight, dscore;
+};
+
+template <class T>
+__device__ Weight<accumulate_t<T>> weight_of(const Problem<T>& p,
+                                             const Gradients<accumulate_t<T>, T>& g,
+                                             std::int64_t query_row, std::int64_t key_row,
+                                             int head) {
+  using V = accumulate_t<T>;
+  const std::int64_t at = query_row * p.heads.count + head;
+  const V weight = std::exp(p.score(query_row, key_row, head) - g.lse[at]);
+  const T* a = g.dout[query_row] + static_cast<std::int64_t>(head) * p.dv;
+  const T* b = p.v[key_row] + static_cast<std::int64_t>(p.heads.value[head]) * p.dv;
+  V dweight = 0;
+  for (int n = 0; n < p.dv; ++n) dweight += widen(a[n]) * widen(b[n]);
+  return {weight, p.scale * weight * (dweight - g.delta[at])};
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    backward_queries(Problem<T> p, Gradients<accumulate_t<T>, T> g, Rows<T> dq) {
+  using V = accumulate_t<T>;
+  const int query = static_cast<int>(blockIdx.x * kThreads + threadIdx.x);
+  if (query >= p.length.queries) return;
+  const int head = static_cast<int>(blockIdx.y);
+  const std::int64_t row = static_cast<std::int64_t>(blockIdx.z) * p.length.queries + query;
+  const std::int64_t keys = static_cast<std::int64_t>(blockIdx.z) * p.length.keys;
+  const ThreadArray<V> sums = thread_array<V>(p.d);
+  for (int n = 0; n < p.d; ++n) sums[n] = 0;
+  const int first = p.first_key_of(row);
+  for (int j = first; j <= query + p.length.offset; ++j) {
+    const V dscore = weight_of(p, g, row, keys + j, head).dscore;
+    const T* key = p.k[keys + j] + static_cast<std::int64_t>(p.heads.key[head]) * p.d;
+    for (int n = 0; n < p.d; ++n) sums[n] += dscore * widen(key[n]);
+  }
+  T* to = dq[row] + static_cast<std::int64_t>(head) * p.d;
+  for (int n = 0; n < p.d; ++n) to[n] = static_cast<T>(sums[n]);
+}
+
+// kKey: dk of key head blockIdx.y, summed over the query heads that read it; else dv of a value
+// head.
+template <class T, bool kKey>
+__global__ void __launch_bounds__(kThreads)
+    backward_keys(Problem<T> p, Gradients<accumulate_t<T>, T> g, Rows<T> gradient) {
+  using V = accumulate_t<T>;
+  const int key = static_cast<int>(blockIdx.x * kThreads + threadIdx.x);
+  if (key >= p.length.keys) return;
+  const int mine = static_cast<int>(blockIdx.y);
+  const int width = kKey ? p.d : p.dv;
+  const std::int64_t key_row = static_cast<std::int64_t>(blockIdx.z) * p.length.keys + key;
+  const std::int64_t queries = static_cast<std::int64_t>(blockIdx.z) * p.length.queries;
+  const ThreadArray<V> sums = thread_array<V>(width);
+  for (int n = 0; n < width; ++n) sums[n] = 0;
+  const int first_query = key > p.length.offset ? key - p.length.offset : 0;
+  for (int head = 0; head < p.heads.count; ++head) {
+    if ((kKey ? p.heads.key[head] : p.heads.value[head]) != mine) continue;
+    for (int i = first_query; i < p.length.queries; ++i) {
+      const std::int64_t row = queries + i;
+      if (p.first_key_of(row) > key) continue;
+      const Weight<V> w = weight_of(p, g, row, key_row, head);
+      const T* from = kKey ? p.q[row] + static_cast<std::int64_t>(head) * p.d
+                           : g.dout[row] + static_cast<std::int64_t>(head) * p.dv;
+      const V factor = kKey ? w.dscore : w.weight;
+      for (int n = 0; n < width; ++n) sums[n] += factor * widen(from[n]);
+    }
+  }
+  T* to = gradient[key_row] + static_cast<std::int64_t>(mine) * width;
+  for (int n = 0; n < width; ++n) to[n] = static_cast<T>(sums[n]);
+}
+
+Grid grid_of(std::int64_t length, std::int64_t heads, std::int64_t batch, std::size_t shared) {
+  return {.blocks = {blocks_for(length, kThreads), static_cast<unsigned>(heads),
+                     static_cast<unsigned>(batch)},
+          .threads = kThreads,
+          .shared_bytes = shared};
+}
+
+}  // namespace
+
+void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
+                       const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
+                       const Tensor& lse) {
+  ops::with_compute_type(q.dtype(), [&]<class T>(std::type_identity<T>) {
+    using V = accumulate_t<T>;
+    const Problem<T> p = problem_of<T>(shape, q, k, v, first_key);
+    launch(
+        context, "attention_forward", forward_queries<T>,
+        grid_of(shape.query_length, shape.query_heads(), shape.batch, thread_array_bytes<V>(p.dv)),
+        p, rows_of<T>(out), lse.data<V>());
+  });
+}
+
+void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
+                        const Tensor& k, const Tensor& v, const Tensor& first_key,
+                        const Tensor& lse, const Tensor& dout, const Tensor& delta,
+                        const Tensor& dq, const Tensor& dk, const Tensor& dv) {
+  constexpr const char* kName = "attention_backward";
+  ops::with_compute_type(q.dtype(), [&]<class T>(std::type_identity<T>) {
+    using V = accumulate_t<T>;
+    const Problem<T> p = problem_of<T>(shape, q, k, v, first_key);
+    const Gradients<V, T> g{constant_rows<T>(dout), lse.data<V>(), delta.data<V>()};
+    launch(
+        context, kName, backward_queries<T>,
+        grid_of(shape.query_length, shape.query_heads(), shape.batch, thread_array_bytes<V>(p.d)),
+        p, g, rows_of<T>(dq));
+    launch(context, kName, backward_keys<T, true>,
+           grid_of(shape.key_length, shape.key_heads, shape.batch, thread_array_bytes<V>(p.d)), p,
+           g, rows_of<T>(dk));
+    launch(context, kName, backward_keys<T, false>,
+           grid_of(shape.key_length, shape.value_heads, shape.batch, thread_array_bytes<V>(p.dv)),
+           p, g, rows_of<T>(dv));
+  });
+}
+
+}  // namespace gda::cuda::plain

@@ -1,0 +1,29 @@
+// Attention on tensor cores, for compute capability 8.0 and later: bf16, heads of 64, 96 or 128 and
+// values as wide or twice as wide.
+//
+// Query heads that read the same key and value head are packed: a tile of queries is taken from all
+// of them, so that it loads their keys and values once. Of grouped differential attention a tile
+// has a group's signal heads, or its noise head, which is so computed once. Both passes have the
+// same bits in every run: nothing is added by atomics, for which the backward pass computes scores
+// twice, by queries and by keys.
+#pragma once
+
+#include "gda/ops/attention.h"
+
+namespace gda::cuda::tiled {
+
+// Whether these kernels do it: type, widths, 16-byte alignment of all rows, and every key head read
+// with one value head.
+bool takes(const AttentionShape& shape, const Tensor& q, const Tensor& k, const Tensor& v,
+           const Tensor& out);
+
+void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
+                       const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
+                       const Tensor& lse);
+// delta as in attention_plain.h.
+void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
+                        const Tensor& k, const Tensor& v, const Tensor& first_key,
+                        const Tensor& lse, const Tensor& dout, const Tensor& delta,
+                        const Tensor& dq, const Tensor& dk, const Tensor& dv);
+
+}  // namespace gda::cuda::tiled

@@ -1,0 +1,15 @@
+#include "check.h"
+
+#include "gda/core/error.h"
+
+namespace gda::cuda {
+
+void check(cudaError_t status, std::string_view call, std::string_view purpose) {
+  if (status == cudaSuccess) return;
+  int device = -1;
+  cudaGetDevice(&device);
+  fail<DeviceError>("[{}] {} failed on cuda:{}: {} ({})", purpose, call, device,
+                    cudaGetErrorName(status), cudaGetErrorString(status));
+}
+
+}  // namespace gda::cuda

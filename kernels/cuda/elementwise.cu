@@ -1,0 +1,196 @@
+#include "core/device_memory.h"
+#include "numbers.cuh"
+#include "ops/elementwise_kernels.h"
+
+namespace gda::cuda {
+namespace {
+
+constexpr unsigned kThreads = 256;
+constexpr unsigned kMaxGridRows = 65535;
+
+// f(row, column of the pack) for every pack of a matrix.
+template <class F>
+__global__ void __launch_bounds__(kThreads) each_pack(std::int64_t rows, std::int64_t packs, F f) {
+  const std::int64_t pack = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (pack >= packs) return;
+  for (std::int64_t row = blockIdx.y; row < rows; row += gridDim.y) f(row, pack);
+}
+
+template <class F>
+void for_each_pack(const Context& context, const char* name, std::int64_t rows, std::int64_t packs,
+                   F f) {
+  if (rows == 0 || packs == 0) return;
+  const auto grid_rows = static_cast<unsigned>(std::min<std::int64_t>(rows, kMaxGridRows));
+  launch(context, name, each_pack<F>,
+         {.blocks = {blocks_for(packs, kThreads), grid_rows, 1}, .threads = kThreads}, rows, packs,
+         f);
+}
+
+// A tensor as a matrix: contiguous ones as a single row, so that packs need not end with its rows.
+struct Matrix {
+  Matrix(const Tensor& x, bool as_rows)
+      : rows(as_rows && x.dim(0) > 0 ? x.dim(0) : 1), columns(x.elements() / rows) {}
+  std::int64_t rows;
+  std::int64_t columns;
+};
+
+template <class T>
+struct Zero {
+  Rows<T> x;
+  __device__ void operator()(std::int64_t row, std::int64_t i) const { x[row][i] = T{}; }
+};
+
+template <class From, class To, int kWidth>
+struct Convert {
+  Rows<From> from;
+  Rows<To> to;
+  __device__ void operator()(std::int64_t row, std::int64_t i) const {
+    const auto source = reinterpret_cast<const Pack<From, kWidth>*>(from[row])[i];
+    Pack<To, kWidth> target;
+    // bf16 is only made from, and turned into, f32.
+    using Middle = std::conditional_t<std::is_same_v<To, bfloat16>, float, To>;
+    for (int k = 0; k < kWidth; ++k) {
+      target.value[k] = static_cast<To>(static_cast<Middle>(widen(source.value[k])));
+    }
+    reinterpret_cast<Pack<To, kWidth>*>(to[row])[i] = target;
+  }
+};
+
+// y = a x + b y.
+template <class T, int kWidth>
+struct Axpby {
+  accumulate_t<T> a, b;
+  const T* x;
+  T* y;
+  __device__ void operator()(std::int64_t /*row*/, std::int64_t i) const {
+    const auto from = reinterpret_cast<const Pack<T, kWidth>*>(x)[i];
+    auto to = reinterpret_cast<const Pack<T, kWidth>*>(y)[i];
+    for (int k = 0; k < kWidth; ++k) {
+      to.value[k] = static_cast<T>(a * widen(from.value[k]) + b * widen(to.value[k]));
+    }
+    reinterpret_cast<Pack<T, kWidth>*>(y)[i] = to;
+  }
+};
+
+template <class T, int kWidth>
+struct ScaleColumns {
+  Rows<T> x, y;
+  const accumulate_t<T>* factor;
+  __device__ void operator()(std::int64_t row, std::int64_t i) const {
+    const auto from = reinterpret_cast<const Pack<T, kWidth>*>(x[row])[i];
+    Pack<T, kWidth> to;
+    for (int k = 0; k < kWidth; ++k) {
+      to.value[k] = static_cast<T>(factor[i * kWidth + k] * widen(from.value[k]));
+    }
+    reinterpret_cast<Pack<T, kWidth>*>(y[row])[i] = to;
+  }
+};
+
+// Blocks of the first pass of a sum. Their number is fixed, and so is the order of all additions.
+constexpr unsigned kSumBlocks = 512;
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    partial_sums_of_squares(const T* x, std::int64_t elements, double* partial) {
+  const Shared<double> scratch = shared_memory<double>(0, kThreads / kWarp);
+  double sum = 0;
+  const auto step = static_cast<std::int64_t>(gridDim.x) * kThreads;
+  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+       i < elements; i += step) {
+    const auto value = static_cast<double>(x[i]);
+    sum += value * value;
+  }
+  sum = block_sum(sum, scratch);
+  if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+}
+
+template <class T>
+void axpby_of(const Context& context, const char* name, double a, const Tensor& x, double b,
+              const Tensor& y) {
+  with_pack_width<T>(
+      in_packs(x.elements(), x.reshape({x.elements()}), y.reshape({y.elements()})),
+      [&](auto width) {
+        constexpr int kWidth = decltype(width)::value;
+        for_each_pack(context, name, 1, x.elements() / kWidth,
+                      Axpby<T, kWidth>{static_cast<accumulate_t<T>>(a),
+                                       static_cast<accumulate_t<T>>(b), x.data<T>(), y.data<T>()});
+      });
+}
+
+}  // namespace
+
+void fill_zero(const Context& context, const Tensor& x) {
+  const Matrix matrix(x, !x.is_contiguous());
+  const auto zero = [&]<class T>(std::type_identity<T>) {
+    for_each_pack(context, "fill_zero", matrix.rows, matrix.columns,
+                  Zero<T>{{static_cast<T*>(x.raw()), x.row_stride()}});
+  };
+  // Zero bits are zero in every type.
+  switch (size_of(x.dtype())) {
+    case 8:
+      return zero(std::type_identity<std::uint64_t>{});
+    case 4:
+      return zero(std::type_identity<std::uint32_t>{});
+    default:
+      return zero(std::type_identity<std::uint16_t>{});
+  }
+}
+
+void convert(const Context& context, const Tensor& from, const Tensor& to) {
+  const Matrix matrix(from, !from.is_contiguous() || !to.is_contiguous());
+  ops::with_compute_type(from.dtype(), [&]<class From>(std::type_identity<From>) {
+    ops::with_compute_type(to.dtype(), [&]<class To>(std::type_identity<To>) {
+      for_each_pack(context, "convert", matrix.rows, matrix.columns,
+                    Convert<From, To, 1>{{from.data<From>(), from.row_stride()},
+                                         {to.data<To>(), to.row_stride()}});
+    });
+  });
+}
+
+void add(const Context& context, const Tensor& x, const Tensor& y) {
+  cuda::axpby(context, 1, x, 1, y);
+}
+
+void scale_columns(const Context& context, const Tensor& x, const Tensor& column, const Tensor& y) {
+  ops::with_compute_type(x.dtype(), [&]<class T>(std::type_identity<T>) {
+    with_pack_width<T>(in_packs(x.dim(1), x, y), [&](auto width) {
+      constexpr int kWidth = decltype(width)::value;
+      for_each_pack(
+          context, "scale_columns", x.dim(0), x.dim(1) / kWidth,
+          ScaleColumns<T, kWidth>{rows_of<T>(x), rows_of<T>(y), column.data<accumulate_t<T>>()});
+    });
+  });
+}
+
+void axpby(const Context& context, double a, const Tensor& x, double b, const Tensor& y) {
+  ops::with_compute_type(x.dtype(), [&]<class T>(std::type_identity<T>) {
+    axpby_of<T>(context, "axpby", a, x, b, y);
+  });
+}
+
+double sum_of_squares(const Context& context, const Tensor& x) {
+  if (x.elements() == 0) return 0;
+  const ArenaScope scope(context.arena);
+  const unsigned blocks = std::min(kSumBlocks, blocks_for(x.elements(), kThreads));
+  double* partial = context.arena.allocate(DType::f64, {blocks}).data<double>();
+  const auto sum = [&]<class T>(std::type_identity<T>) {
+    launch(context, "sum_of_squares", partial_sums_of_squares<T>,
+           {.blocks = {blocks, 1, 1},
+            .threads = kThreads,
+            .shared_bytes = sizeof(double) * kThreads / kWarp},
+           x.data<T>(), x.elements(), partial);
+  };
+  if (x.dtype() == DType::f64) {
+    sum(std::type_identity<double>{});
+  } else {
+    sum(std::type_identity<float>{});
+  }
+  std::array<double, kSumBlocks> host{};
+  copy(context.stream, host.data(), partial, blocks * sizeof(double));
+  synchronize(context.stream);
+  double total = 0;
+  for (unsigned i = 0; i < blocks; ++i) total += host[i];
+  return total;
+}
+
+}  // namespace gda::cuda

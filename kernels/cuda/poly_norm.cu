@@ -1,0 +1,220 @@
+#include "column_sums.cuh"
+#include "mask.cuh"
+#include "ops/gated_activation_kernels.h"
+
+namespace gda::cuda {
+namespace {
+
+// A block takes a row of F units.
+constexpr unsigned kThreads = 512;
+constexpr int kScratch = kThreads / kWarp;
+constexpr int kParameters = 4;  // three weights and the bias
+
+// w0 n(x^3) + w1 n(x^2) + w2 n(x) + b with the factors of a row put together.
+template <class V>
+struct Polynomial {
+  V cubic, square, linear, bias;
+  __device__ V operator()(V x) const { return ((cubic * x + square) * x + linear) * x + bias; }
+};
+
+// r_k = (sum_j c_j x_j^2k / S + eps)^(-1/2), k = 1, 2, 3.
+template <class V>
+struct Norms {
+  V r1, r2, r3;
+};
+
+template <class T, int kWidth, class Mask>
+__device__ Norms<accumulate_t<T>> norms_of(const Pack<T, kWidth>* x, std::int64_t packs,
+                                           const Mask& mask, accumulate_t<T> eps,
+                                           Shared<accumulate_t<T>> scratch) {
+  using V = accumulate_t<T>;
+  V s2 = 0;
+  V s4 = 0;
+  V s6 = 0;
+  for (std::int64_t p = threadIdx.x; p < packs; p += kThreads) {
+    const Pack<T, kWidth> pack = x[p];
+    for (int k = 0; k < kWidth; ++k) {
+      const V value = widen(pack.value[k]);
+      const V power = value * value;
+      const V c = mask[p * kWidth + k];
+      s2 += c * power;
+      s4 += c * power * power;
+      s6 += c * power * power * power;
+    }
+  }
+  const auto norm = [&](V sum) { return 1 / std::sqrt(block_sum(sum, scratch) / mask.sum + eps); };
+  const V r1 = norm(s2);
+  const V r2 = norm(s4);
+  return {r1, r2, norm(s6)};
+}
+
+template <class V>
+__device__ Polynomial<V> polynomial(const V* weight, const V* bias, const Norms<V>& norms) {
+  return {weight[0] * norms.r3, weight[1] * norms.r2, weight[2] * norms.r1, bias[0]};
+}
+
+template <class T, int kWidth, class Mask>
+__global__ void __launch_bounds__(kThreads)
+    forward_rows(Rows<T> gate, Rows<T> up, const accumulate_t<T>* weight,
+                 const accumulate_t<T>* bias, std::int64_t packs, Mask mask, accumulate_t<T> eps,
+                 Rows<T> out) {
+  using V = accumulate_t<T>;
+  using P = Pack<T, kWidth>;
+  const Shared<V> scratch = shared_memory<V>(0, kScratch);
+  const std::int64_t row = blockIdx.x;
+  const auto* x = reinterpret_cast<const P*>(gate[row]);
+  const Polynomial<V> activation =
+      polynomial(weight, bias, norms_of<T, kWidth>(x, packs, mask, eps, scratch));
+  for (std::int64_t p = threadIdx.x; p < packs; p += kThreads) {
+    const P pack = x[p];
+    const P u = reinterpret_cast<const P*>(up[row])[p];
+    P result;
+    for (int k = 0; k < kWidth; ++k) {
+      result.value[k] = static_cast<T>(mask[p * kWidth + k] * activation(widen(pack.value[k])) *
+                                       widen(u.value[k]));
+    }
+    reinterpret_cast<P*>(out[row])[p] = result;
+  }
+}
+
+// sum_j g_j x_j^k, k = 0 to 3, with g_j = c_j up_j dout_j.
+template <class V>
+struct Moments {
+  V t0, t1, t2, t3;
+};
+
+template <class T, int kWidth, class Mask>
+__device__ Moments<accumulate_t<T>> moments_of(const Pack<T, kWidth>* x, const Pack<T, kWidth>* u,
+                                               const Pack<T, kWidth>* dout, std::int64_t packs,
+                                               const Mask& mask, Shared<accumulate_t<T>> scratch) {
+  using V = accumulate_t<T>;
+  Moments<V> sum{};
+  for (std::int64_t p = threadIdx.x; p < packs; p += kThreads) {
+    const Pack<T, kWidth> xs = x[p];
+    const Pack<T, kWidth> us = u[p];
+    const Pack<T, kWidth> ds = dout[p];
+    for (int k = 0; k < kWidth; ++k) {
+      const V value = widen(xs.value[k]);
+      const V g = mask[p * kWidth + k] * widen(us.value[k]) * widen(ds.value[k]);
+      sum.t0 += g;
+      sum.t1 += g * value;
+      sum.t2 += g * value * value;
+      sum.t3 += g * value * value * value;
+    }
+  }
+  const V t0 = block_sum(sum.t0, scratch);
+  const V t1 = block_sum(sum.t1, scratch);
+  const V t2 = block_sum(sum.t2, scratch);
+  return {t0, t1, t2, block_sum(sum.t3, scratch)};
+}
+
+// Each block takes every gridDim.x-th row, and leaves its sums of dweight and dbias in `partial`.
+template <class T, int kWidth, class Mask>
+__global__ void __launch_bounds__(kThreads)
+    backward_rows(Rows<T> gate, Rows<T> up, const accumulate_t<T>* weight,
+                  const accumulate_t<T>* bias, Rows<T> dout, std::int64_t rows, std::int64_t packs,
+                  Mask mask, accumulate_t<T> eps, Rows<T> dgate, Rows<T> dup,
+                  accumulate_t<T>* partial) {
+  using V = accumulate_t<T>;
+  using P = Pack<T, kWidth>;
+  const Shared<V> scratch = shared_memory<V>(0, kScratch);
+  V sums[kParameters] = {};
+  for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
+    const auto* x = reinterpret_cast<const P*>(gate[row]);
+    const auto* u = reinterpret_cast<const P*>(up[row]);
+    const auto* d = reinterpret_cast<const P*>(dout[row]);
+    const Norms<V> r = norms_of<T, kWidth>(x, packs, mask, eps, scratch);
+    const Moments<V> t = moments_of<T, kWidth>(x, u, d, packs, mask, scratch);
+    const Polynomial<V> activation = polynomial(weight, bias, r);
+    sums[0] += t.t3 * r.r3;
+    sums[1] += t.t2 * r.r2;
+    sums[2] += t.t1 * r.r1;
+    sums[3] += t.t0;
+    // What the means contribute: c (a x^5 + b x^3 + e x). The product r t / S is of the size of the
+    // gradient, and comes first: r^3 alone would leave the range of f32.
+    const V a = -3 * weight[0] * (r.r3 * t.t3 / mask.sum) * r.r3 * r.r3;
+    const V b = -2 * weight[1] * (r.r2 * t.t2 / mask.sum) * r.r2 * r.r2;
+    const V e = -weight[2] * (r.r1 * t.t1 / mask.sum) * r.r1 * r.r1;
+    for (std::int64_t p = threadIdx.x; p < packs; p += kThreads) {
+      const P xs = x[p];
+      const P us = u[p];
+      const P ds = d[p];
+      P of_gate;
+      P of_up;
+      for (int k = 0; k < kWidth; ++k) {
+        const V value = widen(xs.value[k]);
+        const V c = mask[p * kWidth + k];
+        const V gradient = c * widen(ds.value[k]);
+        const V power = value * value;
+        const V slope =
+            3 * activation.cubic * power + 2 * activation.square * value + activation.linear;
+        of_up.value[k] = static_cast<T>(gradient * activation(value));
+        of_gate.value[k] = static_cast<T>(gradient * widen(us.value[k]) * slope +
+                                          c * value * ((a * power + b) * power + e));
+      }
+      reinterpret_cast<P*>(dgate[row])[p] = of_gate;
+      reinterpret_cast<P*>(dup[row])[p] = of_up;
+    }
+  }
+  if (threadIdx.x == 0) {
+    for (int k = 0; k < kParameters; ++k) partial[blockIdx.x * kParameters + k] = sums[k];
+  }
+}
+
+}  // namespace
+
+void poly_norm_forward(const Context& context, const Tensor& gate, const Tensor& up,
+                       const Tensor& weight, const Tensor& bias, const Tensor& out,
+                       const ColumnMask& mask, double eps) {
+  if (out.elements() == 0) return;
+  ops::with_compute_type(gate.dtype(), [&]<class T>(std::type_identity<T>) {
+    using V = accumulate_t<T>;
+    with_pack_width<T>(in_packs(gate.dim(1), gate, up, out), [&](auto width) {
+      constexpr int kWidth = decltype(width)::value;
+      with_mask<V>(mask, gate.dim(1), [&]<class Mask>(const Mask& columns) {
+        launch(context, "poly_norm_forward", forward_rows<T, kWidth, Mask>,
+               {.blocks = {static_cast<unsigned>(gate.dim(0)), 1, 1},
+                .threads = kThreads,
+                .shared_bytes = sizeof(V) * kScratch},
+               rows_of<T>(gate), rows_of<T>(up), weight.data<V>(), bias.data<V>(),
+               gate.dim(1) / kWidth, columns, static_cast<V>(eps), rows_of<T>(out));
+      });
+    });
+  });
+}
+
+void poly_norm_backward(const Context& context, const Tensor& gate, const Tensor& up,
+                        const Tensor& weight, const Tensor& bias, const Tensor& dout,
+                        const Tensor& dgate, const Tensor& dup, const Tensor& dweight,
+                        const Tensor& dbias, const ColumnMask& mask, double eps) {
+  if (dout.elements() == 0) return;
+  constexpr const char* kName = "poly_norm_backward";
+  const unsigned blocks = row_blocks(gate.dim(0));
+  const ArenaScope scope(context.arena);
+  ops::with_compute_type(gate.dtype(), [&]<class T>(std::type_identity<T>) {
+    using V = accumulate_t<T>;
+    V* partial = context.arena.allocate(dtype_of<V>, {blocks, kParameters}).template data<V>();
+    with_pack_width<T>(in_packs(gate.dim(1), gate, up, dout, dgate, dup), [&](auto width) {
+      constexpr int kWidth = decltype(width)::value;
+      with_mask<V>(mask, gate.dim(1), [&]<class Mask>(const Mask& columns) {
+        launch(
+            context, kName, backward_rows<T, kWidth, Mask>,
+            {.blocks = {blocks, 1, 1}, .threads = kThreads, .shared_bytes = sizeof(V) * kScratch},
+            rows_of<T>(gate), rows_of<T>(up), weight.data<V>(), bias.data<V>(), rows_of<T>(dout),
+            gate.dim(0), gate.dim(1) / kWidth, columns, static_cast<V>(eps), rows_of<T>(dgate),
+            rows_of<T>(dup), partial);
+      });
+    });
+    V* sums = context.arena.allocate(dtype_of<V>, {kParameters}).template data<V>();
+    add_partials(context, kName, static_cast<const V*>(partial), blocks, kParameters, V(1), false,
+                 sums);
+    const auto finish = [&](const V* from, const Tensor& gradient) {
+      if (!gradient) return;
+      add_partials(context, kName, from, 1, gradient.elements(), V(1), true, gradient.data<V>());
+    };
+    finish(sums, dweight);
+    finish(sums + 3, dbias);
+  });
+}
+
+}  // namespace gda::cuda

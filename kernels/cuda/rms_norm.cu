@@ -1,0 +1,161 @@
+#include "column_sums.cuh"
+#include "mask.cuh"
+#include "ops/rms_norm_kernels.h"
+
+namespace gda::cuda {
+namespace {
+
+// A block takes a row: a row of 4,096 bf16 is two packs a thread.
+constexpr unsigned kThreads = 256;
+constexpr int kScratch = kThreads / kWarp;
+
+// kAdd: x += branch first. The second pass over the row finds it in the first-level cache.
+template <class T, int kWidth, bool kAdd, class Mask>
+__global__ void __launch_bounds__(kThreads)
+    forward_rows(Rows<T> x, Rows<T> branch, const accumulate_t<T>* weight, accumulate_t<T> eps,
+                 std::int64_t packs, Mask mask, Rows<T> y, accumulate_t<T>* rho) {
+  using V = accumulate_t<T>;
+  using P = Pack<T, kWidth>;
+  const Shared<V> scratch = shared_memory<V>(0, kScratch);
+  const std::int64_t row = blockIdx.x;
+  auto* in = reinterpret_cast<P*>(x[row]);
+  V sum = 0;
+  for (std::int64_t p = threadIdx.x; p < packs; p += kThreads) {
+    P pack = in[p];
+    if constexpr (kAdd) {
+      const P more = reinterpret_cast<const P*>(branch[row])[p];
+      for (int k = 0; k < kWidth; ++k) {
+        pack.value[k] = static_cast<T>(widen(pack.value[k]) + widen(more.value[k]));
+      }
+      in[p] = pack;
+    }
+    for (int k = 0; k < kWidth; ++k) {
+      const V value = widen(pack.value[k]);
+      sum += mask[p * kWidth + k] * value * value;
+    }
+  }
+  const V r = 1 / std::sqrt(block_sum(sum, scratch) / mask.sum + eps);
+  auto* out = reinterpret_cast<P*>(y[row]);
+  for (std::int64_t p = threadIdx.x; p < packs; p += kThreads) {
+    const P pack = in[p];
+    P result;
+    for (int k = 0; k < kWidth; ++k) {
+      const std::int64_t j = p * kWidth + k;
+      result.value[k] = static_cast<T>(mask[j] * weight[j] * widen(pack.value[k]) * r);
+    }
+    out[p] = result;
+  }
+  if (threadIdx.x == 0) rho[row] = r;
+}
+
+// Each block takes every gridDim.x-th row, and leaves its sums of dweight in `partial`.
+template <class T, int kWidth, class Mask>
+__global__ void __launch_bounds__(kThreads)
+    backward_rows(Rows<T> dy, Rows<T> x, const accumulate_t<T>* weight, const accumulate_t<T>* rho,
+                  Rows<T> residual, std::int64_t rows, std::int64_t packs, Mask mask, Rows<T> dx,
+                  accumulate_t<T>* partial) {
+  using V = accumulate_t<T>;
+  using P = Pack<T, kWidth>;
+  const Shared<V> scratch = shared_memory<V>(0, kScratch);
+  const std::int64_t columns = packs * kWidth;
+  V* sums = partial == nullptr ? nullptr : partial + blockIdx.x * columns;
+  for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
+    const auto* gradient = reinterpret_cast<const P*>(dy[row]);
+    const auto* in = reinterpret_cast<const P*>(x[row]);
+    const V r = rho[row];
+    V dot = 0;
+    for (std::int64_t p = threadIdx.x; p < packs; p += kThreads) {
+      const P g = gradient[p];
+      const P value = in[p];
+      for (int k = 0; k < kWidth; ++k) {
+        const std::int64_t j = p * kWidth + k;
+        dot += mask[j] * weight[j] * widen(g.value[k]) * widen(value.value[k]);
+      }
+    }
+    dot = block_sum(dot, scratch) * r * r * r / mask.sum;
+    for (std::int64_t p = threadIdx.x; p < packs; p += kThreads) {
+      const P g = gradient[p];
+      const P value = in[p];
+      P carried{};
+      if (residual.data != nullptr) carried = reinterpret_cast<const P*>(residual[row])[p];
+      P result;
+      for (int k = 0; k < kWidth; ++k) {
+        const std::int64_t j = p * kWidth + k;
+        const V dyj = widen(g.value[k]);
+        const V xj = widen(value.value[k]);
+        result.value[k] =
+            static_cast<T>(widen(carried.value[k]) + mask[j] * (r * weight[j] * dyj - xj * dot));
+        if (sums != nullptr) {
+          const V term = mask[j] * dyj * xj * r;
+          sums[j] = row == blockIdx.x ? term : sums[j] + term;
+        }
+      }
+      reinterpret_cast<P*>(dx[row])[p] = result;
+    }
+  }
+}
+
+template <bool kAdd>
+void forward(const Context& context, const char* name, const Tensor& x, const Tensor& branch,
+             const Tensor& weight, double eps, const Tensor& y, const Tensor& rho,
+             const ColumnMask& mask) {
+  if (x.dim(0) == 0) return;
+  ops::with_compute_type(x.dtype(), [&]<class T>(std::type_identity<T>) {
+    using V = accumulate_t<T>;
+    with_pack_width<T>(in_packs(x.dim(1), x, branch, y), [&](auto width) {
+      constexpr int kWidth = decltype(width)::value;
+      with_mask<V>(mask, x.dim(1), [&]<class Mask>(const Mask& columns) {
+        launch(context, name, forward_rows<T, kWidth, kAdd, Mask>,
+               {.blocks = {static_cast<unsigned>(x.dim(0)), 1, 1},
+                .threads = kThreads,
+                .shared_bytes = sizeof(V) * kScratch},
+               rows_of<T>(x), rows_of<T>(branch), weight.data<V>(), static_cast<V>(eps),
+               x.dim(1) / kWidth, columns, rows_of<T>(y), rho.data<V>());
+      });
+    });
+  });
+}
+
+}  // namespace
+
+void rms_norm_forward(const Context& context, const Tensor& x, const Tensor& weight, double eps,
+                      const Tensor& y, const Tensor& rho, const ColumnMask& mask) {
+  forward<false>(context, "rms_norm_forward", x, {}, weight, eps, y, rho, mask);
+}
+
+void add_rms_norm_forward(const Context& context, const Tensor& residual, const Tensor& branch,
+                          const Tensor& weight, double eps, const Tensor& y, const Tensor& rho,
+                          const ColumnMask& mask) {
+  forward<true>(context, "add_rms_norm_forward", residual, branch, weight, eps, y, rho, mask);
+}
+
+void rms_norm_backward(const Context& context, const Tensor& dy, const Tensor& x,
+                       const Tensor& weight, const Tensor& rho, const Tensor& residual_gradient,
+                       const Tensor& dx, const Tensor& dweight, const ColumnMask& mask) {
+  if (x.dim(0) == 0) return;
+  constexpr const char* kName = "rms_norm_backward";
+  const unsigned blocks = row_blocks(x.dim(0));
+  const std::int64_t n = x.dim(1);
+  const ArenaScope scope(context.arena);
+  ops::with_compute_type(x.dtype(), [&]<class T>(std::type_identity<T>) {
+    using V = accumulate_t<T>;
+    V* partial = nullptr;
+    if (dweight) partial = context.arena.allocate(dtype_of<V>, {blocks, n}).template data<V>();
+    with_pack_width<T>(in_packs(n, dy, x, residual_gradient, dx), [&](auto width) {
+      constexpr int kWidth = decltype(width)::value;
+      with_mask<V>(mask, n, [&]<class Mask>(const Mask& columns) {
+        launch(
+            context, kName, backward_rows<T, kWidth, Mask>,
+            {.blocks = {blocks, 1, 1}, .threads = kThreads, .shared_bytes = sizeof(V) * kScratch},
+            rows_of<T>(dy), rows_of<T>(x), weight.data<V>(), rho.data<V>(),
+            rows_of<T>(residual_gradient), x.dim(0), n / kWidth, columns, rows_of<T>(dx), partial);
+      });
+    });
+    if (dweight) {
+      add_partials(context, kName, static_cast<const V*>(partial), blocks, n, V(1), true,
+                   dweight.data<V>());
+    }
+  });
+}
+
+}  // namespace gda::cuda

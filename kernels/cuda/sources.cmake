@@ -1,0 +1,25 @@
+# The kernels, for nvcc and for the emulation of tests/support/cuda_emulation alike.
+set(GDA_CUDA_KERNELS
+  adamw.cu
+  attention.cu
+  attention_plain.cu
+  attention_tiled.cu
+  attention_tiled_backward.cu
+  attention_tiled_forward.cu
+  differential.cu
+  elementwise.cu
+  embedding.cu
+  gated_difference.cu
+  lambda.cu
+  linear_cross_entropy.cu
+  poly_norm.cu
+  rms_norm.cu
+  rope.cu
+  swiglu.cu)
+list(TRANSFORM GDA_CUDA_KERNELS PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
+# What needs a GPU and its libraries.
+set(GDA_CUDA_RUNTIME
+  check.cu
+  matmul.cu
+  memory.cu)
+list(TRANSFORM GDA_CUDA_RUNTIME PREPEND ${CMAKE_CURRENT_LIST_DIR}/)

@@ -1,0 +1,23 @@
+// Matrix products are cuBLAS's, which needs a GPU: the emulated device's are the host's.
+#include "ops/matmul_kernels.h"
+
+namespace gda::cuda {
+namespace {
+
+Tensor on_host(const Tensor& tensor) {
+  return {tensor.raw(), tensor.dtype(), tensor.shape(), tensor.row_stride(), {}};
+}
+
+}  // namespace
+
+void matmul(const Context& /*context*/, const Tensor& a, const Tensor& b, const Tensor& out,
+            MatmulOptions options) {
+  Arena arena;
+  cpu::matmul({Stream{}, arena}, on_host(a), on_host(b), on_host(out), options);
+}
+
+bool bf16_matmul_is_native() {
+  return true;
+}
+
+}  // namespace gda::cuda

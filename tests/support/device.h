@@ -1,0 +1,65 @@
+// The device that tests of operators run on: GDA_TEST_DEVICE=cuda, or the CPU.
+#pragma once
+
+#include <cstdlib>
+#include <memory>
+#include <string_view>
+
+#include "core/device_memory.h"
+#include "gda/core/memory.h"
+#include "gda/ops/context.h"
+
+namespace gda::test {
+
+inline Device test_device() {
+  static const char* const name = std::getenv("GDA_TEST_DEVICE");
+  return name != nullptr && std::string_view(name) == "cuda" ? Device{DeviceType::cuda, 0}
+                                                             : Device{};
+}
+
+inline bool on_cuda() {
+  return test_device().type == DeviceType::cuda;
+}
+
+// After it the host may read what operators have written.
+inline void wait_for(Device device) {
+  if (device.type == DeviceType::cuda) cuda::synchronize({.device = device});
+}
+
+// A tensor on the test device that the host can read and write.
+struct TestTensor {
+  TestTensor() = default;
+  TestTensor(DType dtype, Shape shape) {
+    const Device device = test_device();
+    const std::size_t bytes = static_cast<std::size_t>(shape.elements()) * size_of(dtype);
+    if (device.type == DeviceType::cpu) {
+      memory = std::make_shared<Buffer>(bytes);
+      tensor = static_cast<Buffer*>(memory.get())->tensor(dtype, shape);
+    } else {
+      memory = std::shared_ptr<void>(cuda::allocate(bytes, device.index, true),
+                                     [device](void* data) { cuda::release(data, device.index); });
+      tensor = Tensor(memory.get(), dtype, shape, device);
+    }
+  }
+
+  std::shared_ptr<void> memory;
+  Tensor tensor;
+};
+
+// Where operators of a test run, with an arena of its own.
+class TestContext {
+ public:
+  TestContext() : context_{.stream = {.device = test_device()}, .arena = arena_} {}
+  TestContext(const TestContext&) = delete;
+  TestContext& operator=(const TestContext&) = delete;
+
+  const Context& get() const { return context_; }
+  operator const Context&() const { return context_; }
+  Arena& arena() { return arena_; }
+
+ private:
+  Arena arena_{test_device(), std::size_t{1} << 20};
+  Context context_;
+};
+
+}  // namespace gda::test
