@@ -17,9 +17,8 @@ set(GDA_CUDA_KERNELS
   rope.cu
   swiglu.cu)
 list(TRANSFORM GDA_CUDA_KERNELS PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
-# What needs a GPU and its libraries.
+# Memory and errors of the CUDA runtime.
 set(GDA_CUDA_RUNTIME
   check.cu
-  matmul.cu
   memory.cu)
 list(TRANSFORM GDA_CUDA_RUNTIME PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
