@@ -155,54 +155,54 @@ __device__ inline int sum_column(int i) {
   return static_cast<int>(threadIdx.x) % 4 * 2 + i % 2;
 }
 
-// c += rows [row, row + 16) of `a` times rows [column, column + 8 kColumns) of `b`, transposed.
-template <int kColumns, int kWidth>
-__device__ void multiply_rows(const Tile<kWidth>& a, int row, const Tile<kWidth>& b, int column,
-                              Sums<kColumns>& c) {
-  for (int depth = 0; depth < kWidth; depth += kStep) {
+// c += A B of a warp, A [16, kDepth]: left_at(depth, a) and right_at(depth, column, b) load
+// operands.
+template <int kDepth, int kColumns, class LeftAt, class RightAt>
+__device__ void multiply(const LeftAt& left_at, const RightAt& right_at, Sums<kColumns>& c) {
+  for (int depth = 0; depth < kDepth; depth += kStep) {
     std::uint32_t left[4];
-    load_a(a, row, depth, left);
+    left_at(depth, left);
     for (int n = 0; n < kColumns; n += 2) {
       std::uint32_t right[2][2];
-      load_b_by_columns(b, depth, column + 8 * n, right);
+      right_at(depth, 8 * n, right);
       mma_m16n8k16(c.value[n], left, right[0]);
       mma_m16n8k16(c.value[n + 1], left, right[1]);
     }
   }
+}
+
+// c += rows [row, row + 16) of `a` times rows [column, column + 8 kColumns) of `b`, transposed.
+template <int kColumns, int kWidth>
+__device__ void multiply_rows(const Tile<kWidth>& a, int row, const Tile<kWidth>& b, int column,
+                              Sums<kColumns>& c) {
+  multiply<kWidth>(
+      [&](int depth, auto& left) { load_a(a, row, depth, left); },
+      [&](int depth, int n, auto& right) { load_b_by_columns(b, depth, column + n, right); }, c);
 }
 
 // c += W b[:, column ...], where W [16, 64] are a warp's own sums, rounded to bf16.
 template <int kColumns, int kWidth>
 __device__ void multiply_sums(const Sums<kTile / 8>& w, const Tile<kWidth>& b, int column,
                               Sums<kColumns>& c) {
-  for (int depth = 0; depth < kTile; depth += kStep) {
-    const auto& lo = w.value[depth / 8];
-    const auto& hi = w.value[depth / 8 + 1];
-    const std::uint32_t left[4] = {pack_bf16x2(lo[0], lo[1]), pack_bf16x2(lo[2], lo[3]),
-                                   pack_bf16x2(hi[0], hi[1]), pack_bf16x2(hi[2], hi[3])};
-    for (int n = 0; n < kColumns; n += 2) {
-      std::uint32_t right[2][2];
-      load_b_by_rows(b, depth, column + 8 * n, right);
-      mma_m16n8k16(c.value[n], left, right[0]);
-      mma_m16n8k16(c.value[n + 1], left, right[1]);
-    }
-  }
+  multiply<kTile>(
+      [&](int depth, auto& left) {
+        const auto& lo = w.value[depth / 8];
+        const auto& hi = w.value[depth / 8 + 1];
+        left[0] = pack_bf16x2(lo[0], lo[1]);
+        left[1] = pack_bf16x2(lo[2], lo[3]);
+        left[2] = pack_bf16x2(hi[0], hi[1]);
+        left[3] = pack_bf16x2(hi[2], hi[3]);
+      },
+      [&](int depth, int n, auto& right) { load_b_by_rows(b, depth, column + n, right); }, c);
 }
 
 // c += rows [row, row + 16) of the transpose of `a` [64, 64] times b[:, column ...].
 template <int kColumns, int kWidth>
 __device__ void multiply_transposed(const Tile<kTile>& a, int row, const Tile<kWidth>& b,
                                     int column, Sums<kColumns>& c) {
-  for (int depth = 0; depth < kTile; depth += kStep) {
-    std::uint32_t left[4];
-    load_a_transposed(a, row, depth, left);
-    for (int n = 0; n < kColumns; n += 2) {
-      std::uint32_t right[2][2];
-      load_b_by_rows(b, depth, column + 8 * n, right);
-      mma_m16n8k16(c.value[n], left, right[0]);
-      mma_m16n8k16(c.value[n + 1], left, right[1]);
-    }
-  }
+  multiply<kTile>(
+      [&](int depth, auto& left) { load_a_transposed(a, row, depth, left); },
+      [&](int depth, int n, auto& right) { load_b_by_rows(b, depth, column + n, right); }, c);
 }
 
 // The keys that rows [first, first + kTile) of a pack see, any of them: [begin, end).
