@@ -67,7 +67,7 @@ check_targets() {
   for source in "${sources[@]}"; do
     case $source in
       *.cpp) grep -qF "/$source\"" "$commands" || echo "$source:1: compiled by no target; list it in a CMakeLists.txt" ;;
-      *.cu) git grep -qF "$(basename "$source" .cu)" -- '*CMakeLists.txt' || echo "$source:1: listed in no CMakeLists.txt" ;;
+      *.cu) grep -qwF "$(basename "$source")" kernels/cuda/sources.cmake kernels/CMakeLists.txt || echo "$source:1: compiled by no target; list it in kernels/cuda/sources.cmake" ;;
     esac
   done
 }

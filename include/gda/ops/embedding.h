@@ -5,8 +5,8 @@
 
 namespace gda {
 
-// token [N] i32, each in [0, V), else OpError that names the position and the id (on a GPU, which is
-// not waited for: y_n is NaN, and backward leaves dy_n out); table [V, D] and y [N, D] compute.
+// token [N] i32, each in [0, V), else OpError that names the position and the id (on a GPU, which
+// is not waited for: y_n is NaN, and backward leaves dy_n out); table [V, D] and y [N, D] compute.
 void embedding_forward(const Context& context, const Tensor& token, const Tensor& table,
                        const Tensor& y);
 

@@ -5,7 +5,8 @@
 //
 // Logits and losses are of the accumulate type. A logit that is inf or NaN makes its row's loss
 // (and gradient) NaN, unless the row is left out. A target outside [0, V) that is not kIgnoreTarget
-// is an OpError that names the position and the id (on a GPU, which is not waited for: its loss is NaN).
+// is an OpError that names the position and the id (on a GPU, which is not waited for: its loss is
+// NaN).
 #pragma once
 
 #include <cstdint>
