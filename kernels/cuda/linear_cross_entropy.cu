@@ -99,8 +99,9 @@ Tensor gradients_of(const Context& context, const Tensor& logits, const Tensor& 
                     double scale, const Tensor& loss) {
   losses_of<accumulate_t<T>, T, true>(context, "linear_cross_entropy_forward_backward", logits,
                                       target, scale, loss);
-  constexpr std::int64_t kRatio = sizeof(accumulate_t<T>) / sizeof(T);
-  return {logits.raw(), dtype_of<T>, logits.shape(), kRatio * logits.dim(1), logits.device()};
+  constexpr std::size_t kRatio = size_of(dtype_of<accumulate_t<T>>) / size_of(dtype_of<T>);
+  return {logits.raw(), dtype_of<T>, logits.shape(),
+          static_cast<std::int64_t>(kRatio) * logits.dim(1), logits.device()};
 }
 
 }  // namespace
