@@ -67,15 +67,27 @@ std::size_t thread_array_bytes(int size) {
   return sizeof(V) * static_cast<std::size_t>(size) * kThreads;
 }
 
+// The query that a thread takes: its place in the sequence, its head, its row in q, and the row in
+// k where its sequence begins.
+struct QueryOfThread {
+  int query, head;
+  std::int64_t row, keys;
+};
+
+template <class T>
+__device__ QueryOfThread query_of_thread(const Problem<T>& p) {
+  const int query = static_cast<int>(blockIdx.x * kThreads + threadIdx.x);
+  const auto sequence = static_cast<std::int64_t>(blockIdx.z);
+  return {query, static_cast<int>(blockIdx.y), sequence * p.length.queries + query,
+          sequence * p.length.keys};
+}
+
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     forward_queries(Problem<T> p, Rows<T> out, accumulate_t<T>* lse) {
   using V = accumulate_t<T>;
-  const int query = static_cast<int>(blockIdx.x * kThreads + threadIdx.x);
+  const auto [query, head, row, keys] = query_of_thread(p);
   if (query >= p.length.queries) return;
-  const int head = static_cast<int>(blockIdx.y);
-  const std::int64_t row = static_cast<std::int64_t>(blockIdx.z) * p.length.queries + query;
-  const std::int64_t keys = static_cast<std::int64_t>(blockIdx.z) * p.length.keys;
   const ThreadArray<V> sums = thread_array<V>(p.dv);
   for (int n = 0; n < p.dv; ++n) sums[n] = 0;
   V largest = -INFINITY;
@@ -98,11 +110,11 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // What the backward pass has besides.
-template <class V, class T>
+template <class T>
 struct Gradients {
   Rows<const T> dout;
-  const V* lse;
-  const V* delta;
+  const accumulate_t<T>* lse;
+  const accumulate_t<T>* delta;
 };
 
 // weight, and dscore = scale weight (<dout, v> - delta).
@@ -112,8 +124,7 @@ struct Weight {
 };
 
 template <class T>
-__device__ Weight<accumulate_t<T>> weight_of(const Problem<T>& p,
-                                             const Gradients<accumulate_t<T>, T>& g,
+__device__ Weight<accumulate_t<T>> weight_of(const Problem<T>& p, const Gradients<T>& g,
                                              std::int64_t query_row, std::int64_t key_row,
                                              int head) {
   using V = accumulate_t<T>;
@@ -128,13 +139,10 @@ __device__ Weight<accumulate_t<T>> weight_of(const Problem<T>& p,
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    backward_queries(Problem<T> p, Gradients<accumulate_t<T>, T> g, Rows<T> dq) {
+    backward_queries(Problem<T> p, Gradients<T> g, Rows<T> dq) {
   using V = accumulate_t<T>;
-  const int query = static_cast<int>(blockIdx.x * kThreads + threadIdx.x);
+  const auto [query, head, row, keys] = query_of_thread(p);
   if (query >= p.length.queries) return;
-  const int head = static_cast<int>(blockIdx.y);
-  const std::int64_t row = static_cast<std::int64_t>(blockIdx.z) * p.length.queries + query;
-  const std::int64_t keys = static_cast<std::int64_t>(blockIdx.z) * p.length.keys;
   const ThreadArray<V> sums = thread_array<V>(p.d);
   for (int n = 0; n < p.d; ++n) sums[n] = 0;
   const int first = p.first_key_of(row);
@@ -151,7 +159,7 @@ __global__ void __launch_bounds__(kThreads)
 // head.
 template <class T, bool kKey>
 __global__ void __launch_bounds__(kThreads)
-    backward_keys(Problem<T> p, Gradients<accumulate_t<T>, T> g, Rows<T> gradient) {
+    backward_keys(Problem<T> p, Gradients<T> g, Rows<T> gradient) {
   using V = accumulate_t<T>;
   const int key = static_cast<int>(blockIdx.x * kThreads + threadIdx.x);
   if (key >= p.length.keys) return;
@@ -208,7 +216,7 @@ void attention_backward(const Context& context, const AttentionShape& shape, con
   ops::with_compute_type(q.dtype(), [&]<class T>(std::type_identity<T>) {
     using V = accumulate_t<T>;
     const Problem<T> p = problem_of<T>(shape, q, k, v, first_key);
-    const Gradients<V, T> g{constant_rows<T>(dout), lse.data<V>(), delta.data<V>()};
+    const Gradients<T> g{constant_rows<T>(dout), lse.data<V>(), delta.data<V>()};
     launch(
         context, kName, backward_queries<T>,
         grid_of(shape.query_length, shape.query_heads(), shape.batch, thread_array_bytes<V>(p.d)),

@@ -24,6 +24,31 @@ struct RowStatistics {
   }
 };
 
+// Masked scores become weights, and dweights what scores receive.
+template <int kColumns>
+__device__ void to_gradients(const RowStatistics& statistics, float scale, Sums<kColumns>& scores,
+                             Sums<kColumns>& dweights) {
+  for (int n = 0; n < kColumns; ++n) {
+    for (int i = 0; i < 4; ++i) {
+      const float weight = exp2_approximate(scores.value[n][i] - statistics.lse[i / 2]);
+      scores.value[n][i] = weight;
+      dweights.value[n][i] = scale * weight * (dweights.value[n][i] - statistics.delta[i / 2]);
+    }
+  }
+}
+
+// Puts a warp's sums into a tile, rounded, from (row, column).
+template <int kColumns>
+__device__ void store_sums(const Sums<kColumns>& sums, int row, int column,
+                           const Tile<kTile>& tile) {
+  for (int n = 0; n < kColumns; ++n) {
+    for (int i = 0; i < 4; i += 2) {
+      tile.store_pair(row + sum_row(i), column + 8 * n + sum_column(0),
+                      pack_bf16x2(sums.value[n][i], sums.value[n][i + 1]));
+    }
+  }
+}
+
 // --- dq: as the forward pass goes, by rows of queries ---
 
 constexpr int kQueryWarps = kTile / 16;
@@ -76,13 +101,8 @@ __global__ void __launch_bounds__(kQueryThreads)
     multiply_rows(q, row, k, 0, scores);
     multiply_rows(dout, row, v, 0, dweights);
     mask_scores(rows, first + row, j, p.scale * static_cast<float>(M_LOG2E), scores);
-    for (int n = 0; n < kTile / 8; ++n) {
-      for (int i = 0; i < 4; ++i) {
-        const float weight = exp2_approximate(scores.value[n][i] - statistics.lse[i / 2]);
-        scores.value[n][i] = p.scale * weight * (dweights.value[n][i] - statistics.delta[i / 2]);
-      }
-    }
-    multiply_sums(scores, k, 0, sums);
+    to_gradients(statistics, p.scale, scores, dweights);
+    multiply_sums(dweights, k, 0, sums);
   }
   for (int half = 0; half < 2; ++half) {
     const int m = first + row + sum_row(2 * half);
@@ -167,33 +187,13 @@ __global__ void __launch_bounds__(kKeyThreads)
       Sums<kTile / 16> dweights;
       scores.clear();
       dweights.clear();
-      multiply_rows(q, row, k, half * kTile / 2, scores);
-      multiply_rows(dout, row, v, half * kTile / 2, dweights);
-      const RowStatistics statistics(rows, g, m + row);
-      const float scale = p.scale * static_cast<float>(M_LOG2E);
-      for (int side = 0; side < 2; ++side) {
-        const int at = m + row + sum_row(2 * side);
-        const bool exists = at < rows.count();
-        const int lowest = exists ? rows.first_key_of(at) : 0;
-        const int highest = exists ? rows.last_key_of(at) : -1;
-        for (int n = 0; n < kTile / 16; ++n) {
-          float weight[2];
-          float dscore[2];
-          for (int i = 0; i < 2; ++i) {
-            const int column = half * kTile / 2 + 8 * n + sum_column(i);
-            const int key = first_key + column;
-            const bool seen = key >= lowest && key <= highest;
-            const float score = scores.value[n][2 * side + i] * scale;
-            weight[i] = seen ? exp2_approximate(score - statistics.lse[side]) : 0.0F;
-            dscore[i] = seen ? p.scale * weight[i] *
-                                   (dweights.value[n][2 * side + i] - statistics.delta[side])
-                             : 0.0F;
-          }
-          const int column = half * kTile / 2 + 8 * n + sum_column(0);
-          weights.store_pair(row + sum_row(2 * side), column, pack_bf16x2(weight[0], weight[1]));
-          dscores.store_pair(row + sum_row(2 * side), column, pack_bf16x2(dscore[0], dscore[1]));
-        }
-      }
+      const int column = half * kTile / 2;
+      multiply_rows(q, row, k, column, scores);
+      multiply_rows(dout, row, v, column, dweights);
+      mask_scores(rows, m + row, first_key + column, p.scale * static_cast<float>(M_LOG2E), scores);
+      to_gradients(RowStatistics(rows, g, m + row), p.scale, scores, dweights);
+      store_sums(scores, row, column, weights);
+      store_sums(dweights, row, column, dscores);
       __syncthreads();
       multiply_transposed(weights, row, dout, half * kDv / 2, dv_sums);
       multiply_transposed(dscores, row, q, half * kD / 2, dk_sums);

@@ -32,16 +32,17 @@ void with_widths(const AttentionShape& shape, F&& f) {
   }
 }
 
-// scores of rows [first_row, first_row + 16) of a pack and keys [first_key, first_key + 64): times
+// scores of rows [first_row, first_row + 16) of a pack and of 8 kColumns keys from first_key: times
 // `scale`, and -inf where a row does not see a key.
-__device__ inline void mask_scores(const PackRows& rows, int first_row, int first_key, float scale,
-                                   Sums<kTile / 8>& scores) {
+template <int kColumns>
+__device__ void mask_scores(const PackRows& rows, int first_row, int first_key, float scale,
+                            Sums<kColumns>& scores) {
   for (int half = 0; half < 2; ++half) {
     const int m = first_row + sum_row(2 * half);
     const bool exists = m < rows.count();
     const int lowest = exists ? rows.first_key_of(m) : 0;
     const int highest = exists ? rows.last_key_of(m) : -1;
-    for (int n = 0; n < kTile / 8; ++n) {
+    for (int n = 0; n < kColumns; ++n) {
       for (int i = 2 * half; i < 2 * half + 2; ++i) {
         const int key = first_key + 8 * n + sum_column(i);
         float& score = scores.value[n][i];

@@ -40,19 +40,14 @@ struct Zero {
   __device__ void operator()(std::int64_t row, std::int64_t i) const { x[row][i] = T{}; }
 };
 
-template <class From, class To, int kWidth>
+template <class From, class To>
 struct Convert {
   Rows<From> from;
   Rows<To> to;
   __device__ void operator()(std::int64_t row, std::int64_t i) const {
-    const auto source = reinterpret_cast<const Pack<From, kWidth>*>(from[row])[i];
-    Pack<To, kWidth> target;
     // bf16 is only made from, and turned into, f32.
     using Middle = std::conditional_t<std::is_same_v<To, bfloat16>, float, To>;
-    for (int k = 0; k < kWidth; ++k) {
-      target.value[k] = static_cast<To>(static_cast<Middle>(widen(source.value[k])));
-    }
-    reinterpret_cast<Pack<To, kWidth>*>(to[row])[i] = target;
+    to[row][i] = static_cast<To>(static_cast<Middle>(widen(from[row][i])));
   }
 };
 
@@ -141,8 +136,8 @@ void convert(const Context& context, const Tensor& from, const Tensor& to) {
   ops::with_compute_type(from.dtype(), [&]<class From>(std::type_identity<From>) {
     ops::with_compute_type(to.dtype(), [&]<class To>(std::type_identity<To>) {
       for_each_pack(context, "convert", matrix.rows, matrix.columns,
-                    Convert<From, To, 1>{{from.data<From>(), from.row_stride()},
-                                         {to.data<To>(), to.row_stride()}});
+                    Convert<From, To>{{from.data<From>(), from.row_stride()},
+                                      {to.data<To>(), to.row_stride()}});
     });
   });
 }

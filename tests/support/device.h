@@ -29,6 +29,10 @@ inline void wait_for(Device device) {
 // A tensor on the test device that the host can read and write.
 struct TestTensor {
   TestTensor() = default;
+  TestTensor(TestTensor&&) = default;
+  TestTensor& operator=(TestTensor&&) = default;
+  TestTensor(const TestTensor&) = delete;  // it would be the same memory
+  TestTensor& operator=(const TestTensor&) = delete;
   TestTensor(DType dtype, Shape shape) {
     const Device device = test_device();
     const std::size_t bytes = static_cast<std::size_t>(shape.elements()) * size_of(dtype);

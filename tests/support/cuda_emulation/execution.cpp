@@ -190,9 +190,6 @@ void run_block_at(const std::string& name, dim3 index, dim3 grid, dim3 size, std
 
 }  // namespace
 
-Thread& current() {
-  return *running;
-}
 const dim3& thread_index() {
   return running->index;
 }

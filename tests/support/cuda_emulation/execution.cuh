@@ -41,10 +41,7 @@ constexpr int kWarpSize = 32;
 // What threads of a warp that meet show one another.
 using Deposit = std::array<std::byte, 64>;
 
-struct Thread;
-
-// The thread that is running.
-Thread& current();
+// Of the thread that is running.
 const dim3& thread_index();
 const dim3& block_index();
 const dim3& block_size();

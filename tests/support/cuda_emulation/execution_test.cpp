@@ -47,6 +47,21 @@ TEST(CudaEmulation, ThreadsMeetAtBarriersAndInWarps) {
   EXPECT_EQ(sums[1], 63 * 64 / 2);
 }
 
+TEST(CudaEmulation, LanesShowOneAnotherTheirValues) {
+  float sums[2] = {};
+  run(
+      [](float* out) {
+        const int lane = static_cast<int>(threadIdx.x) % 32;
+        const int third = __shfl_sync(0xffffffffU, lane, 3);
+        const bool some = __any_sync(0xffffffffU, lane == 31);
+        const bool none = __any_sync(0xffffffffU, lane == 32);
+        if (threadIdx.x == 40) out[blockIdx.x] = third == 3 && some && !none ? 1.0F : 0.0F;
+      },
+      sums);
+  EXPECT_EQ(sums[0], 1);
+  EXPECT_EQ(sums[1], 1);
+}
+
 TEST(CudaEmulation, SharedMemoryHasBoundsAndBeginsAsNan) {
   expect_fault([](float*) { shared_memory<float>(0, 64)[64] = 1; }, "element 64 of 64");
   expect_fault([](float*) { shared_memory<float>(0, 65); }, "bytes [0, 260) of 256");
