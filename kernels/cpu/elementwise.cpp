@@ -1,5 +1,6 @@
 #include <array>
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 #include "ops/dispatch.h"
@@ -116,7 +117,7 @@ void axpby(const Context&, double a, const Tensor& x, double b, const Tensor& y)
   });
 }
 
-double sum_of_squares(const Context&, const Tensor& x) {
+void sum_of_squares(const Context&, const Tensor& x, const Tensor& sum) {
   std::vector<double> pieces(static_cast<std::size_t>((x.elements() + kPiece - 1) / kPiece));
   ops::with_compute_type(x.dtype(), [&]<class T>(std::type_identity<T>) {
     if constexpr (!std::is_same_v<T, bfloat16>) {
@@ -126,9 +127,7 @@ double sum_of_squares(const Context&, const Tensor& x) {
       });
     }
   });
-  double sum = 0;
-  for (const double piece : pieces) sum += piece;
-  return sum;
+  *sum.data<double>() = std::accumulate(pieces.begin(), pieces.end(), 0.0);
 }
 
 }  // namespace gda::cpu

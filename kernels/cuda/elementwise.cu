@@ -1,4 +1,3 @@
-#include "core/device_memory.h"
 #include "numbers.cuh"
 #include "ops/elementwise_kernels.h"
 
@@ -99,6 +98,16 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
+// One block.
+__global__ void __launch_bounds__(kThreads)
+    sum_of_partial_sums(const double* partial, unsigned count, double* total) {
+  const Shared<double> scratch = shared_memory<double>(0, kThreads / kWarp);
+  double sum = 0;
+  for (unsigned i = threadIdx.x; i < count; i += kThreads) sum += partial[i];
+  sum = block_sum(sum, scratch);
+  if (threadIdx.x == 0) *total = sum;
+}
+
 template <class T>
 void axpby_of(const Context& context, const char* name, double a, const Tensor& x, double b,
               const Tensor& y) {
@@ -163,29 +172,26 @@ void axpby(const Context& context, double a, const Tensor& x, double b, const Te
   });
 }
 
-double sum_of_squares(const Context& context, const Tensor& x) {
-  if (x.elements() == 0) return 0;
+void sum_of_squares(const Context& context, const Tensor& x, const Tensor& sum) {
+  if (x.elements() == 0) return cuda::fill_zero(context, sum);
   const ArenaScope scope(context.arena);
   const unsigned blocks = std::min(kSumBlocks, blocks_for(x.elements(), kThreads));
   double* partial = context.arena.allocate(DType::f64, {blocks}).data<double>();
-  const auto sum = [&]<class T>(std::type_identity<T>) {
-    launch(context, "sum_of_squares", partial_sums_of_squares<T>,
-           {.blocks = {blocks, 1, 1},
-            .threads = kThreads,
-            .shared_bytes = sizeof(double) * kThreads / kWarp},
-           x.data<T>(), x.elements(), partial);
+  const Grid grid{.blocks = {blocks, 1, 1},
+                  .threads = kThreads,
+                  .shared_bytes = sizeof(double) * kThreads / kWarp};
+  const auto add_up = [&]<class T>(std::type_identity<T>) {
+    launch(context, "sum_of_squares", partial_sums_of_squares<T>, grid, x.data<T>(), x.elements(),
+           partial);
   };
   if (x.dtype() == DType::f64) {
-    sum(std::type_identity<double>{});
+    add_up(std::type_identity<double>{});
   } else {
-    sum(std::type_identity<float>{});
+    add_up(std::type_identity<float>{});
   }
-  std::array<double, kSumBlocks> host{};
-  copy(context.stream, host.data(), partial, blocks * sizeof(double));
-  synchronize(context.stream);
-  double total = 0;
-  for (unsigned i = 0; i < blocks; ++i) total += host[i];
-  return total;
+  launch(context, "sum_of_squares", sum_of_partial_sums,
+         {.blocks = {1, 1, 1}, .threads = kThreads, .shared_bytes = grid.shared_bytes}, partial,
+         blocks, sum.data<double>());
 }
 
 }  // namespace gda::cuda

@@ -1,4 +1,3 @@
-#include "core/device_memory.h"
 #include "numbers.cuh"
 #include "ops/rope_kernels.h"
 
@@ -43,14 +42,6 @@ void rotate(const Context& context, const char* name, const Tensor& x, const Ten
 }
 
 }  // namespace
-
-OwnedTensor copy_rope_table(const Tensor& host, Device device) {
-  OwnedTensor table(host.dtype(), host.shape(), device);
-  const Stream stream{.device = device};
-  copy(stream, table.tensor.raw(), host.raw(), host.bytes());
-  synchronize(stream);
-  return table;
-}
 
 void rope_forward(const Context& context, const Tensor& x, const Tensor& position,
                   const Tensor& table) {

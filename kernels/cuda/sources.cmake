@@ -17,8 +17,8 @@ set(GDA_CUDA_KERNELS
   rope.cu
   swiglu.cu)
 list(TRANSFORM GDA_CUDA_KERNELS PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
-# Memory and errors of the CUDA runtime.
+# What gda_core needs of the CUDA runtime.
 set(GDA_CUDA_RUNTIME
   check.cu
-  memory.cu)
+  runtime.cu)
 list(TRANSFORM GDA_CUDA_RUNTIME PREPEND ${CMAKE_CURRENT_LIST_DIR}/)

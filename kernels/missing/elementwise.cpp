@@ -23,7 +23,7 @@ void axpby(const Context&, double, const Tensor&, double, const Tensor&) {
   ops::fail_missing("axpby", "GDA_CUDA");
 }
 
-double sum_of_squares(const Context&, const Tensor&) {
+void sum_of_squares(const Context&, const Tensor&, const Tensor&) {
   ops::fail_missing("sum_of_squares", "GDA_CUDA");
 }
 

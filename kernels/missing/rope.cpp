@@ -3,10 +3,6 @@
 
 namespace gda::cuda {
 
-OwnedTensor copy_rope_table(const Tensor& /*host*/, Device /*device*/) {
-  ops::fail_missing("make_rope_table", "GDA_CUDA");
-}
-
 void rope_forward(const Context& /*context*/, const Tensor& /*x*/, const Tensor& /*position*/,
                   const Tensor& /*table*/) {
   ops::fail_missing("rope_forward", "GDA_CUDA");

@@ -3,41 +3,33 @@
 #include <utility>
 
 #include "gda/core/error.h"
+#include "gda/core/stream.h"
 
 namespace gda {
 namespace {
 
-ByteProducer producer_of(const std::string& name, const Tensor& tensor) {
-  require<OpError>(tensor.device().type == DeviceType::cpu,
-                   "[checkpoint] {} is on {}; copy it to the host first", name,
-                   tensor.device().str());
+ByteProducer producer_of(const std::string& name, const Tensor& tensor, const Stream& stream) {
   require<OpError>(tensor.elements() == 0 || !tensor.empty(), "[checkpoint] {} has no memory",
                    name);
-  return [tensor](const ByteSink& sink) {
-    const auto* data = static_cast<const std::byte*>(tensor.raw());
+  return [tensor, stream](const ByteSink& sink) {
     if (tensor.elements() == 0) return;
-    if (tensor.is_contiguous()) {
-      sink({data, tensor.bytes()});
-      return;
-    }
-    const std::size_t row_bytes = tensor.bytes() / static_cast<std::size_t>(tensor.dim(0));
-    const std::size_t stride =
-        static_cast<std::size_t>(tensor.row_stride()) * size_of(tensor.dtype());
+    if (tensor.is_contiguous()) return read_bytes(stream, tensor, sink);
     for (std::int64_t row = 0; row < tensor.dim(0); ++row) {
-      sink({data + static_cast<std::size_t>(row) * stride, row_bytes});
+      read_bytes(stream, tensor.rows(row, 1), sink);
     }
   };
 }
 
 }  // namespace
 
-TensorSource source_of(std::string name, const Tensor& tensor) {
-  ByteProducer produce = producer_of(name, tensor);
+TensorSource source_of(std::string name, const Tensor& tensor, const Stream& stream) {
+  ByteProducer produce = producer_of(name, tensor, stream);
   return {std::move(name), tensor.dtype(), tensor.shape(), std::move(produce)};
 }
 
-TensorPiece piece_of(std::string state, std::string name, std::int64_t offset, const Tensor& data) {
-  ByteProducer produce = producer_of(name, data);
+TensorPiece piece_of(std::string state, std::string name, std::int64_t offset, const Tensor& data,
+                     const Stream& stream) {
+  ByteProducer produce = producer_of(name, data, stream);
   return {std::move(state), std::move(name), offset,
           data.dtype(),     data.elements(), std::move(produce)};
 }

@@ -129,7 +129,7 @@ void print_table(const nlohmann::ordered_json& results) {
 }
 
 int run_perplexity(const PerplexityOptions& options) {
-  LoadedModel model(options.model.path, options.model.precision);
+  LoadedModel model(options.model.path, options.model.precision, options.model.device);
   const std::optional<RunConfig> run = model.run_config();
   require<ConfigError>(run.has_value() || !options.data.empty(),
                        "{} belongs to no run whose held-out tokens could be used: give --data "

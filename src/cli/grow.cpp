@@ -8,6 +8,7 @@
 #include <string>
 
 #include "cli/commands.h"
+#include "cli/device_option.h"
 #include "cli/field_options.h"
 #include "cli/grown_run.h"
 #include "cli/growth_report.h"
@@ -105,6 +106,7 @@ void add_common_options(CLI::App& command, GrowOptions& options) {
                   "Tokens that both models are run on; 0: no comparison")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
+  add_device_option(command, options.comparison.device);
   command.add_flag("--dry-run", options.dry_run, "Say what would change and write nothing");
   command.add_flag("--json", options.json, "Print the report as JSON");
 }

@@ -5,8 +5,10 @@
 #include <limits>
 #include <vector>
 
+#include "cli/device_option.h"
 #include "gda/core/error.h"
 #include "gda/core/log.h"
+#include "gda/core/memory.h"
 #include "gda/core/philox.h"
 #include "gda/data/token_dataset.h"
 #include "gda/train/readable.h"
@@ -122,17 +124,19 @@ void require_space(const std::string& directory, const DiskSpace& disk) {
 
 std::optional<Comparison> compare(const CheckpointReader& from, const CheckpointReader& to,
                                   const RunConfig& config, const ComparisonOptions& options) {
+  const Device device = chosen_device(options.device);
   const std::int64_t needed = 4 * parameter_count(to.config());
-  if (needed > available_memory()) {
-    log::warning(
-        "the models are not compared: the new one takes {} of memory, more than there is free; "
-        "the tests of gda compare small ones",
-        readable_bytes(needed));
+  const bool is_host = device.type == DeviceType::cpu;
+  try {
+    if (is_host && needed > available_memory()) throw OutOfMemory(needed, device, "the new model");
+    const Sample sample = sample_for(config, options);
+    return Comparison{.exactness = compare_logits(from, to, sample.tokens, DType::f32, device),
+                      .origin = sample.origin};
+  } catch (const OutOfMemory& error) {
+    log::warning("the models are not compared ({}); the tests of gda compare small ones",
+                 error.what());
     return std::nullopt;
   }
-  const Sample sample = sample_for(config, options);
-  return Comparison{.exactness = compare_logits(from, to, sample.tokens, DType::f32),
-                    .origin = sample.origin};
 }
 
 }  // namespace gda::cli

@@ -33,6 +33,7 @@ void require_space(const std::string& directory, const DiskSpace& disk);
 struct ComparisonOptions {
   std::string tokens;  // dataset; empty: the run's first source that can be read, else random
   std::int64_t count = 256;
+  std::string device = "auto";
 };
 
 struct Comparison {

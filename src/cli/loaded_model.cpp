@@ -4,6 +4,7 @@
 #include <numeric>
 #include <utility>
 
+#include "cli/device_option.h"
 #include "gda/checkpoint/checkpoint_reader.h"
 #include "gda/core/error.h"
 #include "gda/core/log.h"
@@ -13,11 +14,11 @@ namespace gda::cli {
 namespace fs = std::filesystem;
 namespace {
 
-DType compute_type_of(const std::string& precision) {
+DType compute_type_of(const std::string& precision, Device device) {
   PrecisionConfig wanted;
   wanted.compute = precision;
   const DType type = wanted.compute_type();
-  if (type != DType::bf16 || bf16_matmul_is_native()) return type;
+  if (type != DType::bf16 || bf16_matmul_is_native(device)) return type;
   log::warning("--precision bf16: this processor has no bf16 arithmetic; computing in fp32");
   return DType::f32;
 }
@@ -33,27 +34,23 @@ bool holds_checkpoints(const fs::path& path) {
 
 // The values of `source`, which is a ModelFolder or a CheckpointReader (and then verified).
 template <class Source>
-std::unique_ptr<ParameterStore> read_parameters(const Source& source, DType compute) {
+std::unique_ptr<ParameterStore> read_parameters(const Source& source, DType compute,
+                                                const Stream& stream) {
   const std::vector<ParameterSpec> specs = parameter_specs(source.config());
   source.check_matches(specs);
-  auto parameters = std::make_unique<ParameterStore>(specs, compute, 1, false);
+  auto parameters = std::make_unique<ParameterStore>(specs, compute, 1, false, stream.device);
   for (const Parameter& parameter : parameters->all()) {
-    source.read_parameter(parameter.spec.name, parameter.value);
+    fill_from_host(stream, parameter.value,
+                   [&](const Tensor& host) { source.read_parameter(parameter.spec.name, host); });
   }
   return parameters;
 }
 
-template <class T>
-std::vector<double> negated(const Tensor& losses) {
-  std::vector<double> values(static_cast<std::size_t>(losses.elements()));
-  std::transform(losses.data<T>(), losses.data<T>() + losses.elements(), values.begin(),
-                 [](T loss) { return -static_cast<double>(loss); });
-  return values;
-}
-
 }  // namespace
 
-LoadedModel::LoadedModel(const fs::path& path, const std::string& precision) {
+LoadedModel::LoadedModel(const fs::path& path, const std::string& precision,
+                         const std::string& device)
+    : device_(chosen_device(device)), stream_(device_) {
   require<ConfigError>(fs::is_directory(path),
                        "{}: no such folder; expected a checkpoint, a run "
                        "folder or a Hugging Face model folder",
@@ -64,11 +61,11 @@ LoadedModel::LoadedModel(const fs::path& path, const std::string& precision) {
 
 void LoadedModel::load(const fs::path& path, const std::string& precision) {
   const bool checkpoint = is_checkpoint(path);
-  const DType compute = compute_type_of(precision);
+  const DType compute = compute_type_of(precision, device_);
   if (!checkpoint && fs::exists(path / "config.json")) {
     const ModelFolder folder(path);
     path_ = path;
-    parameters_ = read_parameters(folder, compute);
+    parameters_ = read_parameters(folder, compute, stream_.get());
     decoder_ = std::make_unique<Decoder>(folder.config(), *parameters_);
     return;
   }
@@ -80,7 +77,7 @@ void LoadedModel::load(const fs::path& path, const std::string& precision) {
   const CheckpointReader reader = open_checkpoint(path);
   path_ = reader.path();
   has_run_config_ = !reader.run_config().empty();
-  parameters_ = read_parameters(reader, compute);
+  parameters_ = read_parameters(reader, compute, stream_.get());
   decoder_ = std::make_unique<Decoder>(reader.config(), *parameters_);
   decoder_->set_growth_at(reader.growth(), reader.step());
 }
@@ -117,14 +114,21 @@ std::vector<double> LoadedModel::log_probabilities(std::span<const std::int32_t>
   const Tensor target = arena_.allocate(DType::i32, {length});
   const Tensor position = arena_.allocate(DType::i32, {length});
   const Tensor loss = arena_.allocate(decoder_->statistics_type(), {length});
-  std::copy(tokens.begin(), tokens.end() - 1, token.data<std::int32_t>());
-  std::copy(tokens.begin() + 1, tokens.end(), target.data<std::int32_t>());
-  std::iota(position.data<std::int32_t>(), position.data<std::int32_t>() + length, 0);
+  const auto fill = [&](const Tensor& to, const auto& write) {
+    fill_from_host(stream_.get(), to,
+                   [&](const Tensor& host) { write(host.data<std::int32_t>()); });
+  };
+  fill(token, [&](auto* to) { std::copy(tokens.begin(), tokens.end() - 1, to); });
+  fill(target, [&](auto* to) { std::copy(tokens.begin() + 1, tokens.end(), to); });
+  fill(position, [&](auto* to) { std::iota(to, to + length, 0); });
   decoder_->forward_loss(
       context(),
       {.batch = 1, .length = length, .token = token, .position = position, .first_key = {}}, target,
       loss);
-  return loss.dtype() == DType::f64 ? negated<double>(loss) : negated<float>(loss);
+  const HostCopy losses(stream_.get(), loss);
+  std::vector<double> scores;
+  for (std::int64_t i = 0; i < length; ++i) scores.push_back(-losses[i]);
+  return scores;
 }
 
 void LoadedModel::check_ids(std::span<const std::int32_t> ids, const std::string& where) const {
@@ -143,6 +147,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("--precision", options.precision, "Type of the arithmetic")
       ->capture_default_str()
       ->check(CLI::IsMember({"fp32", "bf16", "fp64"}));
+  add_device_option(command, options.device);
 }
 
 }  // namespace gda::cli

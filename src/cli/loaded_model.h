@@ -9,6 +9,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "gda/core/stream.h"
 #include "gda/data/tokenizer.h"
 #include "gda/model/decoder.h"
 #include "gda/train/run_config.h"
@@ -23,13 +24,15 @@ class LoadedModel {
   // so a checkpoint and a copy of its model folder give the same numbers. A checkpoint of a model
   // that is still growing is run with the mask of its step. Throws ConfigError when
   // the path is none of these, FormatError when what is there is damaged.
-  LoadedModel(const std::filesystem::path& path, const std::string& precision);
+  // `device`: auto, cpu or cuda.
+  LoadedModel(const std::filesystem::path& path, const std::string& precision,
+              const std::string& device);
 
   // The folder that the model was read from.
   const std::filesystem::path& path() const { return path_; }
   const ModelConfig& config() const { return decoder_->config(); }
   Decoder& decoder() { return *decoder_; }
-  Context context() { return {Stream{}, arena_}; }
+  Context context() { return {stream_.get(), arena_}; }
 
   // The configuration of the run that wrote the checkpoint; nothing for other model folders.
   std::optional<RunConfig> run_config() const;
@@ -47,17 +50,20 @@ class LoadedModel {
  private:
   void load(const std::filesystem::path& path, const std::string& precision);
 
+  Device device_;
+  OwnedStream stream_;
   std::filesystem::path path_;
   bool has_run_config_ = false;
   std::unique_ptr<ParameterStore> parameters_;
   std::unique_ptr<Decoder> decoder_;
-  Arena arena_;
+  Arena arena_{device_};
 };
 
-// Adds the options that every such command has: the model's path and --precision.
+// Adds the options that every such command has: the model's path, --precision and --device.
 struct ModelOptions {
   std::string path;
   std::string precision = "fp32";
+  std::string device = "auto";
 };
 void add_model_options(CLI::App& command, ModelOptions& options);
 

@@ -9,6 +9,7 @@
 
 #include "gda/core/error.h"
 #include "gda/core/log.h"
+#include "gda/core/memory.h"
 
 namespace gda::cli {
 namespace {
@@ -45,6 +46,8 @@ int on_all_ranks(const std::function<std::chrono::seconds()>& timeout,
     log::set_rank(world->rank(), world->size());
     share_cores();
     return command(*world);
+  } catch (const OutOfMemory& error) {
+    end_all_ranks(std::string(error.what()) + "; " + out_of_memory, error.exit_code());
   } catch (const Error& error) {
     end_all_ranks(error.what(), error.exit_code());
   } catch (const std::bad_alloc&) {

@@ -35,7 +35,8 @@ void tell_ending(const RunConfig& config, const RunOutcome& outcome, double seco
 int run_training(const std::function<RunConfig(std::int64_t ranks)>& load, RunStart start) {
   const auto timeout = [&] { return std::chrono::seconds(load(1).parallel.timeout_seconds); };
   const std::string out_of_memory =
-      "a smaller train.micro_batch_size or train.recompute: full needs less";
+      "a smaller train.micro_batch_size, train.recompute: selective or full, and more ranks (they "
+      "share the optimizer's state) need less";
   return on_all_ranks(timeout, out_of_memory, [&](Communicator& world) {
     const RunConfig config = load(world.size());
     const StopRequest stop(time_limit(config));

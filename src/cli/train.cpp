@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/device_option.h"
 #include "cli/run_training.h"
 
 namespace gda::cli {
@@ -12,6 +13,7 @@ namespace {
 struct TrainOptions {
   std::string config;
   std::vector<std::string> overrides;
+  std::string device;
 };
 
 }  // namespace
@@ -21,6 +23,7 @@ void add_train(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("train", "Start a training run");
   command->add_option("CONFIG", options->config, "YAML file of the run")->required();
   command->add_option("OVERRIDES", options->overrides, "Replaced values, as key.path=value");
+  add_run_device_option(*command, options->device);
   command->footer(
       "Example: mpirun -np 8 gda train configs/motif-2.6b.yaml train.steps=1000\n"
       "Every process is a data-parallel rank. SIGTERM, SIGINT, SIGUSR1 and train.max_minutes save\n"
@@ -29,7 +32,8 @@ void add_train(CLI::App& app, Action& action) {
     action = [options] {
       return run_training(
           [&](std::int64_t ranks) {
-            return load_run_config(options->config, options->overrides, ranks);
+            return load_run_config(options->config,
+                                   with_device(options->overrides, options->device), ranks);
           },
           RunStart::begin);
     };

@@ -36,18 +36,24 @@ class MpiCommunicator final : public Communicator {
   void set_step(std::int64_t step) override { step_ = step; }
 
   Pending all_reduce(const Tensor& data, Reduction reduction) override {
+    validate_on_host("all_reduce", data);
     validate_all_reduce(data);
     return submit("all_reduce", data, make_all_reduce(group_, data, reduction, policy_));
   }
   Pending reduce_scatter(const Tensor& from, const Tensor& to) override {
+    validate_on_host("reduce_scatter", from);
+    validate_on_host("reduce_scatter", to);
     validate_reduce_scatter(from, to, group_.rank, group_.size);
     return submit("reduce_scatter", from, make_reduce_scatter(group_, from, to, policy_));
   }
   Pending all_gather(const Tensor& from, const Tensor& to) override {
+    validate_on_host("all_gather", from);
+    validate_on_host("all_gather", to);
     validate_all_gather(from, to, group_.rank, group_.size);
     return submit("all_gather", to, make_all_gather(group_, from, to));
   }
   Pending broadcast(const Tensor& data, int root) override {
+    validate_on_host("broadcast", data);
     validate_broadcast(data, root, group_.size);
     return submit("broadcast", data, make_broadcast(group_, data, root));
   }

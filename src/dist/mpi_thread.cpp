@@ -63,12 +63,6 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-std::string describe(const OperationInfo& info) {
-  const std::string step =
-      info.step < 0 ? "before the first step" : fmt::format("step {}", info.step);
-  return fmt::format("{} ({} bytes, operation {}, {})", info.what, info.bytes, info.number, step);
-}
-
 // Signals are for the thread that trains.
 class SignalsBlocked {
  public:

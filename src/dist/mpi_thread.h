@@ -17,16 +17,9 @@
 #include <thread>
 
 #include "dist/collectives.h"
+#include "dist/operation.h"
 
 namespace gda {
-
-// What messages say of an operation.
-struct OperationInfo {
-  std::string what;  // "all_reduce f32[1024]"
-  std::size_t bytes = 0;
-  std::int64_t step = -1;   // negative: before the first step
-  std::int64_t number = 0;  // filled in by submit; the same on all ranks
-};
 
 struct OperationLimits {
   std::chrono::seconds timeout;

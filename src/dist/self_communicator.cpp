@@ -22,20 +22,26 @@ class SelfCommunicator final : public Communicator {
   int size() const override { return 1; }
 
   Pending all_reduce(const Tensor& data, Reduction /*reduction*/) override {
+    dist::validate_on_host("all_reduce", data);
     dist::validate_all_reduce(data);
     return {};
   }
   Pending reduce_scatter(const Tensor& from, const Tensor& to) override {
+    dist::validate_on_host("reduce_scatter", from);
+    dist::validate_on_host("reduce_scatter", to);
     dist::validate_reduce_scatter(from, to, rank(), size());
     copy(from, to);
     return {};
   }
   Pending all_gather(const Tensor& from, const Tensor& to) override {
+    dist::validate_on_host("all_gather", from);
+    dist::validate_on_host("all_gather", to);
     dist::validate_all_gather(from, to, rank(), size());
     copy(from, to);
     return {};
   }
   Pending broadcast(const Tensor& data, int root) override {
+    dist::validate_on_host("broadcast", data);
     dist::validate_broadcast(data, root, size());
     return {};
   }

@@ -9,9 +9,6 @@ namespace gda::dist {
 namespace {
 
 void require_usable(std::string_view operation, const Tensor& tensor) {
-  require<DistError>(tensor.device().type == DeviceType::cpu,
-                     "[{}] {} is on {}: this group of processes moves CPU memory only", operation,
-                     tensor.str(), tensor.device().str());
   require<DistError>(!tensor.empty() || tensor.elements() == 0, "[{}] {} has no memory", operation,
                      tensor.str());
   require<DistError>(tensor.is_contiguous(), "[{}] {} must be contiguous, its row stride is {}",
@@ -43,6 +40,12 @@ void require_part(std::string_view operation, const Tensor& part, const Tensor& 
 }
 
 }  // namespace
+
+void validate_on_host(std::string_view operation, const Tensor& tensor) {
+  require<DistError>(tensor.device().type == DeviceType::cpu,
+                     "[{}] {} is on {}: this group of processes moves CPU memory only", operation,
+                     tensor.str(), tensor.device().str());
+}
 
 void validate_all_reduce(const Tensor& data) {
   require_usable("all_reduce", data);

@@ -6,22 +6,24 @@
 
 #include "gda/core/error.h"
 #include "gda/core/philox.h"
+#include "gda/core/stream.h"
 
 namespace gda {
 namespace {
 
-std::vector<double> read_row(const Tensor& logits) {
+std::vector<double> read_row(const Stream& stream, const Tensor& logits) {
+  const HostCopy host(stream, logits);
   std::vector<double> row(static_cast<std::size_t>(logits.elements()));
-  for (std::size_t i = 0; i < row.size(); ++i) {
-    row[i] = logits.dtype() == DType::f64 ? logits.data<double>()[i] : logits.data<float>()[i];
-  }
+  for (std::size_t i = 0; i < row.size(); ++i) row[i] = host[static_cast<std::int64_t>(i)];
   return row;
 }
 
 Tensor copy_tokens(const Context& context, std::span<const std::int32_t> tokens) {
   const Tensor tensor =
       context.arena.allocate(DType::i32, {static_cast<std::int64_t>(tokens.size())});
-  std::copy(tokens.begin(), tokens.end(), tensor.data<std::int32_t>());
+  fill_from_host(context.stream, tensor, [&](const Tensor& host) {
+    std::copy(tokens.begin(), tokens.end(), host.data<std::int32_t>());
+  });
   return tensor;
 }
 
@@ -87,7 +89,8 @@ std::vector<std::int32_t> generate(const Context& context, Decoder& decoder,
       const ArenaScope step(context.arena);
       decoder.forward_cached(context, copy_tokens(context, next), cache, logits);
     }
-    const std::int32_t token = sample_token(read_row(logits), options.sampling, generated.size());
+    const std::int32_t token =
+        sample_token(read_row(context.stream, logits), options.sampling, generated.size());
     if (options.stop_token == token) break;
     generated.push_back(token);
     if (on_token) on_token(token);

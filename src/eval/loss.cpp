@@ -2,28 +2,29 @@
 
 #include <algorithm>
 
+#include "gda/core/stream.h"
+
 namespace gda {
-namespace {
+PlacedBatch place(const Context& context, const Batch& batch) {
+  const auto there = [&](const OwnedTensor& host) {
+    if (context.device() == host.tensor.device()) return host.tensor;
+    const Tensor tensor = context.arena.allocate(host.tensor.dtype(), host.tensor.shape());
+    if (!context.arena.is_plan()) copy(context.stream, host.tensor, tensor);
+    return tensor;
+  };
+  return {.input = {.batch = batch.batch_size,
+                    .length = batch.sequence_length,
+                    .token = there(batch.tokens),
+                    .position = there(batch.position),
+                    .first_key = there(batch.first_key)},
+          .target = there(batch.targets)};
+}
 
-template <class T>
-double sum_of(const Tensor& x) {
+double sum_of_losses(const Stream& stream, const Tensor& loss) {
+  const HostCopy host(stream, loss);
   double total = 0;
-  for (std::int64_t i = 0; i < x.elements(); ++i) total += static_cast<double>(x.data<T>()[i]);
+  for (std::int64_t i = 0; i < loss.elements(); ++i) total += host[i];
   return total;
-}
-
-}  // namespace
-
-double sum_of_losses(const Tensor& loss) {
-  return loss.dtype() == DType::f64 ? sum_of<double>(loss) : sum_of<float>(loss);
-}
-
-SequenceBatch sequences_of(const Batch& batch) {
-  return {.batch = batch.batch_size,
-          .length = batch.sequence_length,
-          .token = batch.tokens.tensor,
-          .position = batch.position.tensor,
-          .first_key = batch.first_key.tensor};
 }
 
 EvaluationResult evaluate_loss(const Context& context, Decoder& decoder, const EvaluationSet& set,
@@ -43,8 +44,9 @@ EvaluationResult evaluate_loss(const Context& context, Decoder& decoder, const E
     const ArenaScope scope(context.arena);
     const Tensor loss =
         context.arena.allocate(decoder.statistics_type(), batch.targets.tensor.shape());
-    decoder.forward_loss(context, sequences_of(batch), batch.targets.tensor, loss);
-    total[0] += sum_of_losses(loss);
+    const PlacedBatch placed = place(context, batch);
+    decoder.forward_loss(context, placed.input, placed.target, loss);
+    total[0] += sum_of_losses(context.stream, loss);
     total[1] += static_cast<double>(batch.target_count());
     if (progress) progress(std::min(first + stride, samples), samples);
   }

@@ -4,40 +4,51 @@
 #include <cmath>
 #include <numeric>
 
+#include "gda/core/stream.h"
 #include "gda/model/decoder.h"
 
 namespace gda {
 namespace {
 
 OwnedTensor logits_of(const CheckpointReader& reader, std::span<const std::int32_t> tokens,
-                      DType compute) {
+                      DType compute, Device device) {
   const ModelConfig& config = reader.config();
-  ParameterStore parameters(parameter_specs(config), compute, 1, false);
+  const OwnedStream stream(device);
+  ParameterStore parameters(parameter_specs(config), compute, 1, false, device);
   for (const Parameter& parameter : parameters.all()) {
-    const Tensor flat = parameter.value.reshape({parameter.value.elements()});
-    if (reader.has_state("master")) {
-      reader.read_piece("master", parameter.spec.name, 0, flat);
-    } else {
-      reader.read_range(parameter.spec.name, 0, flat);
-    }
+    fill_from_host(stream.get(), parameter.value, [&](const Tensor& host) {
+      const Tensor flat = host.reshape({host.elements()});
+      if (reader.has_state("master")) {
+        reader.read_piece("master", parameter.spec.name, 0, flat);
+      } else {
+        reader.read_range(parameter.spec.name, 0, flat);
+      }
+    });
   }
   Decoder decoder(config, parameters);
   decoder.set_growth_at(reader.growth(), reader.step());
   const auto length = static_cast<std::int64_t>(tokens.size());
-  const OwnedTensor token(DType::i32, {length});
-  const OwnedTensor position(DType::i32, {length});
-  std::copy(tokens.begin(), tokens.end(), token.tensor.data<std::int32_t>());
-  std::iota(position.tensor.data<std::int32_t>(), position.tensor.data<std::int32_t>() + length, 0);
-  OwnedTensor logits(decoder.statistics_type(), {length, config.vocab_size});
-  Arena arena;
-  decoder.forward_logits({Stream{}, arena},
+  const OwnedTensor token(DType::i32, {length}, device);
+  const OwnedTensor position(DType::i32, {length}, device);
+  fill_from_host(stream.get(), token.tensor, [&](const Tensor& host) {
+    std::copy(tokens.begin(), tokens.end(), host.data<std::int32_t>());
+  });
+  fill_from_host(stream.get(), position.tensor, [&](const Tensor& host) {
+    std::iota(host.data<std::int32_t>(), host.data<std::int32_t>() + length, 0);
+  });
+  const Shape shape{length, config.vocab_size};
+  const OwnedTensor logits(decoder.statistics_type(), shape, device);
+  Arena arena(device);
+  decoder.forward_logits({stream.get(), arena},
                          {.batch = 1,
                           .length = length,
                           .token = token.tensor,
                           .position = position.tensor,
                           .first_key = {}},
                          logits.tensor);
-  return logits;
+  OwnedTensor host(decoder.statistics_type(), shape);
+  copy(stream.get(), logits.tensor, host.tensor);
+  return host;
 }
 
 template <class T>
@@ -57,9 +68,9 @@ Exactness compare(const Tensor& before, const Tensor& after) {
 }  // namespace
 
 Exactness compare_logits(const CheckpointReader& before, const CheckpointReader& after,
-                         std::span<const std::int32_t> tokens, DType compute) {
-  const OwnedTensor x = logits_of(before, tokens, compute);
-  const OwnedTensor y = logits_of(after, tokens, compute);
+                         std::span<const std::int32_t> tokens, DType compute, Device device) {
+  const OwnedTensor x = logits_of(before, tokens, compute, device);
+  const OwnedTensor y = logits_of(after, tokens, compute, device);
   Exactness result = compute == DType::f64 ? compare<double>(x.tensor, y.tensor)
                                            : compare<float>(x.tensor, y.tensor);
   result.tokens = static_cast<std::int64_t>(tokens.size());

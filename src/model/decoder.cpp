@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "gda/core/error.h"
+#include "gda/core/stream.h"
 #include "gda/ops/embedding.h"
 #include "gda/ops/matmul.h"
 #include "gda/ops/rms_norm.h"
@@ -167,8 +168,10 @@ void Decoder::forward_cached(const Context& context, const Tensor& token, KvCach
   const ArenaScope scope(context.arena);
   const DType compute = embedding_.dtype();
   const Tensor position = context.arena.allocate(DType::i32, {rows});
-  std::iota(position.data<std::int32_t>(), position.data<std::int32_t>() + rows,
-            static_cast<std::int32_t>(cache.length()));
+  fill_from_host(context.stream, position, [&](const Tensor& host) {
+    std::iota(host.data<std::int32_t>(), host.data<std::int32_t>() + rows,
+              static_cast<std::int32_t>(cache.length()));
+  });
   const Tensor x = context.arena.allocate(compute, {rows, config_.hidden_size});
   embedding_forward(context, token, embedding_, x);
   for (const DecoderLayer& layer : layers_) {
@@ -183,15 +186,16 @@ void Decoder::forward_cached(const Context& context, const Tensor& token, KvCach
 }
 
 std::vector<double> Decoder::lambdas(const Context& context) const {
-  std::vector<double> values;
+  if (!layers_.front().attention().has_lambda()) return {};
   const ArenaScope scope(context.arena);
-  for (const DecoderLayer& layer : layers_) {
-    if (!layer.attention().has_lambda()) continue;
-    const DType dtype = accumulate_type(parameters_->compute_type());
-    const Tensor lambda = context.arena.allocate(dtype, {1});
-    layer.attention().lambda(context, lambda);
-    values.push_back(dtype == DType::f64 ? *lambda.data<double>() : *lambda.data<float>());
+  const auto count = static_cast<std::int64_t>(layers_.size());
+  const Tensor lambda = context.arena.allocate(statistics_type(), {count});
+  for (std::int64_t i = 0; i < count; ++i) {
+    layers_[static_cast<std::size_t>(i)].attention().lambda(context, lambda.rows(i, 1));
   }
+  const HostCopy host(context.stream, lambda);
+  std::vector<double> values;
+  for (std::int64_t i = 0; i < count; ++i) values.push_back(host[i]);
   return values;
 }
 

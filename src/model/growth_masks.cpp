@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "gda/core/stream.h"
+
 namespace gda {
 namespace {
 
@@ -29,11 +31,15 @@ ColumnMask GrowthMasks::fill(OwnedTensor& factors, const std::vector<IndexRange>
                              std::int64_t columns, std::int64_t width) const {
   if (grown.empty()) return {};
   if (!factors.tensor) factors = OwnedTensor(statistics_, {columns}, device_);
-  if (statistics_ == DType::f64) {
-    write_factors<double>(factors.tensor, grown, m, width);
-  } else {
-    write_factors<float>(factors.tensor, grown, m, width);
-  }
+  const Stream stream{.device = device_};
+  fill_from_host(stream, factors.tensor, [&](const Tensor& host) {
+    if (statistics_ == DType::f64) {
+      write_factors<double>(host, grown, m, width);
+    } else {
+      write_factors<float>(host, grown, m, width);
+    }
+  });
+  synchronize(stream);  // passes run on another one
   std::int64_t count = 0;
   for (const IndexRange& range : grown) count += (range.end - range.begin) * width;
   return {.value = factors.tensor,

@@ -5,8 +5,8 @@ namespace gda {
 KvCache::KvCache(const ModelConfig& config, DType compute, std::int64_t capacity, Device device)
     : capacity_(capacity) {
   for (std::int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    keys_.emplace_back(compute, Shape{capacity, config.attention.k_size()}, device);
-    values_.emplace_back(compute, Shape{capacity, config.attention.v_size()}, device);
+    keys_.emplace_back(compute, Shape{capacity, config.attention.k_size()}, device, "KV cache");
+    values_.emplace_back(compute, Shape{capacity, config.attention.v_size()}, device, "KV cache");
   }
 }
 

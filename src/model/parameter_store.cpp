@@ -1,12 +1,13 @@
 #include <fmt/format.h>
 
-#include <cstring>
 #include <map>
 #include <string>
 
 #include "gda/core/error.h"
 #include "gda/core/philox.h"
+#include "gda/core/stream.h"
 #include "gda/model/parameters.h"
+#include "gda/ops/elementwise.h"
 
 namespace gda {
 namespace {
@@ -26,10 +27,9 @@ Tensor slice(const Tensor& flat, std::int64_t offset, Shape shape) {
 }
 
 template <class T>
-void fill(const Parameter& parameter, const Philox& random) {
-  T* values = parameter.value.data<T>();
-  const std::int64_t count = parameter.value.elements();
-  const Initializer& init = parameter.spec.init;
+void fill(const Tensor& to, const Initializer& init, const Philox& random) {
+  T* values = to.data<T>();
+  const std::int64_t count = to.elements();
 #pragma omp parallel for schedule(static)
   for (std::int64_t i = 0; i < count; ++i) {
     const double value =
@@ -75,10 +75,10 @@ ParameterStore::ParameterStore(const std::vector<ParameterSpec>& specs, DType co
   for (Bucket& bucket : buckets_) {
     bucket.elements = (bucket.elements + alignment - 1) / alignment * alignment;
     const auto count = static_cast<std::size_t>(bucket.elements);
-    memory_.emplace_back(count * size_of(bucket.dtype), device);
+    memory_.emplace_back(count * size_of(bucket.dtype), device, "parameters");
     bucket.values = memory_.back().tensor(bucket.dtype, {bucket.elements});
     if (with_gradients && bucket.trainable) {
-      memory_.emplace_back(count * size_of(gradient_type), device);
+      memory_.emplace_back(count * size_of(gradient_type), device, "gradients");
       bucket.gradients = memory_.back().tensor(gradient_type, {bucket.elements});
     }
   }
@@ -130,22 +130,21 @@ Tensor ParameterStore::fused_gradient(std::string_view first, std::string_view l
   return fuse(at(first).gradient, at(last).gradient);
 }
 
-void ParameterStore::initialize(std::uint64_t seed) {
+void ParameterStore::initialize(std::uint64_t seed, const Stream& stream) {
   for (const Parameter& parameter : parameters_) {
     const Philox random(seed, RandomPurpose::initialisation, parameter.spec.name);
-    switch (parameter.value.dtype()) {
-      case DType::f64:
-        fill<double>(parameter, random);
-        break;
-      case DType::f32:
-        fill<float>(parameter, random);
-        break;
-      case DType::bf16:
-        fill<bfloat16>(parameter, random);
-        break;
-      case DType::i32:
-        fail<OpError>("[parameters] {} is not a parameter type", "i32");
-    }
+    fill_from_host(stream, parameter.value, [&](const Tensor& to) {
+      switch (to.dtype()) {
+        case DType::f64:
+          return fill<double>(to, parameter.spec.init, random);
+        case DType::f32:
+          return fill<float>(to, parameter.spec.init, random);
+        case DType::bf16:
+          return fill<bfloat16>(to, parameter.spec.init, random);
+        case DType::i32:
+          fail<OpError>("[parameters] {} is not a parameter type", "i32");
+      }
+    });
   }
 }
 
@@ -163,9 +162,9 @@ std::int64_t ParameterStore::trainable_count() const {
   return count;
 }
 
-void ParameterStore::zero_gradients() const {
+void ParameterStore::zero_gradients(const Context& context) const {
   for (const Bucket& bucket : buckets_) {
-    if (bucket.gradients) std::memset(bucket.gradients.raw(), 0, bucket.gradients.bytes());
+    if (bucket.gradients) fill_zero(context, bucket.gradients);
   }
 }
 

@@ -52,15 +52,14 @@ void axpby(const Context& context, double a, const Tensor& x, double b, const Te
       context, [&] { cpu::axpby(context, a, x, b, y); }, [&] { cuda::axpby(context, a, x, b, y); });
 }
 
-double sum_of_squares(const Context& context, const Tensor& x) {
+void sum_of_squares(const Context& context, const Tensor& x, const Tensor& sum) {
   require<OpError>(x.dtype() == DType::f32 || x.dtype() == DType::f64,
                    "[sum_of_squares] expected f32 or f64, got {}", x.str());
   ops::check_tensor("sum_of_squares", "x", x, x.dtype(), x.shape(), context);
-  double sum = 0;
+  ops::check_tensor("sum_of_squares", "sum", sum, DType::f64, {1}, context);
   ops::on_device(
-      context, [&] { sum = cpu::sum_of_squares(context, x); },
-      [&] { sum = cuda::sum_of_squares(context, x); });
-  return sum;
+      context, [&] { cpu::sum_of_squares(context, x, sum); },
+      [&] { cuda::sum_of_squares(context, x, sum); });
 }
 
 }  // namespace gda

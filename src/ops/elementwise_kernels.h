@@ -9,7 +9,7 @@ void convert(const Context& context, const Tensor& from, const Tensor& to);
 void add(const Context& context, const Tensor& x, const Tensor& y);
 void scale_columns(const Context& context, const Tensor& x, const Tensor& column, const Tensor& y);
 void axpby(const Context& context, double a, const Tensor& x, double b, const Tensor& y);
-double sum_of_squares(const Context& context, const Tensor& x);
+void sum_of_squares(const Context& context, const Tensor& x, const Tensor& sum);
 }  // namespace gda::cpu
 
 namespace gda::cuda {
@@ -18,5 +18,5 @@ void convert(const Context& context, const Tensor& from, const Tensor& to);
 void add(const Context& context, const Tensor& x, const Tensor& y);
 void scale_columns(const Context& context, const Tensor& x, const Tensor& column, const Tensor& y);
 void axpby(const Context& context, double a, const Tensor& x, double b, const Tensor& y);
-double sum_of_squares(const Context& context, const Tensor& x);
+void sum_of_squares(const Context& context, const Tensor& x, const Tensor& sum);
 }  // namespace gda::cuda

@@ -4,6 +4,7 @@
 #include <numbers>
 #include <vector>
 
+#include "gda/core/stream.h"
 #include "ops/dispatch.h"
 #include "ops/rope_kernels.h"
 
@@ -86,8 +87,12 @@ OwnedTensor make_rope_table(double theta, const std::optional<RopeScaling>& scal
   }
   OwnedTensor table(dtype, {2, positions, head_dim / 2});
   cpu::fill_rope_table(frequencies, table.tensor);
-  return device.type == DeviceType::cpu ? std::move(table)
-                                        : cuda::copy_rope_table(table.tensor, device);
+  if (device.type == DeviceType::cpu) return table;
+  OwnedTensor there(dtype, table.tensor.shape(), device);
+  const Stream stream{.device = device};
+  copy(stream, table.tensor, there.tensor);
+  synchronize(stream);  // it may be read in any stream
+  return there;
 }
 
 void rope_forward(const Context& context, const Tensor& x, const Tensor& position,

@@ -18,8 +18,6 @@ void rope_backward(const Context& context, const Tensor& dx, const Tensor& posit
 
 namespace gda::cuda {
 
-// A copy of a table in the host's memory.
-OwnedTensor copy_rope_table(const Tensor& host, Device device);
 void rope_forward(const Context& context, const Tensor& x, const Tensor& position,
                   const Tensor& table);
 void rope_backward(const Context& context, const Tensor& dx, const Tensor& position,

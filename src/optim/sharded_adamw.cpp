@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "gda/core/stream.h"
 #include "gda/ops/elementwise.h"
 
 namespace gda {
@@ -15,7 +16,8 @@ ShardedAdamW::ShardedAdamW(const ParameterStore& parameters, Communicator& commu
     const std::int64_t begin = length * communicator.rank();
     const DType state = accumulate_type(parameters.compute_type());
     const auto allocate = [&] {
-      memory_.emplace_back(static_cast<std::size_t>(length) * size_of(state));
+      memory_.emplace_back(static_cast<std::size_t>(length) * size_of(state),
+                           bucket.values.device(), "optimizer state");
       return memory_.back().tensor(state, {length});
     };
     Shard& shard = shards_.emplace_back();
@@ -61,24 +63,26 @@ std::size_t ShardedAdamW::bytes() const {
   return total;
 }
 
-Tensor ShardedAdamW::expand(const std::vector<AxisRun>& runs) {
+Tensor ShardedAdamW::expand(const Context& context, const std::vector<AxisRun>& runs) {
   if (runs.empty()) return {};
   std::int64_t size = 0;
   for (const AxisRun& run : runs) size += run.length;
-  const Tensor tensor = origins_.emplace_back(DType::i32, Shape{size}).tensor;
-  auto* next = tensor.data<std::int32_t>();
-  for (const AxisRun& run : runs) {
-    next = std::fill_n(next, run.length, static_cast<std::int32_t>(run.value));
-  }
+  const Tensor tensor = origins_.emplace_back(DType::i32, Shape{size}, context.device()).tensor;
+  fill_from_host(context.stream, tensor, [&](const Tensor& host) {
+    auto* next = host.data<std::int32_t>();
+    for (const AxisRun& run : runs) {
+      next = std::fill_n(next, run.length, static_cast<std::int32_t>(run.value));
+    }
+  });
   return tensor;
 }
 
-void ShardedAdamW::set_origins(const std::vector<UpdateOrigin>& origins) {
+void ShardedAdamW::set_origins(const Context& context, const std::vector<UpdateOrigin>& origins) {
   origins_.clear();
   for (Piece& piece : pieces_) piece.origins = {};
   for (const UpdateOrigin& origin : origins) {
-    const Tensor rows = expand(origin.rows);
-    const Tensor columns = expand(origin.columns);
+    const Tensor rows = expand(context, origin.rows);
+    const Tensor columns = expand(context, origin.columns);
     for (Piece& piece : pieces_) {
       if (piece.spec->name != origin.name) continue;
       const Shape& shape = piece.spec->shape;
@@ -113,12 +117,19 @@ void ShardedAdamW::reduce(std::size_t bucket) {
 }
 
 double ShardedAdamW::gradient_norm(const Context& context) {
-  double squares = 0;
-  for (const Shard& shard : shards_) {
+  const ArenaScope scope(context.arena);
+  const auto count = static_cast<std::int64_t>(shards_.size());
+  const Tensor squares = context.arena.allocate(DType::f64, {count});
+  fill_zero(context, squares);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Shard& shard = shards_[static_cast<std::size_t>(i)];
     shard.reduced.wait();
-    if (shard.gradient) squares += sum_of_squares(context, shard.gradient);
+    if (shard.gradient) sum_of_squares(context, shard.gradient, squares.rows(i, 1));
   }
-  return std::sqrt(communicator_->all_reduce(squares, Reduction::sum));
+  const HostCopy host(context.stream, squares);
+  double sum = 0;
+  for (std::int64_t i = 0; i < count; ++i) sum += host[i];
+  return std::sqrt(communicator_->all_reduce(sum, Reduction::sum));
 }
 
 void ShardedAdamW::update(const Context& context, const AdamWStep& step) {
@@ -134,12 +145,12 @@ void ShardedAdamW::update(const Context& context, const AdamWStep& step) {
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     if (parameters_->buckets()[i].trainable) gather(i);
   }
-  parameters_->zero_gradients();
+  parameters_->zero_gradients(context);
 }
 
-void ShardedAdamW::skip() {
+void ShardedAdamW::skip(const Context& context) {
   for (const Shard& shard : shards_) shard.reduced.wait();
-  parameters_->zero_gradients();
+  parameters_->zero_gradients(context);
 }
 
 void ShardedAdamW::gather(std::size_t bucket) {

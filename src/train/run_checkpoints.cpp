@@ -4,6 +4,7 @@
 
 #include "gda/core/error.h"
 #include "gda/core/log.h"
+#include "gda/core/stream.h"
 
 namespace gda {
 namespace {
@@ -54,12 +55,17 @@ RestoredRun RunCheckpoints::restore(const Context& context, const CheckpointRead
   begin_afresh(reader, run);
   for (const ShardedAdamW::Piece& piece : optimizer_.pieces()) {
     const std::string& name = piece.spec->name;
-    reader.read_piece(kMaster, name, piece.offset, piece.master);
+    const auto read = [&](const char* state, const Tensor& to) {
+      fill_from_host(context.stream, to, [&](const Tensor& host) {
+        reader.read_piece(state, name, piece.offset, host);
+      });
+    };
+    read(kMaster, piece.master);
     if (!piece.spec->trainable || has_no_moments(reader, name)) continue;
-    reader.read_piece(kFirstMoment, name, piece.offset, piece.m);
-    reader.read_piece(kSecondMoment, name, piece.offset, piece.v);
+    read(kFirstMoment, piece.m);
+    read(kSecondMoment, piece.v);
   }
-  optimizer_.set_origins(run.growth.origins);
+  optimizer_.set_origins(context, run.growth.origins);
   optimizer_.publish_masters(context);
   optimizer_.wait_all();
   return run;
@@ -87,22 +93,25 @@ void RunCheckpoints::begin_afresh(const CheckpointReader& reader, RestoredRun& r
 void RunCheckpoints::initialise_from(const Context& context, const ModelFolder& folder) {
   folder.check_matches(parameters_.specs());
   for (const ShardedAdamW::Piece& piece : optimizer_.pieces()) {
-    folder.read_range(piece.spec->name, piece.offset, piece.master);
+    fill_from_host(context.stream, piece.master, [&](const Tensor& host) {
+      folder.read_range(piece.spec->name, piece.offset, host);
+    });
   }
   optimizer_.publish_masters(context);
   optimizer_.wait_all();
 }
 
-CheckpointContents RunCheckpoints::contents(const RunSnapshot& run) const {
+CheckpointContents RunCheckpoints::contents(const Context& context, const RunSnapshot& run) const {
   CheckpointContents contents;
   contents.step = run.state.step;
   contents.model = run.model;
   for (const Parameter& parameter : parameters_.all()) {
-    contents.parameters.push_back(source_of(parameter.spec.name, parameter.value));
+    contents.parameters.push_back(source_of(parameter.spec.name, parameter.value, context.stream));
   }
   for (const ShardedAdamW::Piece& piece : optimizer_.pieces()) {
     const auto add = [&](const char* name, const Tensor& data) {
-      contents.pieces.push_back(piece_of(name, piece.spec->name, piece.offset, data));
+      contents.pieces.push_back(
+          piece_of(name, piece.spec->name, piece.offset, data, context.stream));
     };
     // Where the parameter is its own master, the model's file holds it.
     if (piece.master.raw() != piece.value.raw()) add(kMaster, piece.master);
@@ -116,9 +125,9 @@ CheckpointContents RunCheckpoints::contents(const RunSnapshot& run) const {
   return contents;
 }
 
-void RunCheckpoints::save(const RunSnapshot& run, bool wait) {
+void RunCheckpoints::save(const Context& context, const RunSnapshot& run, bool wait) {
   optimizer_.wait_all();
-  const CheckpointContents all = contents(run);
+  const CheckpointContents all = contents(context, run);
   if (async_ && !wait) {
     writer_.start(all);
   } else {

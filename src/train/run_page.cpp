@@ -18,6 +18,15 @@ std::string describe_attention(const AttentionConfig& a) {
                      a.type, a.signal_heads, a.noise_heads, a.ratio(), a.kv_groups(), a.head_dim);
 }
 
+// "cuda:0, NVIDIA H200 (132 multiprocessors, compute capability 9.0, 139.8 GiB)".
+std::string describe_device(Device device) {
+  if (device.type == DeviceType::cpu) return device.str();
+  const DeviceFacts facts = facts_of(device);
+  return fmt::format("{}, {} ({} multiprocessors, compute capability {}.{}, {})", device.str(),
+                     facts.name, facts.multiprocessors, facts.major, facts.minor,
+                     readable_bytes(static_cast<std::int64_t>(facts.memory_bytes)));
+}
+
 // "12,345", or "12,345 (1,234 trainable)" where some are frozen.
 std::string describe_parameters(const ParameterStore& parameters) {
   const std::int64_t all = parameters.count();
@@ -53,8 +62,10 @@ void add_memory(const RunPage& page, StartPage& out) {
   out.row("parameters", bytes(values));
   out.row("gradients", bytes(gradients));
   out.row("optimizer", bytes(page.optimizer_bytes));
+  const std::string activations =
+      page.activation_bytes > 0 ? bytes(page.activation_bytes) : "as micro-batches need them";
   out.row("activations",
-          fmt::format("as micro-batches need them (recompute: {})", page.config.train.recompute));
+          fmt::format("{} (recompute: {})", activations, page.config.train.recompute));
 }
 
 void add_data(const RunPage& page, StartPage& out) {
@@ -75,6 +86,7 @@ void add_run(const RunPage& page, StartPage& out) {
   out.section("run");
   out.row("ranks", fmt::format("{} (data parallel, ZeRO stage 1), {} threads each", page.world_size,
                                omp_get_max_threads()));
+  out.row("device", describe_device(page.device));
   std::string compute(name_of(page.compute));
   if (page.compute != page.config.precision.compute_type()) {
     compute += fmt::format(" (the processor has no {} arithmetic)", page.config.precision.compute);

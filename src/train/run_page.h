@@ -21,6 +21,8 @@ struct RunPage {
   const ParameterStore& parameters;
   std::size_t optimizer_bytes = 0;  // of this rank
   DType compute = DType::f32;
+  Device device;
+  std::size_t activation_bytes = 0;  // reserved; 0: taken as they are needed
   int world_size = 1;
   double peak_flops = 0;  // of all ranks
   FlopsPerToken flops;

@@ -130,6 +130,12 @@ void ParallelConfig::fields(FieldVisitor& visit) {
                       "the names of those that did not answer",
                .minimum = 1},
               timeout_seconds);
+  visit.field(
+      {.key = "backend",
+       .doc = "how processes exchange what is on their GPUs: by NCCL, or by MPI through the "
+              "host's memory, which is slow; auto: NCCL where the build has it",
+       .one_of = {"auto", "nccl", "mpi"}},
+      backend);
   single_only(visit, "tensor", tensor, "tensor parallelism of");
   single_only(visit, "pipeline", pipeline, "pipeline parallelism of");
   single_only(visit, "context", context, "context parallelism of");

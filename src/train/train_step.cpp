@@ -5,14 +5,6 @@
 #include "gda/eval/loss.h"
 
 namespace gda {
-namespace {
-
-double loss_at(const Tensor& loss, std::int64_t row) {
-  return loss.dtype() == DType::f64 ? loss.data<double>()[row] : loss.data<float>()[row];
-}
-
-}  // namespace
-
 TrainStep::TrainStep(Decoder& decoder, ShardedAdamW& optimizer, Communicator& communicator,
                      std::size_t sources)
     : decoder_(decoder),
@@ -26,15 +18,19 @@ std::int64_t TrainStep::count_targets(std::span<const Batch> micro_batches) cons
   return communicator_.all_reduce(count, Reduction::sum);
 }
 
-void TrainStep::add_losses(const Batch& batch, const Tensor& loss) {
+void TrainStep::add_losses(std::span<const Batch> micro_batches, const HostCopy& losses) {
   auto* sums = sums_.tensor.data<double>();
   const std::int64_t sources = sums_.tensor.dim(0) / 2;
-  const auto* target = batch.targets.tensor.data<std::int32_t>();
-  for (std::int64_t row = 0; row < loss.elements(); ++row) {
-    if (target[row] == kIgnoreTarget) continue;
-    const auto source = batch.source[static_cast<std::size_t>(row / batch.sequence_length)];
-    sums[source] += loss_at(loss, row);
-    sums[sources + source] += 1;
+  std::fill_n(sums, sums_.tensor.elements(), 0.0);
+  std::int64_t next = 0;
+  for (const Batch& batch : micro_batches) {
+    const auto* target = batch.targets.tensor.data<std::int32_t>();
+    for (std::int64_t row = 0; row < batch.targets.tensor.elements(); ++row, ++next) {
+      if (target[row] == kIgnoreTarget) continue;
+      const auto source = batch.source[static_cast<std::size_t>(row / batch.sequence_length)];
+      sums[source] += losses[next];
+      sums[sources + source] += 1;
+    }
   }
 }
 
@@ -68,36 +64,51 @@ BucketHooks TrainStep::hooks(bool last, PhaseTimer& timer,
   return hooks;
 }
 
-void TrainStep::accumulate(const Context& context, const Batch& batch, double scale, bool last,
-                           PhaseTimer& timer) {
-  const ArenaScope scope(context.arena);
-  const Tensor& target = batch.targets.tensor;
-  const Tensor loss = context.arena.allocate(decoder_.statistics_type(), target.shape());
-  std::optional<PhaseTimer::Scope> phase;
-  phase.emplace(timer, Phase::forward);
-  decoder_.forward_backward(context, sequences_of(batch), target, scale, loss,
-                            hooks(last, timer, phase));
-  add_losses(batch, loss);
+Tensor TrainStep::allocate_losses(const Context& context, const Batch& batch,
+                                  std::size_t micro_batches) const {
+  const std::int64_t tokens = batch.targets.tensor.elements();
+  return context.arena.allocate(decoder_.statistics_type(),
+                                {tokens * static_cast<std::int64_t>(micro_batches)});
+}
+
+std::size_t TrainStep::scratch_bytes(Device device, const Batch& batch, std::size_t micro_batches) {
+  Arena plan = Arena::plan(device);
+  const Context context{{.device = device}, plan};
+  const Tensor losses = allocate_losses(context, batch, micro_batches);
+  const PlacedBatch placed = place(context, batch);
+  decoder_.forward_backward(context, placed.input, placed.target, 1,
+                            losses.rows(0, placed.target.elements()));
+  return plan.peak();
 }
 
 StepResult TrainStep::run(const Context& context, std::span<const Batch> micro_batches,
                           const UpdateOptions& options, LossGuard& guard, PhaseTimer& timer) {
   StepResult result;
+  const ArenaScope scope(context.arena);
   const std::int64_t targets = std::max<std::int64_t>(1, count_targets(micro_batches));
-  std::fill_n(sums_.tensor.data<double>(), sums_.tensor.elements(), 0.0);
-  for (std::size_t i = 0; i < micro_batches.size(); ++i) {
-    accumulate(context, micro_batches[i], 1.0 / static_cast<double>(targets),
-               i + 1 == micro_batches.size(), timer);
+  const Tensor losses = allocate_losses(context, micro_batches.front(), micro_batches.size());
+  std::int64_t next = 0;
+  for (const Batch& batch : micro_batches) {
+    const ArenaScope pass(context.arena);
+    const PlacedBatch placed = place(context, batch);
+    const bool last = &batch == &micro_batches.back();
+    std::optional<PhaseTimer::Scope> phase;
+    phase.emplace(timer, Phase::forward);
+    decoder_.forward_backward(
+        context, placed.input, placed.target, 1.0 / static_cast<double>(targets),
+        losses.rows(next, placed.target.elements()), hooks(last, timer, phase));
+    next += placed.target.elements();
   }
   {
     const auto waiting = timer.scope(Phase::communication);
-    reduce_losses(result, targets);
     result.gradient_norm = optimizer_.gradient_norm(context);
+    add_losses(micro_batches, HostCopy(context.stream, losses));
+    reduce_losses(result, targets);
   }
   const auto updating = timer.scope(Phase::optimizer);
   result.skipped = guard.check(result.loss, result.gradient_norm);
   if (!result.skipped.empty()) {
-    optimizer_.skip();
+    optimizer_.skip(context);
     return result;
   }
   AdamWStep step = options.adamw;

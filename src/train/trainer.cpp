@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <utility>
 
 #include "gda/core/error.h"
 #include "gda/core/file.h"
 #include "gda/core/log.h"
+#include "gda/dist/device_communicator.h"
 #include "gda/eval/generate.h"
 #include "gda/eval/loss.h"
 #include "gda/ops/matmul.h"
@@ -34,11 +37,10 @@ LossGuardOptions guard_options(const SkipConfig& skip) {
           .max_consecutive = skip.max_consecutive_skips};
 }
 
-// Training is on the CPU alone; a request for more must not be passed over.
-const RunConfig& checked_device(const RunConfig& config) {
-  require<ConfigError>(config.device != "cuda",
-                       "device: cuda: this version trains on CPUs; use auto or cpu");
-  return config;
+DeviceRequest device_request(const RunConfig& config) {
+  // NCCL takes two ranks on one GPU for two hosts if it is told so: for tests.
+  const bool may_share = config.parallel.backend == "mpi" || std::getenv("NCCL_HOSTID") != nullptr;
+  return {.wanted = config.device, .setting = "device: " + config.device, .may_share = may_share};
 }
 
 std::filesystem::path checkpoint_folder(const RunConfig& config) {
@@ -57,18 +59,25 @@ std::vector<std::string> added_to(const std::string& folder) {
 
 }  // namespace
 
-DType supported_compute_type(const PrecisionConfig& precision) {
+DType supported_compute_type(const PrecisionConfig& precision, Device device) {
   const DType wanted = precision.compute_type();
-  return wanted == DType::bf16 && !bf16_matmul_is_native() ? DType::f32 : wanted;
+  return wanted == DType::bf16 && !bf16_matmul_is_native(device) ? DType::f32 : wanted;
 }
 
 Trainer::Trainer(const RunConfig& config, Communicator& world)
-    : config_(checked_device(config)),
+    : config_(config),
       world_(world),
-      compute_(supported_compute_type(config.precision)),
+      device_(choose_device(device_request(config), world)),
+      stream_(device_),
+      device_world_(make_device_communicator(
+          world, stream_.get(),
+          {.backend = config.parallel.backend,
+           .timeout = std::chrono::seconds(config.parallel.timeout_seconds)})),
+      compute_(supported_compute_type(config.precision, device_)),
       timeline_(std::make_unique<RunTimeline>(config)),
       data_(timeline_->data(), config.model.vocab_size,
             [this](std::int64_t step) { return timeline_->first_sample(step); }),
+      arena_(device_),
       guard_(guard_options(config.train.skip)) {
   config_.validate_for_world(world.size());
   if (config_.train.sample.every_steps > 0 && world_.rank() == 0) {
@@ -93,8 +102,18 @@ void Trainer::allocate_model(const std::vector<std::string>& added, std::string_
                           .recompute = recompute_of(config_.train.recompute),
                           .sources = static_cast<std::size_t>(data_.sources()),
                           .checkpoints = checkpoint_folder(config_),
-                          .checkpoint = config_.checkpoint},
-      world_);
+                          .checkpoint = config_.checkpoint,
+                          .device = device_},
+      *device_world_);
+  if (device_.type == DeviceType::cpu) return;
+  const Batch batch(config_.train.micro_batch_size, config_.data.sequence_length);
+  arena_ = Arena(device_);
+  arena_.reserve(model_->step.scratch_bytes(device_, batch, most_micro_batches()));
+}
+
+std::size_t Trainer::most_micro_batches() const {
+  return static_cast<std::size_t>(config_.train.global_batch_size /
+                                  (config_.train.micro_batch_size * world_.size()));
 }
 
 void Trainer::begin() {
@@ -110,7 +129,7 @@ void Trainer::begin() {
   world_.barrier();  // nobody makes the folder before everybody has looked
   open_folder(false);
   if (config_.train.init_from.empty()) {
-    model_->parameters.initialize(static_cast<std::uint64_t>(config_.train.seed));
+    model_->parameters.initialize(static_cast<std::uint64_t>(config_.train.seed), stream_.get());
     model_->optimizer.copy_masters_from_values(context());
   } else {
     model_->checkpoints.initialise_from(context(), ModelFolder(config_.train.init_from));
@@ -169,6 +188,8 @@ void Trainer::log_page() const {
                             .parameters = model_->parameters,
                             .optimizer_bytes = model_->optimizer.bytes(),
                             .compute = compute_,
+                            .device = device_,
+                            .activation_bytes = arena_.capacity(),
                             .world_size = world_.size(),
                             .peak_flops = peak_flops_,
                             .flops = flops_,
@@ -184,7 +205,7 @@ RunOutcome Trainer::run(const StopRequest& stop) {
   while (state_.step < config_.train.steps) {
     outcome.stopped_by = stop.anywhere(world_);
     if (outcome.stopped_by != StopReason::none) break;
-    world_.set_step(state_.step);
+    device_world_->set_step(state_.step);
     grow_if_due();
     train_one_step();
     after_step();
@@ -336,6 +357,7 @@ void Trainer::save(bool wait) {
   state_.guard = guard_.state();
   try {
     model_->checkpoints.save(
+        context(),
         {.model = model_config(), .state = state_, .growth = growth_, .run_config = config_.yaml()},
         wait);
     saved_step_ = state_.step;

@@ -46,6 +46,7 @@ void Trainer::grow() {
   finish_save(true);
   // Two models are never in memory.
   model_.reset();
+  arena_ = Arena(device_);
   log::info("growth stage {} of {} at step {}", number, timeline_->stages(), state_.step);
   const CheckpointReader from(folder / step_folder_name({.step = state_.step}),
                               Verification::on_first_use);
@@ -78,8 +79,9 @@ double Trainer::loss_of_next_samples() {
   const ArenaScope scope(arena_);
   const Tensor loss =
       arena_.allocate(model_->decoder.statistics_type(), batch.targets.tensor.shape());
-  model_->decoder.forward_loss(context(), sequences_of(batch), batch.targets.tensor, loss);
-  const double total = world_.all_reduce(sum_of_losses(loss), Reduction::sum);
+  const PlacedBatch placed = place(context(), batch);
+  model_->decoder.forward_loss(context(), placed.input, placed.target, loss);
+  const double total = world_.all_reduce(sum_of_losses(stream_.get(), loss), Reduction::sum);
   const std::int64_t targets = world_.all_reduce(batch.target_count(), Reduction::sum);
   return total / static_cast<double>(std::max<std::int64_t>(1, targets));
 }

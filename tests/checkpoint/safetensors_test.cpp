@@ -182,12 +182,6 @@ TEST(Safetensors, RejectsSourcesThatBreakTheirWord) {
               write_safetensors(path, {source, source});
             }),
             path.string() + ": tensor a is given twice");
-  OwnedTensor tensor(DType::f32, {2});
-  EXPECT_EQ(
-      message_of<OpError>([&] {
-        source_of("a", Tensor(tensor.tensor.raw(), DType::f32, {2}, Device{DeviceType::cuda, 0}));
-      }),
-      "[checkpoint] a is on cuda:0; copy it to the host first");
 }
 
 TEST(Safetensors, TellsOfAFullDisk) {

@@ -43,6 +43,21 @@ TEST(BadInputTest, CommandLine) {
                "cannot open /nonexistent/run.yaml: No such file or directory");
 }
 
+// There is no GPU, or none that may be seen.
+TEST(BadInputTest, DeviceThatIsNotThere) {
+  const RunFolder folder(2);
+  ::setenv("CUDA_VISIBLE_DEVICES", "", 1);
+  const std::string message = "no CUDA device ";
+  expect_error(run_gda(folder.train("run", {"device=cuda"})), 2, "device: cuda: " + message);
+  expect_error(run_gda(folder.train("run", {"--device", "cuda"})), 2, "device: cuda: " + message);
+  EXPECT_EQ(run_gda(folder.train("run", {"--device", "gpu"})).code, 2);
+  EXPECT_FALSE(fs::exists(folder.run()));
+  EXPECT_EQ(run_gda(folder.train("run", {"--device", "auto"})).code, 0);
+  expect_error(run_gda({"eval", "ppl", folder.run(), "--device", "cuda"}), 2,
+               "--device cuda: " + message);
+  ::unsetenv("CUDA_VISIBLE_DEVICES");
+}
+
 TEST(BadInputTest, FolderThatCannotBeWritten) {
   const RunFolder folder(2);
   // A file where a folder is needed stops root too, whom permissions do not.

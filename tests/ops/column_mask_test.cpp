@@ -237,6 +237,7 @@ TEST(ColumnMask, AddingTheBranchFirstIsTheSameBits) {
     const TestTensor rho(accumulate_type(dtype), {9});
     add_rms_norm_forward(call.context, residual.tensor, call.up.tensor, call.weight.tensor, kEps,
                          y.tensor, rho.tensor, mask.view);
+    wait_for(test_device());
     std::memcpy(call.x.tensor.raw(), residual.tensor.raw(), residual.tensor.bytes());
     call.forward(mask.view);
     EXPECT_EQ(max_difference(y.tensor, call.out.tensor), 0) << name_of(dtype);

@@ -182,6 +182,12 @@ TEST(Axpby, RefusesBadArguments) {
       "[axpby] y: expected f32[4, 4], got f32[4, 5]");
 }
 
+double squares_of(const Context& context, const Tensor& x) {
+  const TestTensor sum(DType::f64, {1});
+  sum_of_squares(context, x, sum.tensor);
+  return values(sum.tensor).front();
+}
+
 TEST(SumOfSquares, MatchesPlainSum) {
   const TestContext context;
   for (const DType dtype : {DType::f64, DType::f32}) {
@@ -190,7 +196,7 @@ TEST(SumOfSquares, MatchesPlainSum) {
       double expected = 0;
       for (const double value : values(x.tensor)) expected += value * value;
       // n additions of positive terms, in f64, in either order.
-      EXPECT_NEAR(sum_of_squares(context, x.tensor), expected,
+      EXPECT_NEAR(squares_of(context, x.tensor), expected,
                   2 * static_cast<double>(n) * unit_roundoff(DType::f64) * expected)
           << n;
     }
@@ -201,10 +207,10 @@ TEST(SumOfSquares, SameBitsWithAnyNumberOfThreads) {
   const TestContext context;
   const TestTensor x = random_tensor("x", DType::f32, {100003});
   const int threads = omp_get_max_threads();
-  const double expected = sum_of_squares(context, x.tensor);
+  const double expected = squares_of(context, x.tensor);
   for (const int count : {1, 2, 3, 5}) {
     omp_set_num_threads(count);
-    EXPECT_EQ(sum_of_squares(context, x.tensor), expected) << count;
+    EXPECT_EQ(squares_of(context, x.tensor), expected) << count;
   }
   omp_set_num_threads(threads);
 }
@@ -213,19 +219,19 @@ TEST(SumOfSquares, ShowsNonFiniteAndDoesNotOverflow) {
   const TestContext context;
   const TestTensor x(DType::f32, {5000});
   set(x.tensor, 4998, 3e38);  // its square is beyond f32
-  EXPECT_NEAR(sum_of_squares(context, x.tensor) / 9e76, 1, 1e-7);
+  EXPECT_NEAR(squares_of(context, x.tensor) / 9e76, 1, 1e-7);
   set(x.tensor, 4998, -INFINITY);
-  EXPECT_TRUE(std::isinf(sum_of_squares(context, x.tensor)));
+  EXPECT_TRUE(std::isinf(squares_of(context, x.tensor)));
   set(x.tensor, 4998, NAN);
-  EXPECT_TRUE(std::isnan(sum_of_squares(context, x.tensor)));
+  EXPECT_TRUE(std::isnan(squares_of(context, x.tensor)));
 }
 
 TEST(SumOfSquares, RefusesBadArguments) {
   const TestContext context;
-  expect_error([&] { sum_of_squares(context, TestTensor(DType::bf16, {4}).tensor); },
+  expect_error([&] { squares_of(context, TestTensor(DType::bf16, {4}).tensor); },
                "[sum_of_squares] expected f32 or f64, got bf16[4]");
   const TestTensor x(DType::f32, {4, 4});
-  expect_error([&] { sum_of_squares(context, x.tensor.columns(0, 2)); },
+  expect_error([&] { squares_of(context, x.tensor.columns(0, 2)); },
                "[sum_of_squares] x: expected contiguous rows, got row stride 4 for f32[4, 2]");
 }
 

@@ -29,6 +29,7 @@ class Optimized {
     optimizer_.copy_masters_from_values(context());
     const std::string layer = "model.layers.1.";
     optimizer_.set_origins(
+        context(),
         {{.name = layer + "self_attn.q_proj.weight",
           .rows = {{5, 0}, {27, kBegun}},
           .columns = {{7, 0}, {5, 33}}},

@@ -56,6 +56,7 @@ TEST_F(ShardedAdamWTest, AGrownRegionIsARunOfItsOwn) {
   ShardedAdamW of_old(old, *self_);
   ShardedAdamW of_fresh(fresh, *self_);
   of_grown.set_origins(
+      context(),
       {{.name = kQuery, .rows = {{32 - kGrownRows, 0}, {kGrownRows, 100}}, .columns = {}}});
   for (std::int64_t step = 101; step <= 104; ++step) {
     update(of_grown, grown, step);
@@ -75,7 +76,7 @@ TEST_F(ShardedAdamWTest, AGrownRegionIsARunOfItsOwn) {
       EXPECT_LE(std::abs(value[31 * 12]), 0.01 * (1 + 1e-6));  // lr, at most
     }
   }
-  of_grown.set_origins({});
+  of_grown.set_origins(context(), {});
   for (const ShardedAdamW::Piece& piece : of_grown.pieces()) EXPECT_TRUE(piece.origins.empty());
 }
 

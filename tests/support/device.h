@@ -5,7 +5,7 @@
 #include <memory>
 #include <string_view>
 
-#include "core/device_memory.h"
+#include "core/device_runtime.h"
 #include "gda/core/memory.h"
 #include "gda/ops/context.h"
 

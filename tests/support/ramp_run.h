@@ -32,8 +32,9 @@ inline void write_ramp_checkpoint(Communicator& world, const RunConfig& config,
                             world.size(), true);
   ShardedAdamW optimizer(parameters, world);
   Arena arena;
+  const Context context{Stream{}, arena};
   parameters.initialize(static_cast<std::uint64_t>(config.train.seed));
-  optimizer.copy_masters_from_values({Stream{}, arena});
+  optimizer.copy_masters_from_values(context);
   const std::filesystem::path directory = config.logging.dir;
   RunCheckpoints checkpoints(directory / "checkpoints", config.checkpoint, world, parameters,
                              optimizer);
@@ -49,6 +50,7 @@ inline void write_ramp_checkpoint(Communicator& world, const RunConfig& config,
   }
   world.barrier();
   checkpoints.save(
+      context,
       {.model = config.model, .state = state, .growth = growth, .run_config = config.yaml()}, true);
 }
 

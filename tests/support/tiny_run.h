@@ -1,5 +1,5 @@
 // A training run small enough for a test: two sources of tokens with structure to learn, and a
-// configuration in a scratch folder.
+// configuration in a scratch folder. It runs on the device of support/device.h.
 #pragma once
 
 #include <unistd.h>
@@ -11,6 +11,7 @@
 #include "gda/core/philox.h"
 #include "gda/data/token_writer.h"
 #include "gda/train/run_config.h"
+#include "support/device.h"
 #include "support/tiny_model.h"
 
 namespace gda::test {
@@ -58,6 +59,7 @@ inline RunConfig tiny_run(const std::filesystem::path& data, const std::filesyst
   config.logging.every_steps = 5;
   config.logging.tensorboard = false;
   config.logging.peak_tflops = 0.1;
+  config.device = test_device().type == DeviceType::cuda ? "cuda" : "cpu";
   return config;
 }
 

@@ -89,12 +89,15 @@ class FreezingTest : public ::testing::Test {
                         .specs = parameter_specs(from.model),
                         .compute = DType::f32,
                         .checkpoints = root_ / name / "checkpoints",
-                        .checkpoint = {}},
+                        .checkpoint = {},
+                        .device = {}},
                        *self_);
     Arena arena;
-    RestoredRun restored = model.checkpoints.restore({Stream{}, arena}, *reader);
+    const Context context{Stream{}, arena};
+    RestoredRun restored = model.checkpoints.restore(context, *reader);
     restored.growth.added = added;
-    model.checkpoints.save({.model = from.model,
+    model.checkpoints.save(context,
+                           {.model = from.model,
                             .state = restored.state,
                             .growth = restored.growth,
                             .run_config = from.yaml()},
@@ -226,11 +229,13 @@ TEST_F(FreezingTest, FrozenMastersAreKept) {
                                                               .specs = specs,
                                                               .compute = DType::bf16,
                                                               .checkpoints = root_ / name,
-                                                              .checkpoint = {}},
+                                                              .checkpoint = {},
+                                                              .device = {}},
                                           *self_);
   };
   const auto save = [&](TrainedModel& of) {
-    of.checkpoints.save({.model = model, .state = {}, .growth = {}, .run_config = ""}, true);
+    of.checkpoints.save(context, {.model = model, .state = {}, .growth = {}, .run_config = ""},
+                        true);
     return CheckpointReader(of.checkpoints.finish(true)->path);
   };
   const auto whole = make(false, "whole");
@@ -304,13 +309,16 @@ TEST_F(FreezingTest, RefusesOriginsOfTheFuture) {
                       .specs = parameter_specs(base.model),
                       .compute = DType::f32,
                       .checkpoints = root_ / "wrong" / "checkpoints",
-                      .checkpoint = {}},
+                      .checkpoint = {},
+                      .device = {}},
                      *self_);
   Arena arena;
+  const Context context{Stream{}, arena};
   const CheckpointReader reader(checkpoint("base", 2));
-  RestoredRun restored = model.checkpoints.restore({Stream{}, arena}, reader);
+  RestoredRun restored = model.checkpoints.restore(context, reader);
   restored.growth.origins = {{.name = "model.norm.weight", .rows = {{12, 3}}, .columns = {}}};
-  model.checkpoints.save({.model = base.model,
+  model.checkpoints.save(context,
+                         {.model = base.model,
                           .state = restored.state,
                           .growth = restored.growth,
                           .run_config = base.yaml()},

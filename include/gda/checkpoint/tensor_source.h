@@ -40,10 +40,12 @@ struct TensorPiece {
   ByteProducer produce;
 };
 
-// Sources over tensors in CPU memory, which must live, unchanged, until the checkpoint is written
-// (or, with AsyncCheckpointWriter, until start() returns). `tensor` may have a row stride.
-TensorSource source_of(std::string name, const Tensor& tensor);
+// Sources over tensors, which must live, unchanged, until the checkpoint is written (or, with
+// AsyncCheckpointWriter, until start() returns). Those on a GPU are read in the order of `stream`,
+// through pinned memory. `tensor` may have a row stride.
+TensorSource source_of(std::string name, const Tensor& tensor, const Stream& stream = {});
 // `data` is dense; its shape does not matter.
-TensorPiece piece_of(std::string state, std::string name, std::int64_t offset, const Tensor& data);
+TensorPiece piece_of(std::string state, std::string name, std::int64_t offset, const Tensor& data,
+                     const Stream& stream = {});
 
 }  // namespace gda

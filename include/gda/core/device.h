@@ -1,6 +1,7 @@
 // Where memory lives and work runs.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -17,8 +18,21 @@ struct Device {
   std::string str() const;
 };
 
-// An ordered queue of work on a device. On the CPU work is done before the call returns and
-// `handle` is null; on CUDA `handle` is a cudaStream_t.
+// What a GPU says of itself.
+struct DeviceFacts {
+  std::string name;  // "NVIDIA H100 80GB HBM3"
+  std::string uuid;  // the same for every process that uses it: 32 hexadecimal digits
+  std::size_t memory_bytes = 0;
+  int major = 0, minor = 0;  // compute capability
+  int multiprocessors = 0;
+};
+
+// GPUs that this process can use: none without a driver, or in a build without CUDA.
+int cuda_device_count();
+DeviceFacts facts_of(Device device);
+
+// An ordered queue of work on a device; stream.h makes them. On the CPU work is done before the
+// call returns and `handle` is null; on CUDA `handle` is a cudaStream_t.
 struct Stream {
   Device device;
   void* handle = nullptr;

@@ -11,11 +11,18 @@
 
 namespace gda {
 
-// The model's view of a batch in host memory.
-SequenceBatch sequences_of(const Batch& batch);
+// A batch as the model reads it, with its targets.
+struct PlacedBatch {
+  SequenceBatch input;
+  Tensor target;  // [B*T] i32
+};
 
-// Sum of per-token losses, f32 or f64.
-double sum_of_losses(const Tensor& loss);
+// Views of the batch on the CPU; copies in the context's arena, on their way, on a GPU. The batch
+// may change on return.
+PlacedBatch place(const Context& context, const Batch& batch);
+
+// Sum of per-token losses, f32 or f64, once they are there.
+double sum_of_losses(const Stream& stream, const Tensor& loss);
 
 struct EvaluationResult {
   double loss = 0;           // nats a token

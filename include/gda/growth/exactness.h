@@ -16,9 +16,9 @@ struct Exactness {
   double relative() const { return largest_logit > 0 ? largest_difference / largest_logit : 0; }
 };
 
-// Runs the masters of both checkpoints in `compute` (f32 or f64) on the tokens, as one document;
-// a model that is still growing with the mask of its step.
+// Runs the masters of both checkpoints in `compute` (f32 or f64) on the tokens, as one document and
+// on the device; a model that is still growing with the mask of its step.
 Exactness compare_logits(const CheckpointReader& before, const CheckpointReader& after,
-                         std::span<const std::int32_t> tokens, DType compute);
+                         std::span<const std::int32_t> tokens, DType compute, Device device = {});
 
 }  // namespace gda

@@ -11,6 +11,7 @@
 
 #include "gda/core/memory.h"
 #include "gda/model/model_config.h"
+#include "gda/ops/context.h"
 
 namespace gda {
 
@@ -106,9 +107,9 @@ class ParameterStore {
   Tensor fused_value(std::string_view first, std::string_view last) const;
   Tensor fused_gradient(std::string_view first, std::string_view last) const;
 
-  // Fills all values by their initialisers.
-  void initialize(std::uint64_t seed);
-  void zero_gradients() const;
+  // Fills all values by their initialisers. `stream`: of the device that they are on.
+  void initialize(std::uint64_t seed, const Stream& stream = {});
+  void zero_gradients(const Context& context) const;
 
  private:
   DType compute_;

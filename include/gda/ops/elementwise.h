@@ -22,8 +22,8 @@ void scale_columns(const Context& context, const Tensor& x, const Tensor& column
 // y = a x + b y. Contiguous, one shape and compute type; bf16 is computed in f32 and rounded.
 void axpby(const Context& context, double a, const Tensor& x, double b, const Tensor& y);
 
-// Sum of x^2 over a contiguous f32 or f64 tensor, added in f64 in an order that does not depend on
-// the number of threads. inf or NaN anywhere makes the result inf or NaN.
-double sum_of_squares(const Context& context, const Tensor& x);
+// sum [1] f64 = the sum of x^2 over a contiguous f32 or f64 tensor, added in f64 in an order that
+// does not depend on the number of threads. inf or NaN anywhere makes the result inf or NaN.
+void sum_of_squares(const Context& context, const Tensor& x, const Tensor& sum);
 
 }  // namespace gda

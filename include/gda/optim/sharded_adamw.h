@@ -46,7 +46,7 @@ class ShardedAdamW {
 
   // Counts the updates of the regions that these list from their own beginnings, none of which lies
   // after the updates done so far. Parameters that are not listed began with the run.
-  void set_origins(const std::vector<UpdateOrigin>& origins);
+  void set_origins(const Context& context, const std::vector<UpdateOrigin>& origins);
 
   // Sets the masters from the values: after initialisation.
   void copy_masters_from_values(const Context& context);
@@ -57,13 +57,13 @@ class ShardedAdamW {
   // on every rank.
   void reduce(std::size_t bucket);
   // Waits for all reductions. The 2-norm of the whole gradient, the same on every rank; not finite
-  // if any element is not.
+  // if any element is not. The host waits for a device once, for the sums of all buckets.
   double gradient_norm(const Context& context);
   // Updates this rank's pieces (weight decay only where the parameter asks for it), starts
   // gathering the new values, and zeroes the gradients.
   void update(const Context& context, const AdamWStep& step);
   // Drops the gradients without an update.
-  void skip();
+  void skip(const Context& context);
 
   // Waits until the bucket's values are here.
   void wait(std::size_t bucket);
@@ -81,7 +81,7 @@ class ShardedAdamW {
   };
   void add_pieces(std::size_t bucket_index);
   // The runs of an axis, one number a coordinate; empty if there are none.
-  Tensor expand(const std::vector<AxisRun>& runs);
+  Tensor expand(const Context& context, const std::vector<AxisRun>& runs);
   void gather(std::size_t bucket);
 
   const ParameterStore* parameters_;

@@ -6,6 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <vector>
+
+#include "gda/core/stream.h"
 
 namespace gda {
 
@@ -20,6 +23,9 @@ using PhaseSeconds = std::array<double, kPhases>;
 
 // Splits the wall time of one thread among phases. Every moment belongs to exactly one phase: the
 // innermost scope that is open, or Phase::other. So the phases add up to the time that passed.
+//
+// With a GPU's stream it splits the time of the stream: a phase begins there when the work that
+// was put on it before is done.
 class PhaseTimer {
  public:
   class Scope {
@@ -34,7 +40,7 @@ class PhaseTimer {
     Phase outer_;
   };
 
-  PhaseTimer() : since_(Clock::now()) {}
+  explicit PhaseTimer(const Stream& stream = {});
 
   // Time belongs to `phase` until the scope ends.
   [[nodiscard]] Scope scope(Phase phase) { return Scope(*this, phase); }
@@ -44,11 +50,24 @@ class PhaseTimer {
  private:
   using Clock = std::chrono::steady_clock;
 
-  Phase enter(Phase phase);
+  // A place in the stream where a phase begins.
+  struct Mark {
+    Event event;
+    Phase phase = Phase::other;
+  };
 
+  Phase enter(Phase phase);
+  void mark(Phase phase);
+  // Adds up the phases between the marks so far.
+  void settle();
+
+  Stream stream_;
   Clock::time_point since_;
   Phase current_ = Phase::other;
   PhaseSeconds seconds_{};
+  // Of a GPU; the first `marked_` are in use, events are used again.
+  std::vector<Mark> marks_;
+  std::size_t marked_ = 0;
 };
 
 }  // namespace gda

@@ -44,13 +44,13 @@ class RunCheckpoints {
 
   // Saves; with `wait`, or when checkpoint.async is off, returns when it is on the disk, else when
   // the state has been copied. Collective. Throws IoError when it could not be written.
-  void save(const RunSnapshot& run, bool wait);
+  void save(const Context& context, const RunSnapshot& run, bool wait);
   // The checkpoint that was being written, if it is whole now (with `wait`: when it is).
   std::optional<SavedCheckpoint> finish(bool wait);
 
  private:
   void begin_afresh(const CheckpointReader& reader, RestoredRun& run) const;
-  CheckpointContents contents(const RunSnapshot& run) const;
+  CheckpointContents contents(const Context& context, const RunSnapshot& run) const;
 
   SaveOptions options_;
   bool async_;

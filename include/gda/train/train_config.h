@@ -72,6 +72,7 @@ struct ParallelConfig {
   std::int64_t context = 1;
   std::int64_t zero_stage = 1;  // 1: optimizer state is sharded over the data-parallel ranks
   std::int64_t timeout_seconds = 600;
+  std::string backend = "auto";  // auto | nccl | mpi: device_communicator.h
 
   bool operator==(const ParallelConfig&) const = default;
   void fields(FieldVisitor& visit);

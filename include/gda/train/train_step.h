@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "gda/core/stream.h"
 #include "gda/data/batch.h"
 #include "gda/dist/communicator.h"
 #include "gda/model/decoder.h"
@@ -41,15 +42,21 @@ class TrainStep {
 
   // The mean loss over all targets of all micro-batches of all ranks is what is descended, however
   // the batch is cut up. Throws DistError, or Error when `guard` ends the run.
+  // On a GPU the host waits for it once: for the losses and the gradient's norm, which decide
+  // whether the update is done.
   StepResult run(const Context& context, std::span<const Batch> micro_batches,
                  const UpdateOptions& options, LossGuard& guard, PhaseTimer& timer);
 
+  // Bytes of the arena that a step of that many batches like this one takes on a GPU.
+  std::size_t scratch_bytes(Device device, const Batch& batch, std::size_t micro_batches);
+
  private:
   std::int64_t count_targets(std::span<const Batch> micro_batches) const;
-  void accumulate(const Context& context, const Batch& batch, double scale, bool last,
-                  PhaseTimer& timer);
+  // Memory for the loss of each token of a step, one batch after the other.
+  Tensor allocate_losses(const Context& context, const Batch& batch,
+                         std::size_t micro_batches) const;
   BucketHooks hooks(bool last, PhaseTimer& timer, std::optional<PhaseTimer::Scope>& phase);
-  void add_losses(const Batch& batch, const Tensor& loss);
+  void add_losses(std::span<const Batch> micro_batches, const HostCopy& losses);
   void reduce_losses(StepResult& result, std::int64_t targets);
 
   Decoder& decoder_;

@@ -20,12 +20,13 @@ struct TrainedModelOptions {
   std::size_t sources = 1;  // of data
   std::filesystem::path checkpoints;
   CheckpointConfig checkpoint;
+  Device device;
 };
 
 struct TrainedModel {
   // Allocates everything; values are zero. `world` must outlive it.
   TrainedModel(const TrainedModelOptions& options, Communicator& world)
-      : parameters(options.specs, options.compute, world.size(), true),
+      : parameters(options.specs, options.compute, world.size(), true, options.device),
         decoder(options.config, parameters, options.recompute),
         optimizer(parameters, world),
         step(decoder, optimizer, world, options.sources),

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "gda/core/stream.h"
 #include "gda/data/data_loader.h"
 #include "gda/data/tokenizer.h"
 #include "gda/dist/communicator.h"
@@ -24,16 +25,16 @@ struct RunOutcome {
   StopReason stopped_by = StopReason::none;  // none: all steps were done
 };
 
-// The compute type of a run on this machine: the configured one, or f32 where that is bf16 and the
+// The compute type of a run on this device: the configured one, or f32 where that is bf16 and the
 // processor has no bf16 arithmetic.
-DType supported_compute_type(const PrecisionConfig& precision);
+DType supported_compute_type(const PrecisionConfig& precision, Device device);
 
 class RunTimeline;
 
 class Trainer {
  public:
-  // `config` must have passed its checks; `world` must outlive the trainer. Opens the data; the
-  // model is allocated by begin or resume. Collective, as is everything below.
+  // `config` must have passed its checks; `world` must outlive the trainer. Chooses the device and
+  // opens the data; the model is allocated by begin or resume. Collective, as is everything below.
   Trainer(const RunConfig& config, Communicator& world);
   ~Trainer();
 
@@ -55,11 +56,12 @@ class Trainer {
   const ShardedAdamW& optimizer() const { return model_->optimizer; }
 
  private:
-  Context context() { return {Stream{}, arena_}; }
+  Context context() { return {stream_.get(), arena_}; }
   const ModelConfig& model_config() const;
   // Allocates the model of state_.growths, of which what the configuration says is trainable.
   // `added`: what growth has added to the model that `origin` names.
   void allocate_model(const std::vector<std::string>& added, std::string_view origin);
+  std::size_t most_micro_batches() const;
   void open_folder(bool resumed);
   void train_one_step();
   void fill_micro_batches(std::int64_t batch_size);
@@ -80,6 +82,9 @@ class Trainer {
 
   RunConfig config_;
   Communicator& world_;
+  Device device_;
+  OwnedStream stream_;
+  std::unique_ptr<Communicator> device_world_;  // world_ for tensors of the device, too
   DType compute_;
   std::unique_ptr<const RunTimeline> timeline_;
   DataLoader data_;
@@ -97,7 +102,7 @@ class Trainer {
   double last_lr_ = 0;
   std::optional<double> last_mask_;
   std::vector<Batch> micro_batches_;
-  PhaseTimer timer_;
+  PhaseTimer timer_{stream_.get()};
   std::int64_t reported_tokens_ = 0;
   std::int64_t reported_step_ = 0;
   std::int64_t saved_step_ = -1;

@@ -40,10 +40,11 @@ struct Grid {
   std::size_t shared_bytes = 0;
 };
 
-// Puts a kernel on the context's stream.
+// Puts a kernel on the context's stream; not where the context only plans its memory.
 template <class... Parameters, class... Arguments>
 void launch(const Context& context, const char* name, void (*kernel)(Parameters...),
             const Grid& grid, Arguments... arguments) {
+  if (context.arena.is_plan()) return;
   constexpr std::size_t kWithoutAsking = std::size_t{48} << 10;
   if (grid.shared_bytes > kWithoutAsking) {
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,

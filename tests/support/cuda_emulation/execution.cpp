@@ -4,6 +4,7 @@
 #include <boost/context/pooled_fixedsize_stack.hpp>
 
 #include <cstdlib>
+#include <cstring>
 #include <deque>
 #include <exception>
 #include <limits>
@@ -44,6 +45,11 @@ namespace {
 
 struct Warp {
   std::array<std::array<Deposit, kWarpSize>, 2> deposits;
+  // The meeting that lanes come to now, and those that have. The last one lets all go on; where
+  // lanes are at different meetings release_meeting sorts them out.
+  const char* meeting = nullptr;
+  std::uint32_t mask = 0;
+  std::uint32_t arrived = 0;
 };
 
 struct Block {
@@ -101,9 +107,14 @@ std::span<Thread> warp_of(std::size_t warp) {
       .subspan(first, std::min<std::size_t>(kWarpSize, block->threads.size() - first));
 }
 
+bool is_same(const char* a, const char* b) {
+  return a == b || std::strcmp(a, b) == 0;
+}
+
 // Lets the threads of a warp that have met go on; false where none has.
 bool release_meeting(std::span<Thread> warp) {
   bool released = false;
+  block->warps[static_cast<std::size_t>(warp.front().number / kWarpSize)].arrived = 0;
   for (Thread& first : warp) {
     if (first.state != State::meeting) continue;
     bool complete = true;
@@ -116,7 +127,7 @@ bool release_meeting(std::span<Thread> warp) {
                           other.state == State::returned ? "has returned" : "is at a barrier"));
       }
       complete = complete && other.state == State::meeting && other.mask == first.mask &&
-                 std::string_view(other.meeting) == first.meeting;
+                 is_same(other.meeting, first.meeting);
     }
     if (!complete) continue;
     for (std::size_t lane = 0; lane < warp.size(); ++lane) {
@@ -130,15 +141,18 @@ bool release_meeting(std::span<Thread> warp) {
 // Runs a warp until all of its threads are at the block's barrier or have returned.
 void run_warp(std::span<Thread> warp) {
   while (true) {
-    bool waits = false;
     for (Thread& thread : warp) {
       if (thread.state != State::ready) continue;
       running = &thread;
       thread.fiber = std::move(thread.fiber).resume();
       if (block->error) return;
     }
-    for (const Thread& thread : warp) waits = waits || thread.state == State::meeting;
-    if (!waits) return;
+    const auto some = [&](State state) {
+      return std::any_of(warp.begin(), warp.end(),
+                         [&](const Thread& thread) { return thread.state == state; });
+    };
+    if (some(State::ready)) continue;
+    if (!some(State::meeting)) return;
     if (!release_meeting(warp)) fault("threads of a warp wait for one another in different places");
   }
 }
@@ -203,23 +217,47 @@ const dim3& grid_size() {
   return block->grid;
 }
 int lane() {
-  return running->number % kWarpSize;
+  return static_cast<int>(static_cast<unsigned>(running->number) % kWarpSize);
 }
 
 void block_barrier() {
   wait_as(State::at_barrier);
 }
 
+namespace {
+
+// Notes that the running thread has come to its meeting.
+bool is_last_to_arrive(Warp& warp) {
+  const Thread& me = *running;
+  if (warp.arrived == 0) {
+    warp.meeting = me.meeting;
+    warp.mask = me.mask;
+  }
+  if (warp.mask != me.mask || !is_same(warp.meeting, me.meeting)) return false;
+  warp.arrived |= 1U << lane();
+  if (warp.arrived != warp.mask) return false;
+  warp.arrived = 0;
+  return true;
+}
+
+}  // namespace
+
 const Deposit* meet(const char* name, std::uint32_t mask, const Deposit& mine) {
   Thread& me = *running;
   if ((mask >> lane() & 1U) == 0)
     fault(fmt::format("{} without the calling lane in its mask", name));
-  auto& deposits =
-      block->warps[static_cast<std::size_t>(me.number / kWarpSize)].deposits[me.meetings++ % 2];
+  Warp& warp = block->warps[static_cast<std::size_t>(me.number / kWarpSize)];
+  auto& deposits = warp.deposits[me.meetings++ % 2];
   deposits[static_cast<std::size_t>(lane())] = mine;
   me.meeting = name;
   me.mask = mask;
-  wait_as(State::meeting);
+  if (is_last_to_arrive(warp)) {
+    for (Thread& other : warp_of(static_cast<std::size_t>(me.number / kWarpSize))) {
+      if ((mask >> (other.number % kWarpSize) & 1U) != 0) other.state = State::ready;
+    }
+  } else {
+    wait_as(State::meeting);
+  }
   return deposits.data();
 }
 

@@ -17,6 +17,7 @@
 
 #include "gda/core/error.h"
 #include "gda/ops/context.h"
+#include "streams.h"
 
 #define __global__
 #define __device__
@@ -156,10 +157,13 @@ struct Grid {
 };
 
 template <class... Parameters, class... Arguments>
-void launch(const Context& /*context*/, const char* name, void (*kernel)(Parameters...),
+void launch(const Context& context, const char* name, void (*kernel)(Parameters...),
             const Grid& grid, Arguments... arguments) {
-  emulation::run(name, grid.blocks, {grid.threads, 1, 1}, grid.shared_bytes,
-                 [&] { kernel(static_cast<Parameters>(arguments)...); });
+  if (context.arena.is_plan()) return;
+  emulation::enqueue(context.stream, [=] {
+    emulation::run(name, grid.blocks, {grid.threads, 1, 1}, grid.shared_bytes,
+                   [&] { kernel(static_cast<Parameters>(arguments)...); });
+  });
 }
 
 }  // namespace gda::cuda

@@ -1,6 +1,7 @@
 // The emulated GPU notices what a real one would not say.
 #include <gtest/gtest.h>
 
+#include "core/device_runtime.h"
 #include "ptx.cuh"
 
 namespace gda::cuda {
@@ -13,6 +14,7 @@ void run(void (*kernel)(float*), float* data, std::size_t shared_bytes = 256) {
   const Context context{.stream = {.device = {DeviceType::cuda, 0}}, .arena = arena};
   launch(context, "kernel", kernel,
          {.blocks = {2, 1, 1}, .threads = kThreads, .shared_bytes = shared_bytes}, data);
+  synchronize(context.stream);
 }
 
 void expect_fault(void (*kernel)(float*), const std::string& text) {
@@ -153,6 +155,7 @@ TEST(CudaEmulation, TensorCoreProduct) {
         for (int i = 0; i < 4; ++i) out[(group + i / 2 * 8) * 8 + pair + i % 2] = sums[i];
       },
       {.blocks = {1, 1, 1}, .threads = 32}, product);
+  synchronize(context.stream);
   for (int row = 0; row < 16; ++row) {
     for (int column = 0; column < 8; ++column) {
       float expected = 0;

@@ -1,6 +1,8 @@
 // Matrix products are cuBLAS's, which needs a GPU: the emulated device's are the host's.
 #include "ops/matmul_kernels.h"
 
+#include "streams.h"
+
 namespace gda::cuda {
 namespace {
 
@@ -10,10 +12,13 @@ Tensor on_host(const Tensor& tensor) {
 
 }  // namespace
 
-void matmul(const Context& /*context*/, const Tensor& a, const Tensor& b, const Tensor& out,
+void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tensor& out,
             MatmulOptions options) {
-  Arena arena;
-  cpu::matmul({Stream{}, arena}, on_host(a), on_host(b), on_host(out), options);
+  if (context.arena.is_plan()) return;
+  emulation::enqueue(context.stream, [=] {
+    Arena arena;
+    cpu::matmul({Stream{}, arena}, on_host(a), on_host(b), on_host(out), options);
+  });
 }
 
 bool bf16_matmul_is_native() {

@@ -1,0 +1,50 @@
+// Collectives on tensors of a GPU, and the choice of each rank's GPU.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "gda/dist/communicator.h"
+
+namespace gda {
+
+// How tensors on devices are sent.
+//   nccl  from GPU to GPU, on a stream of its own beside the computation
+//   mpi   through the host's memory by the communicator of the host: slow; for builds without NCCL,
+//         and to find out whether a fault is NCCL's
+//   auto  nccl, where this build has it
+struct DeviceCommunicatorOptions {
+  std::string backend = "auto";
+  std::chrono::milliseconds timeout{600'000};
+};
+
+// The group of `host` for tensors of the stream's device as well as of the host. `host`, which must
+// outlive it, carries those of the host.
+//
+// An operation on the device's tensors begins when the work that is on `compute` at its call is
+// done; Pending::wait makes what comes to `compute` after it wait for the operation's end, and the
+// host for nothing. NCCL adds in an order of its own choice, the same on every rank; min and max
+// may lose a NaN. An operation on a device that does not finish within the timeout ends the process
+// (exit code 1) with a message as that of Communicator.
+//
+// On the CPU, and for a group of one, no process sends anything to another: `host` with copies.
+// Throws DistError if NCCL refuses, ConfigError if it is asked for and is not in this build.
+std::unique_ptr<Communicator> make_device_communicator(Communicator& host, const Stream& compute,
+                                                       const DeviceCommunicatorOptions& options);
+
+// Whether this build has NCCL.
+bool nccl_is_available();
+
+struct DeviceRequest {
+  std::string wanted;      // auto | cpu | cuda
+  std::string setting;     // as the user wrote it, for messages: "device: cuda"
+  bool may_share = false;  // several ranks may use one GPU
+};
+
+// The device of this rank. auto: a GPU where every rank finds one, the CPU where none does. Ranks
+// of a host take its GPUs in turn; where a launcher shows each rank a single one, that. Throws the
+// same ConfigError on every rank when there are too few. Collective.
+Device choose_device(const DeviceRequest& request, Communicator& world);
+
+}  // namespace gda

@@ -1,0 +1,170 @@
+#include <fmt/format.h>
+#include <nvtx3/nvToolsExt.h>
+
+#include <string>
+
+#include "check.h"
+#include "core/device_runtime.h"
+#include "gda/core/error.h"
+
+namespace gda::cuda {
+namespace {
+
+// Calls of this thread go to the device.
+void use(int device) {
+  check(cudaSetDevice(device), "cudaSetDevice", "device");
+}
+
+cudaStream_t handle_of(const Stream& stream) {
+  return static_cast<cudaStream_t>(stream.handle);
+}
+
+cudaEvent_t event_of(void* event) {
+  return static_cast<cudaEvent_t>(event);
+}
+
+// Whether there was memory; other failures throw.
+bool succeeded(cudaError_t status, const char* call) {
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // it is not of the next call
+    return false;
+  }
+  check(status, call, "memory");
+  return true;
+}
+
+}  // namespace
+
+int device_count() {
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status == cudaSuccess) return count;
+  cudaGetLastError();  // it is not of the next call
+  const bool none = status == cudaErrorNoDevice || status == cudaErrorInsufficientDriver;
+  if (!none) check(status, "cudaGetDeviceCount", "device_count");
+  return 0;
+}
+
+DeviceFacts facts_of(int device) {
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties", "device");
+  DeviceFacts facts{.name = properties.name,
+                    .uuid = {},
+                    .memory_bytes = properties.totalGlobalMem,
+                    .major = properties.major,
+                    .minor = properties.minor,
+                    .multiprocessors = properties.multiProcessorCount};
+  for (const char byte : properties.uuid.bytes) {
+    facts.uuid += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+  }
+  return facts;
+}
+
+std::size_t free_bytes(int device) {
+  use(device);
+  std::size_t free = 0;
+  std::size_t total = 0;
+  check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo", "memory");
+  return free;
+}
+
+void* allocate(std::size_t bytes, int device, bool shared) {
+  use(device);
+  void* data = nullptr;
+  const bool there = shared ? succeeded(cudaMallocManaged(&data, bytes), "cudaMallocManaged")
+                            : succeeded(cudaMalloc(&data, bytes), "cudaMalloc");
+  if (!there) return nullptr;
+  check(cudaMemset(data, 0, bytes), "cudaMemset", "memory");
+  // Streams that do not wait for the default one must find zeros, too.
+  check(cudaDeviceSynchronize(), "cudaDeviceSynchronize", "memory");
+  return data;
+}
+
+void release(void* data, int device) noexcept {
+  if (data == nullptr) return;
+  // Nothing can be done about a failure here; the next call reports it.
+  if (cudaSetDevice(device) == cudaSuccess) cudaFree(data);
+}
+
+void* allocate_pinned(std::size_t bytes) {
+  void* data = nullptr;
+  return succeeded(cudaHostAlloc(&data, bytes, cudaHostAllocDefault), "cudaHostAlloc") ? data
+                                                                                       : nullptr;
+}
+
+void release_pinned(void* data) noexcept {
+  if (data != nullptr) cudaFreeHost(data);
+}
+
+void* create_stream(int device, bool urgent) {
+  use(device);
+  int least = 0;
+  int greatest = 0;
+  check(cudaDeviceGetStreamPriorityRange(&least, &greatest), "cudaDeviceGetStreamPriorityRange",
+        "stream");
+  cudaStream_t stream = nullptr;
+  check(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, urgent ? greatest : least),
+        "cudaStreamCreateWithPriority", "stream");
+  return stream;
+}
+
+void destroy_stream(void* stream, int device) noexcept {
+  if (cudaSetDevice(device) == cudaSuccess) cudaStreamDestroy(static_cast<cudaStream_t>(stream));
+}
+
+void copy(const Stream& stream, void* to, const void* from, std::size_t bytes) {
+  if (bytes == 0) return;
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, handle_of(stream)), "cudaMemcpyAsync",
+        "copy");
+}
+
+void synchronize(const Stream& stream) {
+  check(cudaStreamSynchronize(handle_of(stream)), "cudaStreamSynchronize", "synchronize");
+}
+
+void* create_event(int device) {
+  use(device);
+  cudaEvent_t event = nullptr;
+  check(cudaEventCreate(&event), "cudaEventCreate", "event");
+  return event;
+}
+
+void destroy_event(void* event, int device) noexcept {
+  if (cudaSetDevice(device) == cudaSuccess) cudaEventDestroy(event_of(event));
+}
+
+void record(void* event, const Stream& stream) {
+  check(cudaEventRecord(event_of(event), handle_of(stream)), "cudaEventRecord", "event");
+}
+
+void wait_in(const Stream& stream, void* event) {
+  check(cudaStreamWaitEvent(handle_of(stream), event_of(event), 0), "cudaStreamWaitEvent", "event");
+}
+
+bool reached(void* event) {
+  const cudaError_t status = cudaEventQuery(event_of(event));
+  if (status == cudaErrorNotReady) return false;
+  check(status, "cudaEventQuery", "event");
+  return true;
+}
+
+void wait_for(void* event) {
+  check(cudaEventSynchronize(event_of(event)), "cudaEventSynchronize", "event");
+}
+
+double seconds_between(void* first, void* second) {
+  float milliseconds = 0;
+  check(cudaEventElapsedTime(&milliseconds, event_of(first), event_of(second)),
+        "cudaEventElapsedTime", "event");
+  return static_cast<double>(milliseconds) * 1e-3;
+}
+
+void push_range(const char* name) {
+  nvtxRangePushA(name);
+}
+
+void pop_range() {
+  nvtxRangePop();
+}
+
+}  // namespace gda::cuda

@@ -1,0 +1,50 @@
+// What the rest of the program asks of devices other than the host, for gda/core: by
+// kernels/cuda/runtime.cu, or by kernels/missing/runtime.cpp, which has none and throws.
+#pragma once
+
+#include <cstddef>
+
+#include "gda/core/device.h"
+
+namespace gda::cuda {
+
+// Devices that this process can use: 0 without a GPU or its driver.
+int device_count();
+DeviceFacts facts_of(int device);
+// Bytes that could be allocated now, by any process.
+std::size_t free_bytes(int device);
+
+// Zeroed. Null if there is not as much. `shared`: the host may read and write it too, while no work
+// is under way.
+void* allocate(std::size_t bytes, int device, bool shared = false);
+void release(void* data, int device) noexcept;
+// Memory of the host that devices reach without a copy in between. Null if there is not as much.
+void* allocate_pinned(std::size_t bytes);
+void release_pinned(void* data) noexcept;
+
+// A queue that waits for no other; what is in an urgent one goes first.
+void* create_stream(int device, bool urgent);
+void destroy_stream(void* stream, int device) noexcept;
+
+// Between any two places, in the order of the stream. Returns when pageable memory of the host was
+// read or written; with pinned memory at once.
+void copy(const Stream& stream, void* to, const void* from, std::size_t bytes);
+// Waits until the stream is empty.
+void synchronize(const Stream& stream);
+
+// Places in streams. One that was never recorded is reached.
+void* create_event(int device);
+void destroy_event(void* event, int device) noexcept;
+void record(void* event, const Stream& stream);
+// What comes to the stream from now on begins after the event.
+void wait_in(const Stream& stream, void* event);
+bool reached(void* event);
+void wait_for(void* event);
+// Of two events that were reached.
+double seconds_between(void* first, void* second);
+
+// Names what this thread does from now on, for profilers; ranges nest.
+void push_range(const char* name);
+void pop_range();
+
+}  // namespace gda::cuda

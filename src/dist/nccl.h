@@ -1,0 +1,18 @@
+// NCCL, for make_device_communicator: kernels/cuda/nccl.cu, or kernels/missing/nccl.cpp, which
+// throws.
+#pragma once
+
+#include <chrono>
+#include <memory>
+
+#include "gda/dist/communicator.h"
+
+namespace gda::cuda {
+
+bool nccl_is_available();
+
+// As make_device_communicator with the backend nccl.
+std::unique_ptr<Communicator> make_nccl_communicator(Communicator& host, const Stream& compute,
+                                                     std::chrono::milliseconds timeout);
+
+}  // namespace gda::cuda

@@ -1,0 +1,109 @@
+#include "dist/watchdog.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+#include "gda/core/log.h"
+
+namespace gda::dist {
+namespace {
+
+// Operations that are remembered for the report about one that does not finish.
+constexpr std::size_t kHistory = 16;
+
+// Between two looks at the first operation; short beside any timeout.
+constexpr std::chrono::milliseconds kPoll{5};
+
+}  // namespace
+
+Watchdog::Watchdog(WatchdogOptions options)
+    : options_(std::move(options)), thread_(&Watchdog::run, this) {}
+
+Watchdog::~Watchdog() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void Watchdog::watch(OperationInfo info, std::function<bool()> done) {
+  {
+    const std::lock_guard lock(mutex_);
+    watched_.push_back({std::move(info), std::move(done), Clock::now()});
+  }
+  changed_.notify_all();
+}
+
+void Watchdog::drain() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return watched_.empty() || stopped_; });
+}
+
+void Watchdog::run() {
+  std::unique_lock lock(mutex_);
+  while (!stopped_) {
+    if (watched_.empty()) {
+      changed_.wait(lock, [&] { return stopped_ || !watched_.empty(); });
+      continue;
+    }
+    const std::string fault = fault_of_first();
+    if (!fault.empty()) {
+      report(fault);
+      stopped_ = true;
+      lock.unlock();
+      changed_.notify_all();
+      std::this_thread::sleep_for(options_.grace);
+      options_.give_up(fault);
+      return;
+    }
+    if (watched_.empty()) changed_.notify_all();
+    changed_.wait_for(lock, kPoll, [&] { return stopped_; });
+  }
+}
+
+std::string Watchdog::fault_of_first() {
+  while (!watched_.empty()) {
+    const Watched& first = watched_.front();
+    const std::string who =
+        fmt::format("rank {} of {}: {}", options_.rank, options_.size, describe(first.info));
+    const Clock::time_point now = Clock::now();
+    // One that was put in line while another was under way has had no time of its own.
+    const Clock::time_point begin = std::max(first.begin, last_end_);
+    try {
+      if (!first.done()) {
+        if (now - begin <= options_.timeout) return {};
+        return fmt::format(
+            "{} did not finish within {} s; the ranks that wait in another operation, or in none, "
+            "are the ones to look at",
+            who, std::chrono::duration<double>(options_.timeout).count());
+      }
+    } catch (const std::exception& error) {
+      return fmt::format("{} failed: {}", who, error.what());
+    }
+    history_.push_back({first.info, std::chrono::duration<double>(now - begin).count()});
+    if (history_.size() > kHistory) history_.pop_front();
+    last_end_ = now;
+    watched_.pop_front();
+  }
+  return {};
+}
+
+void Watchdog::report(const std::string& fault) {
+  log::error("{}", fault);
+  log::error("the last operations of rank {} on its device, all complete:", options_.rank);
+  for (const Finished& done : history_) {
+    log::error("  {} took {:.3f} s", describe(done.info), done.seconds);
+  }
+  log::error("and those under way, {} of them:", watched_.size());
+  for (std::size_t i = 0; i < std::min(kHistory, watched_.size()); ++i) {
+    log::error("  {}", describe(watched_[i].info));
+  }
+  log::flush();
+}
+
+}  // namespace gda::dist

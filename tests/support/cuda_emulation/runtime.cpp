@@ -1,0 +1,300 @@
+// The runtime of the emulated device: its memory, streams and events.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "core/device_runtime.h"
+#include "gda/core/error.h"
+#include "streams.h"
+
+namespace gda::emulation {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+enum class Kind { device, shared, pinned };
+
+struct Block {
+  std::size_t bytes = 0;
+  Kind kind = Kind::device;
+  // Of the device's own memory: whole pages, after which one is left out.
+  std::byte* pages = nullptr;
+  std::size_t page_bytes = 0;
+};
+
+// All memory of the device, and what of the host's it reaches, by address.
+std::map<std::byte*, Block>& blocks() {
+  static std::map<std::byte*, Block> all;
+  return all;
+}
+
+const Block* find(const void* address) {
+  auto* byte = static_cast<std::byte*>(const_cast<void*>(address));
+  auto next = blocks().upper_bound(byte);
+  if (next == blocks().begin()) return nullptr;
+  --next;
+  return byte < next->first + next->second.bytes ? &next->second : nullptr;
+}
+
+// The host's ordinary memory, which a copy cannot be left alone with.
+bool is_pageable(const void* address) {
+  return find(address) == nullptr;
+}
+
+void protect(int access) {
+  for (const auto& [address, block] : blocks()) {
+    if (block.kind != Kind::device) continue;
+    require<Error>(::mprotect(block.pages, block.page_bytes, access) == 0,
+                   "the emulated device: mprotect failed");
+  }
+}
+
+// The device's memory can be touched while one of these lives.
+class Running {
+ public:
+  Running() {
+    if (depth++ == 0) protect(PROT_READ | PROT_WRITE);
+  }
+  ~Running() {
+    if (--depth == 0) protect(PROT_NONE);
+  }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+
+ private:
+  static inline int depth = 0;
+};
+
+struct Queue {
+  std::deque<std::function<void()>> work;
+
+  bool run_next() {
+    if (work.empty()) return false;
+    const std::function<void()> next = std::move(work.front());
+    work.pop_front();
+    try {
+      next();
+    } catch (...) {
+      work.clear();  // as after a failure on a GPU
+      throw;
+    }
+    return true;
+  }
+  void run_all() {
+    if (work.empty()) return;
+    const Running running;
+    while (run_next()) {
+    }
+  }
+};
+
+// Streams that were not made are one: the default stream.
+Queue default_queue;
+std::vector<Queue*>& made_queues() {
+  static std::vector<Queue*> all;
+  return all;
+}
+
+Queue& queue_of(const Stream& stream) {
+  return stream.handle == nullptr ? default_queue : *static_cast<Queue*>(stream.handle);
+}
+
+// The place of an event in a queue, once for each time that it is recorded.
+struct Recording {
+  Queue* queue = nullptr;
+  bool reached = false;
+  Clock::time_point time;
+
+  void wait() {
+    const Running running;
+    while (!reached && queue->run_next()) {
+    }
+  }
+};
+
+struct Event {
+  std::shared_ptr<Recording> last;
+};
+
+Recording* recording_of(void* event) {
+  return static_cast<Event*>(event)->last.get();
+}
+
+void* allocate_pages(std::size_t bytes) {
+  constexpr std::size_t kAlignment = 256;  // cudaMalloc's
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t used = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  const std::size_t page_bytes = (used + page - 1) / page * page;
+  void* data = ::mmap(nullptr, page_bytes + page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (data == MAP_FAILED) return nullptr;
+  auto* pages = static_cast<std::byte*>(data);
+  // At the end of the pages, so that what runs over the end is noticed.
+  std::byte* const begin = pages + (page_bytes - used);
+  blocks()[begin] = {
+      .bytes = bytes, .kind = Kind::device, .pages = pages, .page_bytes = page_bytes};
+  return begin;
+}
+
+void* allocate_host(std::size_t bytes, Kind kind) {
+  auto* data = static_cast<std::byte*>(std::calloc(1, bytes + 1));
+  if (data != nullptr) blocks()[data] = {.bytes = bytes, .kind = kind};
+  return data;
+}
+
+// cudaFree waits for the device, too.
+void release(void* data) {
+  default_queue.run_all();
+  for (Queue* queue : made_queues()) queue->run_all();
+  const auto found = blocks().find(static_cast<std::byte*>(data));
+  if (found == blocks().end()) return;
+  const Block block = found->second;
+  blocks().erase(found);
+  if (block.kind == Kind::device) {
+    ::munmap(block.pages, block.page_bytes + static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)));
+  } else {
+    std::free(data);
+  }
+}
+
+}  // namespace
+
+void enqueue(const Stream& stream, std::function<void()> work) {
+  queue_of(stream).work.push_back(std::move(work));
+}
+
+}  // namespace gda::emulation
+
+namespace gda::cuda {
+
+using namespace emulation;
+
+namespace {
+
+// Tests of running out of memory find the end of this device sooner than of another.
+constexpr std::size_t kMemoryBytes = std::size_t{2} << 30;
+
+std::size_t held() {
+  std::size_t total = 0;
+  for (const auto& [address, block] : blocks()) {
+    if (block.kind == Kind::device) total += block.bytes;
+  }
+  return total;
+}
+
+}  // namespace
+
+int device_count() {
+  return 1;
+}
+
+DeviceFacts facts_of(int /*device*/) {
+  return {.name = "emulated",
+          .uuid = "00000000000000000000000000000000",
+          .memory_bytes = kMemoryBytes,
+          .major = 8,
+          .minor = 0,
+          .multiprocessors = 1};
+}
+
+std::size_t free_bytes(int /*device*/) {
+  return kMemoryBytes - held();
+}
+
+void* allocate(std::size_t bytes, int device, bool shared) {
+  if (bytes > free_bytes(device)) return nullptr;
+  return shared ? allocate_host(bytes, Kind::shared) : allocate_pages(bytes);
+}
+
+void release(void* data, int /*device*/) noexcept {
+  emulation::release(data);
+}
+
+void* allocate_pinned(std::size_t bytes) {
+  return allocate_host(bytes, Kind::pinned);
+}
+
+void release_pinned(void* data) noexcept {
+  emulation::release(data);
+}
+
+void* create_stream(int /*device*/, bool /*urgent*/) {
+  return made_queues().emplace_back(new Queue);
+}
+
+void destroy_stream(void* stream, int /*device*/) noexcept {
+  auto* queue = static_cast<Queue*>(stream);
+  queue->run_all();
+  std::erase(made_queues(), queue);
+  delete queue;
+}
+
+void copy(const Stream& stream, void* to, const void* from, std::size_t bytes) {
+  if (bytes == 0) return;
+  if (is_pageable(from)) {
+    const auto* data = static_cast<const std::byte*>(from);
+    enqueue(stream, [to, staged = std::vector(data, data + bytes)] {
+      std::memcpy(to, staged.data(), staged.size());
+    });
+  } else {
+    enqueue(stream, [to, from, bytes] { std::memmove(to, from, bytes); });
+  }
+  if (is_pageable(to)) synchronize(stream);
+}
+
+void synchronize(const Stream& stream) {
+  queue_of(stream).run_all();
+}
+
+void* create_event(int /*device*/) {
+  return new Event;
+}
+
+void destroy_event(void* event, int /*device*/) noexcept {
+  delete static_cast<Event*>(event);
+}
+
+void record(void* event, const Stream& stream) {
+  auto recording = std::make_shared<Recording>();
+  recording->queue = &queue_of(stream);
+  static_cast<Event*>(event)->last = recording;
+  enqueue(stream, [recording] {
+    recording->reached = true;
+    recording->time = Clock::now();
+  });
+}
+
+void wait_in(const Stream& stream, void* event) {
+  if (const auto recording = static_cast<Event*>(event)->last) {
+    enqueue(stream, [recording] { recording->wait(); });
+  }
+}
+
+bool reached(void* event) {
+  Recording* recording = recording_of(event);
+  if (recording == nullptr || recording->reached) return true;
+  const Running running;  // time passes while somebody asks
+  recording->queue->run_next();
+  return recording->reached;
+}
+
+void wait_for(void* event) {
+  if (Recording* recording = recording_of(event)) recording->wait();
+}
+
+double seconds_between(void* first, void* second) {
+  return std::chrono::duration<double>(recording_of(second)->time - recording_of(first)->time)
+      .count();
+}
+
+void push_range(const char* /*name*/) {}
+void pop_range() {}
+
+}  // namespace gda::cuda

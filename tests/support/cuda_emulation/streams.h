@@ -1,0 +1,14 @@
+// The emulated device's queues of work. Nothing is done when it is put there: it is done when
+// somebody waits for it, so that a wait that is missing shows. The device's memory can be touched
+// only meanwhile.
+#pragma once
+
+#include <functional>
+
+#include "gda/core/device.h"
+
+namespace gda::emulation {
+
+void enqueue(const Stream& stream, std::function<void()> work);
+
+}  // namespace gda::emulation
