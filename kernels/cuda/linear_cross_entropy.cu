@@ -25,20 +25,20 @@ __global__ void __launch_bounds__(kThreads)
   const std::int32_t id = target[row];
   if (id == kIgnoreTarget) {  // the whole block
     if (threadIdx.x == 0) loss[row] = 0;
-    for (std::int64_t i = threadIdx.x; kGradient && i < vocabulary; i += kThreads) {
+    for (std::int64_t i = threadIdx.x; kGradient && i < vocabulary; i += blockDim.x) {
       gradient[i] = static_cast<G>(V(0));
     }
     return;
   }
   V largest = -INFINITY;
   V poison = 0;  // NaN if a logit is not finite
-  for (std::int64_t i = threadIdx.x; i < vocabulary; i += kThreads) {
+  for (std::int64_t i = threadIdx.x; i < vocabulary; i += blockDim.x) {
     largest = x[i] > largest ? x[i] : largest;
     poison += x[i] * V(0);
   }
   largest = block_max(largest, scratch);
   double sum = static_cast<double>(poison);
-  for (std::int64_t i = threadIdx.x; i < vocabulary; i += kThreads) {
+  for (std::int64_t i = threadIdx.x; i < vocabulary; i += blockDim.x) {
     sum += static_cast<double>(std::exp(x[i] - largest));
   }
   sum = block_sum(sum, sums);
@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(kThreads)
   if constexpr (!kGradient) return;
   const V factor = static_cast<V>(scale / sum);
   // Whole tiles are read before they are written: element i of type G lies below element i of V.
-  for (std::int64_t begin = 0; begin < vocabulary; begin += kThreads) {
+  for (std::int64_t begin = 0; begin < vocabulary; begin += blockDim.x) {
     const std::int64_t i = begin + threadIdx.x;
     V value = 0;
     if (i < vocabulary) value = std::exp(x[i] - largest) * factor;
@@ -66,7 +66,7 @@ void losses_of(const Context& context, const char* name, const Tensor& logits, c
                double scale, const Tensor& loss) {
   launch(context, name, rows_of_losses<V, G, kGradient>,
          {.blocks = {static_cast<unsigned>(logits.dim(0)), 1, 1},
-          .threads = kThreads,
+          .threads = threads_for(logits.dim(1), kThreads),
           .shared_bytes = kScratch * (sizeof(V) + sizeof(double))},
          logits.data<V>(), logits.dim(1), target.data<std::int32_t>(), scale, loss.data<V>());
 }

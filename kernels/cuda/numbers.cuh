@@ -87,6 +87,7 @@ __device__ V block_reduce(V value, Shared<V> scratch, V neutral, Combine combine
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int warps = static_cast<int>(blockDim.x) / kWarp;
   value = combine(value);
+  if (warps == 1) return value;
   __syncthreads();
   if (lane == 0) scratch[static_cast<int>(threadIdx.x) / kWarp] = value;
   __syncthreads();
@@ -101,6 +102,13 @@ __device__ V block_sum(V value, Shared<V> scratch) {
 template <class V>
 __device__ V block_max(V value, Shared<V> scratch) {
   return block_reduce(value, scratch, V(-INFINITY), [](V v) { return warp_max(v); });
+}
+
+// Threads of a block that goes over a row of `items` together: whole warps, none without an item
+// unless there are few, and no more than `most`.
+inline unsigned threads_for(std::int64_t items, unsigned most) {
+  const std::int64_t warps = (items + kWarp - 1) / kWarp;
+  return std::clamp(static_cast<unsigned>(warps) * kWarp, unsigned{kWarp}, most);
 }
 
 inline unsigned blocks_for(std::int64_t items, std::int64_t a_block) {

@@ -31,7 +31,7 @@ __device__ Norms<accumulate_t<T>> norms_of(const Pack<T, kWidth>* x, std::int64_
   V s2 = 0;
   V s4 = 0;
   V s6 = 0;
-  for (std::int64_t p = threadIdx.x; p < packs; p += kThreads) {
+  for (std::int64_t p = threadIdx.x; p < packs; p += blockDim.x) {
     const Pack<T, kWidth> pack = x[p];
     for (int k = 0; k < kWidth; ++k) {
       const V value = widen(pack.value[k]);
@@ -65,7 +65,7 @@ __global__ void __launch_bounds__(kThreads)
   const auto* x = reinterpret_cast<const P*>(gate[row]);
   const Polynomial<V> activation =
       polynomial(weight, bias, norms_of<T, kWidth>(x, packs, mask, eps, scratch));
-  for (std::int64_t p = threadIdx.x; p < packs; p += kThreads) {
+  for (std::int64_t p = threadIdx.x; p < packs; p += blockDim.x) {
     const P pack = x[p];
     const P u = reinterpret_cast<const P*>(up[row])[p];
     P result;
@@ -89,7 +89,7 @@ __device__ Moments<accumulate_t<T>> moments_of(const Pack<T, kWidth>* x, const P
                                                const Mask& mask, Shared<accumulate_t<T>> scratch) {
   using V = accumulate_t<T>;
   Moments<V> sum{};
-  for (std::int64_t p = threadIdx.x; p < packs; p += kThreads) {
+  for (std::int64_t p = threadIdx.x; p < packs; p += blockDim.x) {
     const Pack<T, kWidth> xs = x[p];
     const Pack<T, kWidth> us = u[p];
     const Pack<T, kWidth> ds = dout[p];
@@ -135,7 +135,7 @@ __global__ void __launch_bounds__(kThreads)
     const V a = -3 * weight[0] * (r.r3 * t.t3 / mask.sum) * r.r3 * r.r3;
     const V b = -2 * weight[1] * (r.r2 * t.t2 / mask.sum) * r.r2 * r.r2;
     const V e = -weight[2] * (r.r1 * t.t1 / mask.sum) * r.r1 * r.r1;
-    for (std::int64_t p = threadIdx.x; p < packs; p += kThreads) {
+    for (std::int64_t p = threadIdx.x; p < packs; p += blockDim.x) {
       const P xs = x[p];
       const P us = u[p];
       const P ds = d[p];
@@ -174,7 +174,7 @@ void poly_norm_forward(const Context& context, const Tensor& gate, const Tensor&
       with_mask<V>(mask, gate.dim(1), [&]<class Mask>(const Mask& columns) {
         launch(context, "poly_norm_forward", forward_rows<T, kWidth, Mask>,
                {.blocks = {static_cast<unsigned>(gate.dim(0)), 1, 1},
-                .threads = kThreads,
+                .threads = threads_for(gate.dim(1) / kWidth, kThreads),
                 .shared_bytes = sizeof(V) * kScratch},
                rows_of<T>(gate), rows_of<T>(up), weight.data<V>(), bias.data<V>(),
                gate.dim(1) / kWidth, columns, static_cast<V>(eps), rows_of<T>(out));
@@ -199,7 +199,9 @@ void poly_norm_backward(const Context& context, const Tensor& gate, const Tensor
       with_mask<V>(mask, gate.dim(1), [&]<class Mask>(const Mask& columns) {
         launch(
             context, kName, backward_rows<T, kWidth, Mask>,
-            {.blocks = {blocks, 1, 1}, .threads = kThreads, .shared_bytes = sizeof(V) * kScratch},
+            {.blocks = {blocks, 1, 1},
+             .threads = threads_for(gate.dim(1) / kWidth, kThreads),
+             .shared_bytes = sizeof(V) * kScratch},
             rows_of<T>(gate), rows_of<T>(up), weight.data<V>(), bias.data<V>(), rows_of<T>(dout),
             gate.dim(0), gate.dim(1) / kWidth, columns, static_cast<V>(eps), rows_of<T>(dgate),
             rows_of<T>(dup), partial);

@@ -5,7 +5,7 @@
 namespace gda::cuda {
 namespace {
 
-// A block takes a row: a row of 4,096 bf16 is two packs a thread.
+// A block takes a row: a row of 4,096 bf16 is two packs a thread. Short rows take fewer threads.
 constexpr unsigned kThreads = 256;
 constexpr int kScratch = kThreads / kWarp;
 
@@ -20,7 +20,7 @@ __global__ void __launch_bounds__(kThreads)
   const std::int64_t row = blockIdx.x;
   auto* in = reinterpret_cast<P*>(x[row]);
   V sum = 0;
-  for (std::int64_t p = threadIdx.x; p < packs; p += kThreads) {
+  for (std::int64_t p = threadIdx.x; p < packs; p += blockDim.x) {
     P pack = in[p];
     if constexpr (kAdd) {
       const P more = reinterpret_cast<const P*>(branch[row])[p];
@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(kThreads)
   }
   const V r = 1 / std::sqrt(block_sum(sum, scratch) / mask.sum + eps);
   auto* out = reinterpret_cast<P*>(y[row]);
-  for (std::int64_t p = threadIdx.x; p < packs; p += kThreads) {
+  for (std::int64_t p = threadIdx.x; p < packs; p += blockDim.x) {
     const P pack = in[p];
     P result;
     for (int k = 0; k < kWidth; ++k) {
@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(kThreads)
     const auto* in = reinterpret_cast<const P*>(x[row]);
     const V r = rho[row];
     V dot = 0;
-    for (std::int64_t p = threadIdx.x; p < packs; p += kThreads) {
+    for (std::int64_t p = threadIdx.x; p < packs; p += blockDim.x) {
       const P g = gradient[p];
       const P value = in[p];
       for (int k = 0; k < kWidth; ++k) {
@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(kThreads)
       }
     }
     dot = block_sum(dot, scratch) * r * r * r / mask.sum;
-    for (std::int64_t p = threadIdx.x; p < packs; p += kThreads) {
+    for (std::int64_t p = threadIdx.x; p < packs; p += blockDim.x) {
       const P g = gradient[p];
       const P value = in[p];
       P carried{};
@@ -107,7 +107,7 @@ void forward(const Context& context, const char* name, const Tensor& x, const Te
       with_mask<V>(mask, x.dim(1), [&]<class Mask>(const Mask& columns) {
         launch(context, name, forward_rows<T, kWidth, kAdd, Mask>,
                {.blocks = {static_cast<unsigned>(x.dim(0)), 1, 1},
-                .threads = kThreads,
+                .threads = threads_for(x.dim(1) / kWidth, kThreads),
                 .shared_bytes = sizeof(V) * kScratch},
                rows_of<T>(x), rows_of<T>(branch), weight.data<V>(), static_cast<V>(eps),
                x.dim(1) / kWidth, columns, rows_of<T>(y), rho.data<V>());
@@ -146,7 +146,9 @@ void rms_norm_backward(const Context& context, const Tensor& dy, const Tensor& x
       with_mask<V>(mask, n, [&]<class Mask>(const Mask& columns) {
         launch(
             context, kName, backward_rows<T, kWidth, Mask>,
-            {.blocks = {blocks, 1, 1}, .threads = kThreads, .shared_bytes = sizeof(V) * kScratch},
+            {.blocks = {blocks, 1, 1},
+             .threads = threads_for(n / kWidth, kThreads),
+             .shared_bytes = sizeof(V) * kScratch},
             rows_of<T>(dy), rows_of<T>(x), weight.data<V>(), rho.data<V>(),
             rows_of<T>(residual_gradient), x.dim(0), n / kWidth, columns, rows_of<T>(dx), partial);
       });

@@ -155,8 +155,7 @@ Tensor Arena::allocate(DType dtype, Shape shape) {
     // Not null, aligned as memory would be, and where no processor has any.
     constexpr auto kNowhere = std::uintptr_t{1} << 62;
     auto* address = reinterpret_cast<std::byte*>(kNowhere + used_);
-    used_ += bytes;
-    peak_ = std::max(peak_, used_);
+    take(bytes);
     return {address, dtype, shape, device_};
   }
   while (block_ < blocks_.size() && used_ + bytes > blocks_[block_].bytes()) {
@@ -167,8 +166,13 @@ Tensor Arena::allocate(DType dtype, Shape shape) {
     blocks_.emplace_back(std::max(bytes, block_bytes_), device_, "activations");
   }
   const Tensor tensor = blocks_[block_].tensor(dtype, shape, used_);
-  used_ += bytes;
+  take(bytes);
   return tensor;
+}
+
+void Arena::take(std::size_t bytes) {
+  used_ += bytes;
+  peak_ = std::max(peak_, used_);
 }
 
 void Arena::rewind(Mark mark) {

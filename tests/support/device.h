@@ -4,9 +4,10 @@
 #include <cstdlib>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "core/device_runtime.h"
-#include "gda/core/memory.h"
+#include "gda/core/stream.h"
 #include "gda/ops/context.h"
 
 namespace gda::test {
@@ -24,6 +25,14 @@ inline bool on_cuda() {
 // After it the host may read what operators have written.
 inline void wait_for(Device device) {
   if (device.type == DeviceType::cuda) cuda::synchronize({.device = device});
+}
+
+// What a tensor holds, wherever it is.
+inline std::vector<std::byte> bytes_of(const Tensor& tensor) {
+  if (!tensor) return {};
+  const HostCopy host({.device = tensor.device()}, tensor);
+  const auto* data = static_cast<const std::byte*>(host.tensor().raw());
+  return {data, data + tensor.bytes()};
 }
 
 // A tensor on the test device that the host can read and write.

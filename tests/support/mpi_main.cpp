@@ -1,7 +1,9 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
+#include <string>
 
 #include "gda/core/log.h"
 #include "support/mpi.h"
@@ -28,6 +30,8 @@ int run_tests() {
   const auto communicator = session.world(std::chrono::seconds(60));
   group = communicator.get();
   log::set_rank(group->rank(), group->size());
+  // Ranks of a test share a GPU, which NCCL allows those of different hosts.
+  ::setenv("NCCL_HOSTID", std::to_string(group->rank()).c_str(), 0);
   if (group->rank() != 0) {
     auto& listeners = ::testing::UnitTest::GetInstance()->listeners();
     delete listeners.Release(listeners.default_result_printer());

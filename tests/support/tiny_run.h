@@ -10,6 +10,7 @@
 
 #include "gda/core/philox.h"
 #include "gda/data/token_writer.h"
+#include "gda/dist/device_communicator.h"
 #include "gda/train/run_config.h"
 #include "support/device.h"
 #include "support/tiny_model.h"
@@ -59,7 +60,8 @@ inline RunConfig tiny_run(const std::filesystem::path& data, const std::filesyst
   config.logging.every_steps = 5;
   config.logging.tensorboard = false;
   config.logging.peak_tflops = 0.1;
-  config.device = test_device().type == DeviceType::cuda ? "cuda" : "cpu";
+  config.device = on_cuda() ? "cuda" : "cpu";
+  config.parallel.backend = nccl_is_available() ? "nccl" : "mpi";
   return config;
 }
 

@@ -19,8 +19,7 @@ using Bits = std::map<std::string, std::vector<std::byte>>;
 Bits bits_of(const ParameterStore& parameters) {
   Bits bits;
   for (const Parameter& parameter : parameters.all()) {
-    const auto* data = static_cast<const std::byte*>(parameter.value.raw());
-    bits[parameter.spec.name] = {data, data + parameter.value.bytes()};
+    bits[parameter.spec.name] = test::bytes_of(parameter.value);
   }
   return bits;
 }

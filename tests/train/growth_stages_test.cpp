@@ -65,9 +65,8 @@ class GrowthStagesTest : public ::testing::Test {
     trainer.run(stop);
     End end;
     const auto append = [&](const Tensor& tensor) {
-      if (!tensor) return;  // moments of what is frozen
-      const auto* data = static_cast<const std::byte*>(tensor.raw());
-      end.bytes.insert(end.bytes.end(), data, data + tensor.bytes());
+      const std::vector<std::byte> bytes = test::bytes_of(tensor);
+      end.bytes.insert(end.bytes.end(), bytes.begin(), bytes.end());
     };
     for (const Bucket& bucket : trainer.parameters().buckets()) append(bucket.values);
     for (const ShardedAdamW::Piece& piece : trainer.optimizer().pieces()) {

@@ -38,9 +38,8 @@ class TrainerTest : public ::testing::Test {
   static End end_of(const Trainer& trainer) {
     End end;
     const auto append = [&](const Tensor& tensor) {
-      const HostCopy host({.device = tensor.device()}, tensor);
-      const auto* data = static_cast<const std::byte*>(host.tensor().raw());
-      end.bytes.insert(end.bytes.end(), data, data + tensor.bytes());
+      const std::vector<std::byte> bytes = test::bytes_of(tensor);
+      end.bytes.insert(end.bytes.end(), bytes.begin(), bytes.end());
     };
     for (const Bucket& bucket : trainer.parameters().buckets()) append(bucket.values);
     for (const ShardedAdamW::Piece& piece : trainer.optimizer().pieces()) {
@@ -208,8 +207,8 @@ TEST_F(TrainerTest, BeginsFromAModelFolder) {
   trainer.run(stop);
   std::vector<std::byte> values;
   for (const Bucket& bucket : trainer.parameters().buckets()) {
-    const auto* data = static_cast<const std::byte*>(bucket.values.raw());
-    values.insert(values.end(), data, data + bucket.values.bytes());
+    const std::vector<std::byte> bytes = test::bytes_of(bucket.values);
+    values.insert(values.end(), bytes.begin(), bytes.end());
   }
   EXPECT_EQ(std::memcmp(values.data(), first.bytes.data(), values.size()), 0);
 }

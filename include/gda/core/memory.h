@@ -83,11 +83,14 @@ class Arena {
 
   // Bytes held from the system.
   std::size_t capacity() const;
-  // The most that was taken at any time; of a plan.
+  // The most that was taken at any time, where it all lies in one block or in none: of a plan, or
+  // of what one has reserved.
   std::size_t peak() const { return peak_; }
   Device device() const { return device_; }
 
  private:
+  void take(std::size_t bytes);
+
   Device device_;
   std::size_t block_bytes_;
   bool is_plan_ = false;

@@ -54,6 +54,7 @@ class Trainer {
   const ParameterStore& parameters() const { return model_->parameters; }
   const StepResult& last_step() const { return last_; }
   const ShardedAdamW& optimizer() const { return model_->optimizer; }
+  const Arena& scratch() const { return arena_; }
 
  private:
   Context context() { return {stream_.get(), arena_}; }
