@@ -1,0 +1,156 @@
+// Collectives on tensors of a GPU (or the emulated one), on however many ranks mpirun started: by
+// NCCL where the build has it, and through the host's memory.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "gda/core/error.h"
+#include "gda/core/stream.h"
+#include "gda/dist/device_communicator.h"
+#include "support/mpi.h"
+
+namespace gda {
+namespace {
+
+using test::world;
+
+constexpr std::int64_t kPart = 1009;
+
+class DeviceCommunicatorTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    if (cuda_device_count() == 0) GTEST_SKIP() << "no CUDA device is there";
+    if (GetParam() == "nccl" && !nccl_is_available()) {
+      GTEST_SKIP() << "this build has no NCCL";
+    }
+    device_ =
+        choose_device({.wanted = "cuda", .setting = "device: cuda", .may_share = true}, world());
+    stream_ = OwnedStream(device_);
+    group_ = make_device_communicator(world(), stream_.get(), {.backend = GetParam()});
+  }
+
+  // Of this rank: element i is i % 97 + 100 (rank + 1).
+  OwnedTensor numbers(std::int64_t n) const {
+    OwnedTensor tensor(DType::f32, {n}, device_);
+    fill_from_host(stream_.get(), tensor.tensor, [&](const Tensor& host) {
+      for (std::int64_t i = 0; i < n; ++i) host.data<float>()[i] = value(world().rank(), i);
+    });
+    return tensor;
+  }
+  static float value(int rank, std::int64_t i) {
+    return static_cast<float>(i % 97) + 100 * static_cast<float>(rank + 1);
+  }
+  static float sum(std::int64_t i) {
+    float total = 0;
+    for (int rank = 0; rank < world().size(); ++rank) total += value(rank, i);
+    return total;
+  }
+  void expect(const Tensor& tensor, const std::function<float(std::int64_t)>& expected) const {
+    const HostCopy host(stream_.get(), tensor);
+    for (std::int64_t i = 0; i < tensor.elements(); ++i) ASSERT_EQ(host[i], expected(i)) << i;
+  }
+
+  Device device_;
+  OwnedStream stream_;
+  std::unique_ptr<Communicator> group_;
+};
+
+TEST_P(DeviceCommunicatorTest, IsTheGroupOfTheHost) {
+  EXPECT_EQ(group_->rank(), world().rank());
+  EXPECT_EQ(group_->size(), world().size());
+  EXPECT_EQ(group_->all_reduce(std::int64_t{1}, Reduction::sum), world().size());
+  EXPECT_EQ(group_->broadcast("text of " + std::to_string(world().rank()), 0), "text of 0");
+}
+
+TEST_P(DeviceCommunicatorTest, AllReduce) {
+  for (const Reduction reduction : {Reduction::sum, Reduction::min, Reduction::max}) {
+    const OwnedTensor data = numbers(kPart);
+    group_->all_reduce(data.tensor, reduction).wait();
+    expect(data.tensor, [&](std::int64_t i) {
+      if (reduction == Reduction::sum) return sum(i);
+      return value(reduction == Reduction::min ? 0 : world().size() - 1, i);
+    });
+  }
+}
+
+TEST_P(DeviceCommunicatorTest, ReduceScatterAndAllGatherInPlace) {
+  const std::int64_t n = kPart * world().size();
+  const OwnedTensor data = numbers(n);
+  const Tensor part = data.tensor.rows(kPart * world().rank(), kPart);
+  group_->reduce_scatter(data.tensor, part).wait();
+  expect(part, [&](std::int64_t i) { return sum(kPart * world().rank() + i); });
+  group_->all_gather(part, data.tensor).wait();
+  expect(data.tensor, [&](std::int64_t i) { return sum(i); });
+}
+
+TEST_P(DeviceCommunicatorTest, ReduceScatterAndAllGatherApart) {
+  const std::int64_t n = kPart * world().size();
+  const OwnedTensor data = numbers(n);
+  const OwnedTensor part(DType::f32, {kPart}, device_);
+  const OwnedTensor whole(DType::f32, {n}, device_);
+  const Pending reduced = group_->reduce_scatter(data.tensor, part.tensor);
+  reduced.wait();
+  reduced.wait();  // may be called again
+  group_->all_gather(part.tensor, whole.tensor).wait();
+  expect(whole.tensor, [&](std::int64_t i) { return sum(i); });
+}
+
+TEST_P(DeviceCommunicatorTest, Broadcast) {
+  const int root = world().size() - 1;
+  const OwnedTensor data = numbers(kPart);
+  group_->broadcast(data.tensor, root).wait();
+  expect(data.tensor, [&](std::int64_t i) { return value(root, i); });
+}
+
+// Several are under way while the device computes, and each sees the work before it.
+TEST_P(DeviceCommunicatorTest, OperationsKeepTheOrderOfTheStream) {
+  const OwnedTensor first = numbers(kPart);
+  const OwnedTensor second(DType::f32, {kPart}, device_);
+  std::vector<Pending> pending;
+  pending.push_back(group_->all_reduce(first.tensor, Reduction::sum));
+  pending.back().wait();
+  copy(stream_.get(), first.tensor, second.tensor);
+  pending.push_back(group_->all_reduce(second.tensor, Reduction::max));
+  pending.push_back(group_->all_reduce(first.tensor, Reduction::max));
+  for (const Pending& operation : pending) operation.wait();
+  expect(second.tensor, sum);
+  expect(first.tensor, sum);
+}
+
+TEST_P(DeviceCommunicatorTest, RefusesWhatDoesNotFit) {
+  const OwnedTensor data = numbers(kPart * world().size() + 1);
+  EXPECT_THROW(group_->reduce_scatter(data.tensor, data.tensor.rows(0, kPart)), DistError);
+  EXPECT_THROW(group_->broadcast(data.tensor, world().size()), DistError);
+  // The host's group says so itself.
+  EXPECT_THROW(world().all_reduce(data.tensor, Reduction::sum), DistError);
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, DeviceCommunicatorTest, ::testing::Values("mpi", "nccl"),
+                         [](const auto& test) { return test.param; });
+
+// As many ranks as the test has share the one device that a test can count on.
+TEST(ChooseDevice, RanksDoNotShareUnasked) {
+  if (cuda_device_count() != 1) GTEST_SKIP() << "no CUDA device is there, or there are several";
+  EXPECT_EQ(choose_device({.wanted = "cpu", .setting = "device: cpu"}, world()), Device{});
+  const DeviceRequest request{.wanted = "auto", .setting = "device: auto"};
+  const Device cuda{DeviceType::cuda, 0};
+  if (world().size() == 1) {
+    EXPECT_EQ(choose_device(request, world()), cuda);
+    return;
+  }
+  try {
+    choose_device(request, world());
+    FAIL() << "expected ConfigError";
+  } catch (const ConfigError& error) {
+    EXPECT_STREQ(error.what(),
+                 "device: auto: ranks 0 and 1 would use the same GPU: start one rank for each GPU "
+                 "of a host, here at most 1");
+  }
+  EXPECT_EQ(choose_device({.wanted = "cuda", .setting = "", .may_share = true}, world()), cuda);
+}
+
+}  // namespace
+}  // namespace gda
