@@ -102,6 +102,16 @@ void scale_columns(const Context&, const Tensor& x, const Tensor& column, const 
   });
 }
 
+void stochastic_round(const Context&, const Tensor& from, const Tensor& to, const Philox& random,
+                      std::uint64_t draw, std::int64_t offset) {
+  for_each_piece(from, false, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      to.data<bfloat16>()[i] = stochastically_rounded(
+          from.data<float>()[i], random.half_word(draw, static_cast<std::uint64_t>(offset + i)));
+    }
+  });
+}
+
 void axpby(const Context&, double a, const Tensor& x, double b, const Tensor& y) {
   ops::with_compute_type(x.dtype(), [&]<class T>(std::type_identity<T>) {
     using Sum = accumulate_t<T>;

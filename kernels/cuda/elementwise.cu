@@ -66,6 +66,27 @@ struct Axpby {
   }
 };
 
+// A thread takes the elements of one block of random numbers.
+struct StochasticRound {
+  static constexpr std::int64_t kBlock = 8;
+  const float* from;
+  bfloat16* to;
+  std::int64_t elements;
+  Philox random;
+  std::uint64_t draw;
+  std::int64_t offset;
+  __device__ void operator()(std::int64_t /*row*/, std::int64_t block) const {
+    const std::int64_t first = block * kBlock - offset % kBlock;
+    const auto words =
+        random.block((draw << 40) + static_cast<std::uint64_t>(offset / kBlock + block));
+    for (int k = 0; k < kBlock; ++k) {
+      const std::int64_t i = first + k;
+      const auto noise = static_cast<std::uint16_t>(words[k / 2] >> (k % 2 * 16));
+      if (i >= 0 && i < elements) to[i] = stochastically_rounded(from[i], noise);
+    }
+  }
+};
+
 template <class T, int kWidth>
 struct ScaleColumns {
   Rows<T> x, y;
@@ -164,6 +185,15 @@ void scale_columns(const Context& context, const Tensor& x, const Tensor& column
           ScaleColumns<T, kWidth>{rows_of<T>(x), rows_of<T>(y), column.data<accumulate_t<T>>()});
     });
   });
+}
+
+void stochastic_round(const Context& context, const Tensor& from, const Tensor& to,
+                      const Philox& random, std::uint64_t draw, std::int64_t offset) {
+  constexpr std::int64_t kBlock = StochasticRound::kBlock;
+  const std::int64_t blocks = (offset % kBlock + from.elements() + kBlock - 1) / kBlock;
+  for_each_pack(context, "stochastic_round", 1, from.elements() > 0 ? blocks : 0,
+                StochasticRound{from.data<float>(), to.data<bfloat16>(), from.elements(), random,
+                                draw, offset});
 }
 
 void axpby(const Context& context, double a, const Tensor& x, double b, const Tensor& y) {

@@ -11,6 +11,11 @@ void convert(const Context&, const Tensor&, const Tensor&) {
   ops::fail_missing("convert", "GDA_CUDA");
 }
 
+void stochastic_round(const Context&, const Tensor&, const Tensor&, const Philox&, std::uint64_t,
+                      std::int64_t) {
+  ops::fail_missing("stochastic_round", "GDA_CUDA");
+}
+
 void add(const Context&, const Tensor&, const Tensor&) {
   ops::fail_missing("add", "GDA_CUDA");
 }

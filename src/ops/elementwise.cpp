@@ -24,6 +24,15 @@ void convert(const Context& context, const Tensor& from, const Tensor& to) {
       context, [&] { cpu::convert(context, from, to); }, [&] { cuda::convert(context, from, to); });
 }
 
+void stochastic_round(const Context& context, const Tensor& from, const Tensor& to,
+                      const Philox& random, std::uint64_t draw, std::int64_t offset) {
+  ops::check_tensor("stochastic_round", "from", from, DType::f32, from.shape(), context);
+  ops::check_tensor("stochastic_round", "to", to, DType::bf16, from.shape(), context);
+  ops::on_device(
+      context, [&] { cpu::stochastic_round(context, from, to, random, draw, offset); },
+      [&] { cuda::stochastic_round(context, from, to, random, draw, offset); });
+}
+
 void add(const Context& context, const Tensor& x, const Tensor& y) {
   ops::check_compute_type("add", x);
   ops::check_tensor("add", "x", x, x.dtype(), x.shape(), context);

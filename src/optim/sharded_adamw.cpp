@@ -102,12 +102,24 @@ void ShardedAdamW::copy_masters_from_values(const Context& context) {
   }
 }
 
-void ShardedAdamW::publish_masters(const Context& context) {
-  for (std::size_t i = 0; i < shards_.size(); ++i) {
-    const Shard& shard = shards_[i];
-    if (shard.master.raw() != shard.value.raw()) convert(context, shard.master, shard.value);
-    gather(i);
+void ShardedAdamW::round_stochastically(std::uint64_t seed, std::int64_t updates) {
+  rounding_seed_ = seed;
+  updates_ = updates;
+}
+
+void ShardedAdamW::round_masters(const Context& context, const Piece& piece) const {
+  if (piece.master.raw() == piece.value.raw()) return;
+  if (!rounding_seed_ || !piece.spec->trainable || piece.value.dtype() != DType::bf16) {
+    return convert(context, piece.master, piece.value);
   }
+  const Philox random(*rounding_seed_, RandomPurpose::rounding, piece.spec->name);
+  stochastic_round(context, piece.master, piece.value, random, static_cast<std::uint64_t>(updates_),
+                   piece.offset);
+}
+
+void ShardedAdamW::publish_masters(const Context& context) {
+  for (const Piece& piece : pieces_) round_masters(context, piece);
+  for (std::size_t i = 0; i < shards_.size(); ++i) gather(i);
 }
 
 void ShardedAdamW::reduce(std::size_t bucket) {
@@ -132,14 +144,43 @@ double ShardedAdamW::gradient_norm(const Context& context) {
   return std::sqrt(communicator_->all_reduce(sum, Reduction::sum));
 }
 
-void ShardedAdamW::update(const Context& context, const AdamWStep& step) {
+std::vector<ShardedAdamW::Piece> ShardedAdamW::joined_pieces() const {
+  std::vector<Piece> joined;
   for (const Piece& piece : pieces_) {
     if (!piece.spec->trainable) continue;
+    if (!joined.empty()) {
+      Piece& last = joined.back();
+      const auto* end = static_cast<const std::byte*>(last.gradient.raw()) + last.gradient.bytes();
+      const bool alike = last.spec->decay == piece.spec->decay && last.origins.empty() &&
+                         piece.origins.empty() && last.value.dtype() == piece.value.dtype();
+      if (alike && end == piece.gradient.raw()) {
+        last.length += piece.length;
+        for (Tensor Piece::*part :
+             {&Piece::gradient, &Piece::value, &Piece::master, &Piece::m, &Piece::v}) {
+          const Tensor& first = last.*part;
+          last.*part = Tensor(first.raw(), first.dtype(), {last.length}, first.device());
+        }
+        continue;
+      }
+    }
+    joined.push_back(piece);
+  }
+  return joined;
+}
+
+void ShardedAdamW::update(const Context& context, const AdamWStep& step) {
+  updates_ = step.step;
+  for (const Piece& piece : joined_pieces()) {
     AdamWStep options = step;
     if (!piece.spec->decay) options.weight_decay = 0;
     const bool shared = piece.master.raw() == piece.value.raw();
     adamw_update(context, options, piece.gradient, piece.master, piece.m, piece.v,
-                 shared ? Tensor() : piece.value, piece.origins);
+                 shared || rounding_seed_ ? Tensor() : piece.value, piece.origins);
+  }
+  if (rounding_seed_) {
+    for (const Piece& piece : pieces_) {
+      if (piece.spec->trainable) round_masters(context, piece);
+    }
   }
   // Gathered in the order in which the next forward pass reads them.
   for (std::size_t i = 0; i < shards_.size(); ++i) {

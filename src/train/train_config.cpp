@@ -153,6 +153,14 @@ void PrecisionConfig::fields(FieldVisitor& visit) {
                       "kept in fp32; fp64 is for verification",
                .one_of = {"bf16", "fp32", "fp64"}},
               compute);
+  visit.field({.key = "rounding",
+               .doc = "how bf16 matrices are rounded from their fp32 masters after an update: to "
+                      "the nearest, or up and down at random so that the mean is the master",
+               .one_of = {"nearest", "stochastic"}},
+              rounding);
+  visit.rule("rounding", rounding == "nearest" || compute == "bf16",
+             fmt::format("stochastic rounding is for compute: bf16; {} matrices are not rounded",
+                         compute));
 }
 
 void EvalConfig::fields(FieldVisitor& visit) {

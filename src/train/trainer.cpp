@@ -105,6 +105,10 @@ void Trainer::allocate_model(const std::vector<std::string>& added, std::string_
                           .checkpoint = config_.checkpoint,
                           .device = device_},
       *device_world_);
+  if (config_.precision.rounding == "stochastic") {
+    model_->optimizer.round_stochastically(static_cast<std::uint64_t>(config_.train.seed),
+                                           state_.updates);
+  }
   if (device_.type == DeviceType::cpu) return;
   const Batch batch(config_.train.micro_batch_size, config_.data.sequence_length);
   arena_ = Arena(device_);

@@ -182,6 +182,83 @@ TEST(Axpby, RefusesBadArguments) {
       "[axpby] y: expected f32[4, 4], got f32[4, 5]");
 }
 
+// Values between 1 and 1 + 2^-7, neighbours in bf16.
+TestTensor between_neighbours(std::int64_t n) {
+  TestTensor x(DType::f32, {n});
+  for (std::int64_t i = 0; i < n; ++i)
+    set(x.tensor, i, 1 + 0x1p-7 * (static_cast<double>(i % 64) / 64));
+  return x;
+}
+
+const Philox& rounding_noise() {
+  static const Philox random(3, RandomPurpose::rounding, "weight");
+  return random;
+}
+
+TEST(StochasticRound, IsAFunctionOfSeedDrawAndPlace) {
+  const TestContext context;
+  constexpr std::int64_t kElements = 1003;
+  constexpr std::int64_t kOffset = 13;
+  const TestTensor x = between_neighbours(kElements);
+  const TestTensor y(DType::bf16, {kElements});
+  stochastic_round(context, x.tensor, y.tensor, rounding_noise(), 9, kOffset);
+  for (std::int64_t i = 0; i < kElements; ++i) {
+    const auto noise = rounding_noise().half_word(9, static_cast<std::uint64_t>(kOffset + i));
+    const auto value = static_cast<float>(get(x.tensor, i));
+    ASSERT_EQ(get(y.tensor, i), static_cast<float>(stochastically_rounded(value, noise))) << i;
+  }
+  // Cut anywhere: the same.
+  const TestTensor parts(DType::bf16, {kElements});
+  for (const auto& [begin, count] :
+       {std::pair<std::int64_t, std::int64_t>{0, 3}, {3, 500}, {503, 500}}) {
+    stochastic_round(context, x.tensor.rows(begin, count), parts.tensor.rows(begin, count),
+                     rounding_noise(), 9, kOffset + begin);
+  }
+  EXPECT_EQ(max_difference(parts.tensor, y.tensor), 0);
+  stochastic_round(context, x.tensor, parts.tensor, rounding_noise(), 10, kOffset);
+  EXPECT_GT(max_difference(parts.tensor, y.tensor), 0);
+}
+
+// Of n draws with probability p of the upper neighbour, whose mean has a standard deviation of
+// sqrt(p (1 - p) / n): five of these.
+TEST(StochasticRound, IsRightOnAverage) {
+  const TestContext context;
+  constexpr std::int64_t kElements = 64 * 4096;
+  const TestTensor x = between_neighbours(kElements);
+  const TestTensor y(DType::bf16, {kElements});
+  stochastic_round(context, x.tensor, y.tensor, rounding_noise(), 1, 0);
+  std::vector<double> ups(64);
+  const std::vector<double> rounded = values(y.tensor);
+  for (std::size_t i = 0; i < rounded.size(); ++i) {
+    ASSERT_TRUE(rounded[i] == 1 || rounded[i] == 1 + 0x1p-7) << rounded[i];
+    ups[i % 64] += rounded[i] > 1 ? 1 : 0;
+  }
+  for (std::size_t k = 0; k < ups.size(); ++k) {
+    const double p = static_cast<double>(k) / 64;
+    EXPECT_NEAR(ups[k] / 4096, p, 5 * std::sqrt(p * (1 - p) / 4096)) << k;
+  }
+}
+
+TEST(StochasticRound, LeavesWhatIsExactOrNotFinite) {
+  const TestContext context;
+  const TestTensor x(DType::f32, {6});
+  const std::vector<double> exact = {0, -1.5, 0x1p-130, -INFINITY, INFINITY, NAN};
+  for (std::size_t i = 0; i < exact.size(); ++i)
+    set(x.tensor, static_cast<std::int64_t>(i), exact[i]);
+  const TestTensor y(DType::bf16, {6});
+  stochastic_round(context, x.tensor, y.tensor, rounding_noise(), 1, 0);
+  const std::vector<double> rounded = values(y.tensor);
+  for (std::size_t i = 0; i + 1 < exact.size(); ++i) EXPECT_EQ(rounded[i], exact[i]);
+  EXPECT_TRUE(std::isnan(rounded.back()));
+}
+
+TEST(StochasticRound, RefusesBadArguments) {
+  const TestContext context;
+  const TestTensor x(DType::f32, {4});
+  expect_error([&] { stochastic_round(context, x.tensor, x.tensor, rounding_noise(), 0, 0); },
+               "[stochastic_round] to: expected bf16[4], got f32[4]");
+}
+
 double squares_of(const Context& context, const Tensor& x) {
   const TestTensor sum(DType::f64, {1});
   sum_of_squares(context, x, sum.tensor);

@@ -70,11 +70,16 @@ TEST_F(MissingCuda, Elementwise) {
   const Tensor x = on_cuda(DType::f32, {2, 2});
   expect_error([&] { fill_zero(context_, x); }, message("fill_zero"));
   expect_error([&] { convert(context_, x, x); }, message("convert"));
+  const Tensor rounded = on_cuda(DType::bf16, {2, 2});
+  expect_error(
+      [&] { stochastic_round(context_, x, rounded, Philox(1, RandomPurpose::test), 0, 0); },
+      message("stochastic_round"));
   expect_error([&] { add(context_, x, x); }, message("add"));
   expect_error([&] { scale_columns(context_, x, on_cuda(DType::f32, {2}), x); },
                message("scale_columns"));
   expect_error([&] { axpby(context_, 1, x, 1, x); }, message("axpby"));
-  expect_error([&] { sum_of_squares(context_, x, on_cuda(DType::f64, {1})); }, message("sum_of_squares"));
+  expect_error([&] { sum_of_squares(context_, x, on_cuda(DType::f64, {1})); },
+               message("sum_of_squares"));
 }
 
 TEST_F(MissingCuda, Embedding) {

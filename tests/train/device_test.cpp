@@ -111,6 +111,34 @@ TEST_F(DeviceTest, BfloatRunsAreCloseToTheCpu) {
   EXPECT_NEAR(run(config("cuda", "bf16", 3)).loss, expected, 0x1p-8 * expected);
 }
 
+// bf16 matrices are rounded by a function of the number of updates, also when a run goes on.
+TEST_F(DeviceTest, ResumingWithStochasticRoundingChangesNothing) {
+  const auto end_of = [](const RunConfig& config, bool resume) {
+    const auto world = make_self_communicator();
+    Trainer trainer(config, *world);
+    if (resume) {
+      trainer.resume();
+    } else {
+      trainer.begin();
+    }
+    trainer.run(StopRequest());
+    std::vector<std::vector<std::byte>> bytes;
+    for (const Bucket& bucket : trainer.parameters().buckets()) {
+      bytes.push_back(test::bytes_of(bucket.values));
+    }
+    return bytes;
+  };
+  RunConfig whole = config("cuda", "bf16", 3);
+  const auto nearest = end_of(whole, false);
+  whole.precision.rounding = "stochastic";
+  whole.checkpoint.every_steps = 2;
+  whole.logging.dir = (root_ / "stochastic").string();
+  const auto expected = end_of(whole, false);
+  EXPECT_NE(expected, nearest);
+  fs::remove_all(root_ / "stochastic" / "checkpoints" / "step-00000003");
+  EXPECT_EQ(end_of(whole, true), expected);
+}
+
 TEST_F(DeviceTest, GenerationAndLogitsAgree) {
   const RunConfig trained = config("cpu", "fp64", 3);
   run(trained);

@@ -50,6 +50,17 @@ struct bfloat16 {
   }
 };
 
+// One of the two neighbours of `value` in bf16, the farther one as often as `noise`, uniform over
+// 16 bits, says: the mean over all noise is `value`. inf and NaN stay.
+constexpr bfloat16 stochastically_rounded(float value, std::uint16_t noise) {
+  const auto word = std::bit_cast<std::uint32_t>(value);
+  const bool is_finite = (word & 0x7f800000U) != 0x7f800000U;
+  if (!is_finite) return bfloat16(value);
+  bfloat16 result;
+  result.bits = static_cast<std::uint16_t>((word + noise) >> 16);
+  return result;
+}
+
 template <class T>
 inline constexpr DType dtype_of = DType{};
 template <>

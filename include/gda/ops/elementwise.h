@@ -1,6 +1,7 @@
 // Small passes over flat memory.
 #pragma once
 
+#include "gda/core/philox.h"
 #include "gda/ops/context.h"
 
 namespace gda {
@@ -11,6 +12,12 @@ void fill_zero(const Context& context, const Tensor& x);
 // to = from, converted between f64, f32 and bf16 (rounded to nearest even). Of one shape, where row
 // strides are allowed, or contiguous with as many elements.
 void convert(const Context& context, const Tensor& from, const Tensor& to);
+
+// to = from, rounded up or down at random so that the mean is `from` (stochastically_rounded in
+// dtype.h). from f32, to bf16, contiguous, with as many elements. The noise of element i is
+// random.half_word(draw, offset + i): the same on every device, and however a parameter is cut.
+void stochastic_round(const Context& context, const Tensor& from, const Tensor& to,
+                      const Philox& random, std::uint64_t draw, std::int64_t offset);
 
 // y += x. Contiguous, one shape and compute type; bf16 is added in f32 and rounded.
 void add(const Context& context, const Tensor& x, const Tensor& y);

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "gda/dist/communicator.h"
@@ -48,6 +49,11 @@ class ShardedAdamW {
   // after the updates done so far. Parameters that are not listed began with the run.
   void set_origins(const Context& context, const std::vector<UpdateOrigin>& origins);
 
+  // From now on values that are narrower than their masters are rounded up or down at random, with
+  // noise that is a function of the seed, the parameter's name, the element and the number of
+  // updates done, instead of to the nearest. `updates`: those done so far.
+  void round_stochastically(std::uint64_t seed, std::int64_t updates);
+
   // Sets the masters from the values: after initialisation.
   void copy_masters_from_values(const Context& context);
   // Sets this rank's values from its masters and starts gathering them: after loading.
@@ -83,6 +89,11 @@ class ShardedAdamW {
   // The runs of an axis, one number a coordinate; empty if there are none.
   Tensor expand(const Context& context, const std::vector<AxisRun>& runs);
   void gather(std::size_t bucket);
+  // Pieces that are updated as one: neighbours in memory with the same weight decay and one count
+  // of updates.
+  std::vector<Piece> joined_pieces() const;
+  // The piece's values from its masters, where they are not the same memory.
+  void round_masters(const Context& context, const Piece& piece) const;
 
   const ParameterStore* parameters_;
   Communicator* communicator_;
@@ -90,6 +101,8 @@ class ShardedAdamW {
   std::vector<Piece> pieces_;
   std::vector<Buffer> memory_;
   std::vector<OwnedTensor> origins_;
+  std::optional<std::uint64_t> rounding_seed_;  // none: to the nearest
+  std::int64_t updates_ = 0;
 };
 
 }  // namespace gda

@@ -79,7 +79,8 @@ struct ParallelConfig {
 };
 
 struct PrecisionConfig {
-  std::string compute = "bf16";  // bf16 | fp32 | fp64
+  std::string compute = "bf16";      // bf16 | fp32 | fp64
+  std::string rounding = "nearest";  // nearest | stochastic: of bf16 matrices from their masters
 
   DType compute_type() const;
 

@@ -16,7 +16,7 @@ void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tens
             MatmulOptions options) {
   if (context.arena.is_plan()) return;
   emulation::enqueue(context.stream, [=] {
-    Arena arena;
+    Arena arena({}, std::size_t{64} << 10);  // made for every product: small
     cpu::matmul({Stream{}, arena}, on_host(a), on_host(b), on_host(out), options);
   });
 }
