@@ -3,18 +3,27 @@
 
 #include <cublasLt.h>
 
+#include <algorithm>
+#include <array>
+#include <cmath>
 #include <map>
 #include <mutex>
 #include <tuple>
+#include <vector>
 
 #include "check.h"
 #include "gda/core/error.h"
+#include "gda/core/stream.h"
 
 namespace gda::cuda {
 namespace {
 
 // NVIDIA's advice for Hopper; more than earlier devices need.
 constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;
+
+// Guesses of cuBLASLt that are timed, and how often.
+constexpr int kCandidates = 8;
+constexpr int kRunsOfACandidate = 3;
 
 void check_blas(cublasStatus_t status, const char* call) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
@@ -128,19 +137,30 @@ class Library {
   void multiply(const Context& context, const Tensor& a, const Tensor& b, const Tensor& out,
                 MatmulOptions options) {
     const Product product(a, b, out, options);
-    const cublasLtMatmulAlgo_t algorithm = algorithm_for(key_of(a, b, out, options), product);
-    if (a.dtype() == DType::f64) {
-      run<double>(context, product, algorithm, a, b, out, options);
-    } else {
-      run<float>(context, product, algorithm, a, b, out, options);
+    const Operands operands{a.raw(), b.raw(), out.raw(), options.accumulate,
+                            a.dtype() == DType::f64};
+    const Key key = key_of(a, b, out, options);
+    const std::lock_guard lock(mutex_);
+    auto known = algorithms_.find(key);
+    if (known == algorithms_.end()) {
+      const std::vector<cublasLtMatmulAlgo_t> candidates =
+          candidates_for(product, context.reproducible ? 1 : kCandidates);
+      known = algorithms_.emplace(key, fastest(context, product, operands, out, candidates)).first;
     }
+    run(context, product, known->second, operands);
   }
 
  private:
-  cublasLtMatmulAlgo_t algorithm_for(const Key& key, const Product& product) {
-    const std::lock_guard lock(mutex_);
-    const auto known = algorithms_.find(key);
-    if (known != algorithms_.end()) return known->second;
+  struct Operands {
+    const void* a;
+    const void* b;
+    void* out;
+    bool accumulate;
+    bool wide;  // f64
+  };
+
+  // cuBLASLt's guesses, the best first.
+  std::vector<cublasLtMatmulAlgo_t> candidates_for(const Product& product, int most) const {
     Preference preference;
     check_blas(cublasLtMatmulPreferenceCreate(preference.address()),
                "cublasLtMatmulPreferenceCreate");
@@ -148,26 +168,81 @@ class Library {
                                                     CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
                                                     &kWorkspaceBytes, sizeof kWorkspaceBytes),
                "cublasLtMatmulPreferenceSetAttribute");
-    cublasLtMatmulHeuristicResult_t found{};
+    std::array<cublasLtMatmulHeuristicResult_t, kCandidates> found{};
     int count = 0;
-    check_blas(cublasLtMatmulAlgoGetHeuristic(
-                   handle_, product.operation.get(), product.left.get(), product.right.get(),
-                   product.result.get(), product.result.get(), preference.get(), 1, &found, &count),
+    check_blas(cublasLtMatmulAlgoGetHeuristic(handle_, product.operation.get(), product.left.get(),
+                                              product.right.get(), product.result.get(),
+                                              product.result.get(), preference.get(), most,
+                                              found.data(), &count),
                "cublasLtMatmulAlgoGetHeuristic");
-    require<DeviceError>(count > 0, "[matmul] cuBLASLt knows no algorithm for this product");
-    return algorithms_.emplace(key, found.algo).first->second;
+    std::vector<cublasLtMatmulAlgo_t> algorithms;
+    for (int i = 0; i < count; ++i) {
+      const cublasLtMatmulHeuristicResult_t& one = found[static_cast<std::size_t>(i)];
+      if (one.state == CUBLAS_STATUS_SUCCESS) algorithms.push_back(one.algo);
+    }
+    require<DeviceError>(!algorithms.empty(),
+                         "[matmul] cuBLASLt knows no algorithm for this product");
+    return algorithms;
+  }
+
+  // The one whose best of a few runs is the shortest. The result goes to memory of its own, since
+  // `out` may be added to; without room for that the first guess has to do.
+  cublasLtMatmulAlgo_t fastest(const Context& context, const Product& product, Operands operands,
+                               const Tensor& out,
+                               const std::vector<cublasLtMatmulAlgo_t>& candidates) {
+    if (candidates.size() == 1) return candidates.front();
+    const std::size_t bytes =
+        static_cast<std::size_t>(out.dim(0) * out.row_stride()) * size_of(out.dtype());
+    Buffer scratch;
+    try {
+      scratch = Buffer(bytes, out.device(), "choice of matrix products");
+    } catch (const OutOfMemory&) {
+      return candidates.front();
+    }
+    operands.out = scratch.data();
+    Event begin(out.device());
+    Event end(out.device());
+    const auto seconds = [&](const cublasLtMatmulAlgo_t& algorithm) {
+      double best = INFINITY;
+      for (int i = 0; i <= kRunsOfACandidate; ++i) {
+        begin.record(context.stream);
+        run(context, product, algorithm, operands);
+        end.record(context.stream);
+        end.wait();
+        if (i > 0) best = std::min(best, begin.seconds_until(end));  // the first one warms up
+      }
+      return best;
+    };
+    std::size_t choice = 0;
+    double least = INFINITY;
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      const double time = seconds(candidates[i]);
+      if (time < least) choice = i;
+      least = std::min(least, time);
+    }
+    return candidates[choice];
+  }
+
+  void run(const Context& context, const Product& product, const cublasLtMatmulAlgo_t& algorithm,
+           const Operands& operands) const {
+    if (operands.wide) {
+      run<double>(context, product, algorithm, operands);
+    } else {
+      run<float>(context, product, algorithm, operands);
+    }
   }
 
   template <class Scale>
   void run(const Context& context, const Product& product, const cublasLtMatmulAlgo_t& algorithm,
-           const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options) {
+           const Operands& operands) const {
     const Scale one = 1;
-    const Scale kept = options.accumulate ? 1 : 0;
-    check_blas(cublasLtMatmul(handle_, product.operation.get(), &one, b.raw(), product.left.get(),
-                              a.raw(), product.right.get(), &kept, out.raw(), product.result.get(),
-                              out.raw(), product.result.get(), &algorithm, memory_.data(),
-                              kWorkspaceBytes, static_cast<cudaStream_t>(context.stream.handle)),
-               "cublasLtMatmul");
+    const Scale kept = operands.accumulate ? 1 : 0;
+    check_blas(
+        cublasLtMatmul(handle_, product.operation.get(), &one, operands.b, product.left.get(),
+                       operands.a, product.right.get(), &kept, operands.out, product.result.get(),
+                       operands.out, product.result.get(), &algorithm, memory_.data(),
+                       kWorkspaceBytes, static_cast<cudaStream_t>(context.stream.handle)),
+        "cublasLtMatmul");
   }
 
   cublasLtHandle_t handle_ = nullptr;

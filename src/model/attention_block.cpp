@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "gda/core/stream.h"
 #include "gda/ops/elementwise.h"
 #include "gda/ops/matmul.h"
 #include "gda/ops/rope.h"
@@ -112,6 +113,7 @@ void AttentionBlock::combine(const Context& context, const AttentionActivations&
 void AttentionBlock::forward(const Context& context, const SequenceBatch& input,
                              const Tensor& rope_table, const Tensor& x,
                              const AttentionActivations& saved, const Tensor& out) const {
+  const ProfileRange range("attention forward");
   const std::int64_t q = config_.q_size();
   const std::int64_t k = config_.k_size();
   qkv_.forward(context, x, saved.qkv);
@@ -143,6 +145,7 @@ void AttentionBlock::backward(const Context& context, const SequenceBatch& input
                               const Tensor& rope_table, const Tensor& x,
                               const AttentionActivations& saved, const Tensor& dout,
                               const Tensor& dx) const {
+  const ProfileRange range("attention backward");
   const ArenaScope scope(context.arena);
   const std::int64_t q = config_.q_size();
   const std::int64_t k = config_.k_size();

@@ -89,6 +89,7 @@ Decoder::Trunk Decoder::forward(const Context& context, const SequenceBatch& inp
   const std::int64_t rows = input.batch * input.length;
   const DType compute = embedding_.dtype();
   const Shape shape{rows, config_.hidden_size};
+  const ProfileRange range("forward");
   Trunk trunk;
   call(hooks.before_use, vector_bucket_);
   call(hooks.before_use, embedding_bucket_);
@@ -113,6 +114,7 @@ Decoder::Trunk Decoder::forward(const Context& context, const SequenceBatch& inp
 
 void Decoder::backward(const Context& context, const SequenceBatch& input, const Trunk& trunk,
                        const Tensor& dhidden, const BucketHooks& hooks) {
+  const ProfileRange range("backward");
   // With lm_head alone trainable there is nothing to do here.
   if (lowest_trained_layer_ == layers_.size() && !norm_gradient_) return;
   const Tensor gradient = context.arena.allocate(dhidden.dtype(), dhidden.shape());
@@ -135,8 +137,11 @@ void Decoder::forward_backward(const Context& context, const SequenceBatch& inpu
   const ArenaScope scope(context.arena);
   const Trunk trunk = forward(context, input, recompute_, hooks);
   const Tensor dhidden = context.arena.allocate(trunk.normed.dtype(), trunk.normed.shape());
-  linear_cross_entropy_forward_backward(context, trunk.normed, head_, target, scale, loss, dhidden,
-                                        head_gradient_);
+  {
+    const ProfileRange range("loss");
+    linear_cross_entropy_forward_backward(context, trunk.normed, head_, target, scale, loss,
+                                          dhidden, head_gradient_);
+  }
   if (hooks.backward_begins) hooks.backward_begins();
   if (head_bucket_ != embedding_bucket_) call(hooks.gradient_ready, head_bucket_);
   backward(context, input, trunk, dhidden, hooks);

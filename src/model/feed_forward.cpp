@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "gda/core/stream.h"
 #include "gda/ops/gated_activation.h"
 #include "gda/ops/matmul.h"
 
@@ -49,6 +50,7 @@ void FeedForward::activate(const Context& context, const FeedForwardActivations&
 
 void FeedForward::forward(const Context& context, const Tensor& x,
                           const FeedForwardActivations& saved) const {
+  const ProfileRange range("feed-forward forward");
   gate_up_.forward(context, x, saved.gate_up);
   activate(context, saved);
 }
@@ -61,6 +63,7 @@ void FeedForward::project(const Context& context, const FeedForwardActivations& 
 void FeedForward::backward(const Context& context, const Tensor& x,
                            const FeedForwardActivations& saved, const Tensor& dout,
                            const Tensor& dx) const {
+  const ProfileRange range("feed-forward backward");
   const ArenaScope scope(context.arena);
   const Tensor dinner = context.arena.allocate(x.dtype(), saved.inner.shape());
   const Tensor dgate_up = context.arena.allocate(x.dtype(), saved.gate_up.shape());

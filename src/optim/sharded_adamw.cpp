@@ -129,6 +129,7 @@ void ShardedAdamW::reduce(std::size_t bucket) {
 }
 
 double ShardedAdamW::gradient_norm(const Context& context) {
+  const ProfileRange range("gradient norm");
   const ArenaScope scope(context.arena);
   const auto count = static_cast<std::int64_t>(shards_.size());
   const Tensor squares = context.arena.allocate(DType::f64, {count});
@@ -169,6 +170,7 @@ std::vector<ShardedAdamW::Piece> ShardedAdamW::joined_pieces() const {
 }
 
 void ShardedAdamW::update(const Context& context, const AdamWStep& step) {
+  const ProfileRange range("update");
   updates_ = step.step;
   for (const Piece& piece : joined_pieces()) {
     AdamWStep options = step;

@@ -94,6 +94,11 @@ void TrainConfig::fields(FieldVisitor& visit) {
               "letters, such as [\"model.layers.4.*\", lm_head.weight]",
        .one_of = {"all", "new"}},
       trainable);
+  visit.field({.key = "reproducible",
+               .doc = "on a GPU: the same bits in every process, so also after resuming; matrix "
+                      "products then run the algorithm that cuBLASLt names first instead of the "
+                      "fastest of several. CPUs always give the same bits"},
+              reproducible);
   visit.field({.key = "max_minutes",
                .doc = "wall time after which the run saves and stops; 0: no limit",
                .minimum = 0},

@@ -89,6 +89,7 @@ StepResult TrainStep::run(const Context& context, std::span<const Batch> micro_b
   const Tensor losses = allocate_losses(context, micro_batches.front(), micro_batches.size());
   std::int64_t next = 0;
   for (const Batch& batch : micro_batches) {
+    const ProfileRange range("micro-batch");
     const ArenaScope pass(context.arena);
     const PlacedBatch placed = place(context, batch);
     const bool last = &batch == &micro_batches.back();

@@ -235,6 +235,7 @@ void Trainer::fill_micro_batches(std::int64_t batch_size) {
 }
 
 void Trainer::train_one_step() {
+  const ProfileRange range("step");
   last_mask_.reset();
   if (growth_.ramp) last_mask_ = growth_.mask_at(state_.step);
   const std::int64_t batch_size = timeline_->batch_size(state_.step);
@@ -327,6 +328,7 @@ void Trainer::report() {
 }
 
 void Trainer::evaluate() {
+  const ProfileRange range("evaluation");
   model_->optimizer.wait_all();
   const std::vector<std::string>& wanted = config_.eval.sources;
   for (const EvaluationSet& set : data_.validation()) {
@@ -358,6 +360,7 @@ void Trainer::sample_text() {
 }
 
 void Trainer::save(bool wait) {
+  const ProfileRange range("checkpoint");
   state_.guard = guard_.state();
   try {
     model_->checkpoints.save(

@@ -57,7 +57,9 @@ class Trainer {
   const Arena& scratch() const { return arena_; }
 
  private:
-  Context context() { return {stream_.get(), arena_}; }
+  Context context() {
+    return {.stream = stream_.get(), .arena = arena_, .reproducible = config_.train.reproducible};
+  }
   const ModelConfig& model_config() const;
   // Allocates the model of state_.growths, of which what the configuration says is trainable.
   // `added`: what growth has added to the model that `origin` names.
