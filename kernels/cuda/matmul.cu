@@ -9,7 +9,6 @@
 #include <map>
 #include <mutex>
 #include <tuple>
-#include <vector>
 
 #include "check.h"
 #include "gda/core/error.h"
@@ -95,11 +94,13 @@ struct Product {
   }
 };
 
-// What an algorithm is chosen by: types, sizes, strides, options, and alignment to 16 bytes.
+// What an algorithm is chosen by: types, sizes, strides, options, alignment to 16 bytes, and
+// whether it may be chosen by timing.
 using Key = std::tuple<int, int, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
-                       std::int64_t, std::int64_t, bool, bool, bool, bool>;
+                       std::int64_t, std::int64_t, bool, bool, bool, bool, bool>;
 
-Key key_of(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options) {
+Key key_of(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options,
+           bool reproducible) {
   const auto aligned = [](const Tensor& t) {
     return reinterpret_cast<std::uintptr_t>(t.raw()) % 16 == 0;
   };
@@ -114,7 +115,8 @@ Key key_of(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions op
           options.transpose_a,
           options.transpose_b,
           options.accumulate,
-          aligned(a) && aligned(b) && aligned(out)};
+          aligned(a) && aligned(b) && aligned(out),
+          reproducible};
 }
 
 // A library handle with its workspace and the algorithms chosen so far; one a device, for the life
@@ -139,12 +141,11 @@ class Library {
     const Product product(a, b, out, options);
     const Operands operands{a.raw(), b.raw(), out.raw(), options.accumulate,
                             a.dtype() == DType::f64};
-    const Key key = key_of(a, b, out, options);
+    const Key key = key_of(a, b, out, options, context.reproducible);
     const std::lock_guard lock(mutex_);
     auto known = algorithms_.find(key);
     if (known == algorithms_.end()) {
-      const std::vector<cublasLtMatmulAlgo_t> candidates =
-          candidates_for(product, context.reproducible ? 1 : kCandidates);
+      const Candidates candidates = candidates_for(product, context.reproducible ? 1 : kCandidates);
       known = algorithms_.emplace(key, fastest(context, product, operands, out, candidates)).first;
     }
     run(context, product, known->second, operands);
@@ -160,7 +161,15 @@ class Library {
   };
 
   // cuBLASLt's guesses, the best first.
-  std::vector<cublasLtMatmulAlgo_t> candidates_for(const Product& product, int most) const {
+  struct Candidates {
+    std::array<cublasLtMatmulHeuristicResult_t, kCandidates> found{};
+    int count = 0;
+
+    const cublasLtMatmulAlgo_t& operator[](int i) const {
+      return found[static_cast<std::size_t>(i)].algo;
+    }
+  };
+  Candidates candidates_for(const Product& product, int most) const {
     Preference preference;
     check_blas(cublasLtMatmulPreferenceCreate(preference.address()),
                "cublasLtMatmulPreferenceCreate");
@@ -168,36 +177,29 @@ class Library {
                                                     CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
                                                     &kWorkspaceBytes, sizeof kWorkspaceBytes),
                "cublasLtMatmulPreferenceSetAttribute");
-    std::array<cublasLtMatmulHeuristicResult_t, kCandidates> found{};
-    int count = 0;
+    Candidates candidates;
     check_blas(cublasLtMatmulAlgoGetHeuristic(handle_, product.operation.get(), product.left.get(),
                                               product.right.get(), product.result.get(),
                                               product.result.get(), preference.get(), most,
-                                              found.data(), &count),
+                                              candidates.found.data(), &candidates.count),
                "cublasLtMatmulAlgoGetHeuristic");
-    std::vector<cublasLtMatmulAlgo_t> algorithms;
-    for (int i = 0; i < count; ++i) {
-      const cublasLtMatmulHeuristicResult_t& one = found[static_cast<std::size_t>(i)];
-      if (one.state == CUBLAS_STATUS_SUCCESS) algorithms.push_back(one.algo);
-    }
-    require<DeviceError>(!algorithms.empty(),
+    require<DeviceError>(candidates.count > 0,
                          "[matmul] cuBLASLt knows no algorithm for this product");
-    return algorithms;
+    return candidates;
   }
 
   // The one whose best of a few runs is the shortest. The result goes to memory of its own, since
   // `out` may be added to; without room for that the first guess has to do.
   cublasLtMatmulAlgo_t fastest(const Context& context, const Product& product, Operands operands,
-                               const Tensor& out,
-                               const std::vector<cublasLtMatmulAlgo_t>& candidates) {
-    if (candidates.size() == 1) return candidates.front();
+                               const Tensor& out, const Candidates& candidates) {
+    if (candidates.count == 1) return candidates[0];
     const std::size_t bytes =
         static_cast<std::size_t>(out.dim(0) * out.row_stride()) * size_of(out.dtype());
     Buffer scratch;
     try {
       scratch = Buffer(bytes, out.device(), "choice of matrix products");
     } catch (const OutOfMemory&) {
-      return candidates.front();
+      return candidates[0];
     }
     operands.out = scratch.data();
     Event begin(out.device());
@@ -213,9 +215,9 @@ class Library {
       }
       return best;
     };
-    std::size_t choice = 0;
+    int choice = 0;
     double least = INFINITY;
-    for (std::size_t i = 0; i < candidates.size(); ++i) {
+    for (int i = 0; i < candidates.count; ++i) {
       const double time = seconds(candidates[i]);
       if (time < least) choice = i;
       least = std::min(least, time);

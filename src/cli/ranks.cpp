@@ -10,27 +10,33 @@
 #include "gda/core/error.h"
 #include "gda/core/log.h"
 #include "gda/core/memory.h"
+#include "gda/dist/device_communicator.h"
 
 namespace gda::cli {
 namespace {
 
 // Processes on one machine share its cores evenly, unless the launcher has bound them to cores or
 // the user has said how many threads to use.
-void share_cores() {
-  const char* local_ranks = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
-  if (std::getenv("OMP_NUM_THREADS") != nullptr || local_ranks == nullptr) return;
+void share_cores(Communicator& world) {
+  const int local_ranks = ranks_of_host(world);
+  if (std::getenv("OMP_NUM_THREADS") != nullptr || local_ranks == 1) return;
   const int cores = omp_get_num_procs();
   const bool bound = cores < static_cast<int>(std::thread::hardware_concurrency());
-  if (!bound) omp_set_num_threads(std::max(1, cores / std::max(1, std::atoi(local_ranks))));
+  if (!bound) omp_set_num_threads(std::max(1, cores / local_ranks));
+}
+
+// As the launcher numbers it; MPI may not be up.
+int launched_rank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
+    if (const char* rank = std::getenv(name)) return std::atoi(rank);
+  }
+  return 0;
 }
 
 // Most errors are the same on every rank; rank 0 tells them first. An error of another rank alone
 // is told a moment later, and ends the others, which cannot know of it.
 [[noreturn]] void end_all_ranks(const std::string& message, int exit_code) {
-  const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
-  if (rank != nullptr && std::atoi(rank) != 0) {
-    std::this_thread::sleep_for(std::chrono::seconds(2));
-  }
+  if (launched_rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(2));
   log::error("gda: error: {}", message);
   MpiSession::abort(exit_code);
 }
@@ -44,7 +50,7 @@ int on_all_ranks(const std::function<std::chrono::seconds()>& timeout,
     const MpiSession session;
     const auto world = session.world(timeout());
     log::set_rank(world->rank(), world->size());
-    share_cores();
+    share_cores(*world);
     return command(*world);
   } catch (const OutOfMemory& error) {
     end_all_ranks(std::string(error.what()) + "; " + out_of_memory, error.exit_code());

@@ -1,7 +1,6 @@
 #include "cli/run_training.h"
 
 #include <chrono>
-#include <optional>
 #include <string>
 
 #include "cli/ranks.h"
@@ -12,18 +11,14 @@
 namespace gda::cli {
 namespace {
 
-std::optional<double> time_limit(const RunConfig& config) {
-  if (config.train.max_minutes <= 0) return std::nullopt;
-  return config.train.max_minutes;
-}
-
 void tell_ending(const RunConfig& config, const RunOutcome& outcome, double seconds) {
   const std::string& folder = config.logging.dir;
   if (outcome.stopped_by == StopReason::none) {
     log::info(
-        "done: {} steps in {}; the checkpoint is in {}/checkpoints. Go on with: gda resume "
-        "{} train.steps={}",
-        outcome.step, readable_duration(seconds), folder, folder, 2 * outcome.step);
+        "done: step {}, {} of them in {}; the checkpoint is in {}/checkpoints. Go on with: gda "
+        "resume {} train.steps={}",
+        outcome.step, outcome.step - outcome.first_step, readable_duration(seconds), folder, folder,
+        2 * outcome.step);
   } else {
     log::info("stopped by {} after step {} of {}; saved. Go on with: gda resume {}",
               describe(outcome.stopped_by), outcome.step, config.train.steps, folder);
@@ -37,9 +32,10 @@ int run_training(const std::function<RunConfig(std::int64_t ranks)>& load, RunSt
   const std::string out_of_memory =
       "a smaller train.micro_batch_size, train.recompute: selective or full, and more ranks (they "
       "share the optimizer's state) need less";
+  StopRequest stop;  // before MPI: a signal may come early
   return on_all_ranks(timeout, out_of_memory, [&](Communicator& world) {
     const RunConfig config = load(world.size());
-    const StopRequest stop(time_limit(config));
+    if (config.train.max_minutes > 0) stop.set_time_limit(config.train.max_minutes);
     const auto begin = std::chrono::steady_clock::now();
     Trainer trainer(config, world);
     if (start == RunStart::begin) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <fstream>
 #include <functional>
 #include <string>
 #include <vector>
@@ -15,7 +16,7 @@ namespace {
 
 // What a rank tells the others, as words of a tensor.
 struct Place {
-  std::int64_t host = 0;  // a hash of its host's name
+  std::int64_t host = 0;  // a hash of its host's identity
   std::int64_t gpus = 0;  // that it can use
   std::int64_t gpu = 0;   // a hash of the UUID of the one that it would take
 };
@@ -35,7 +36,11 @@ std::int64_t hash_of(const std::string& text) {
   return static_cast<std::int64_t>(std::hash<std::string>{}(text));
 }
 
-std::string host_name() {
+// The same in all containers of a host, and in no other host.
+std::string host_identity() {
+  std::ifstream file("/proc/sys/kernel/random/boot_id");
+  std::string identity;
+  if (file >> identity) return identity;
   std::array<char, 256> name{};
   ::gethostname(name.data(), name.size() - 1);
   return name.data();
@@ -55,11 +60,11 @@ const char* reason_for_none() {
                "nvidia-smi and CUDA_VISIBLE_DEVICES, or use cpu";
 }
 
-// Throws where two ranks of one host would take the same GPU.
+// Throws where two ranks would take the same GPU.
 void check_sharing(const DeviceRequest& request, const std::vector<Place>& places) {
   for (std::size_t a = 0; a < places.size(); ++a) {
     for (std::size_t b = a + 1; b < places.size(); ++b) {
-      if (places[a].host != places[b].host || places[a].gpu != places[b].gpu) continue;
+      if (places[a].gpu != places[b].gpu) continue;
       require<ConfigError>(
           request.may_share,
           "{}: ranks {} and {} would use the same GPU: start one rank for each GPU of a host, "
@@ -72,9 +77,17 @@ void check_sharing(const DeviceRequest& request, const std::vector<Place>& place
 
 }  // namespace
 
+int ranks_of_host(Communicator& world) {
+  const std::vector<Place> places = gather(world, {.host = hash_of(host_identity())});
+  const auto own = static_cast<std::size_t>(world.rank());
+  return static_cast<int>(std::count_if(places.begin(), places.end(), [&](const Place& other) {
+    return other.host == places[own].host;
+  }));
+}
+
 Device choose_device(const DeviceRequest& request, Communicator& world) {
   if (request.wanted == "cpu") return {};
-  Place own{.host = hash_of(host_name()), .gpus = cuda_device_count()};
+  Place own{.host = hash_of(host_identity()), .gpus = cuda_device_count()};
   std::vector<Place> places = gather(world, own);
   const auto without = std::find_if(places.begin(), places.end(),
                                     [](const Place& place) { return place.gpus == 0; });

@@ -178,6 +178,12 @@ void MpiThread::execute(Task& task) {
     if (failure_) std::rethrow_exception(failure_);
     carry_out(task);
     task.done.set_value();
+  } catch (const dist::MessageError& error) {
+    report_history();
+    failure_ = std::make_exception_ptr(DistError(fmt::format(
+        "rank {} of {}: {}: {}; the ranks may run different programs, configurations or data",
+        group_.rank, group_.size, describe(task.info), error.what())));
+    task.done.set_exception(failure_);
   } catch (...) {
     failure_ = std::current_exception();
     task.done.set_exception(failure_);

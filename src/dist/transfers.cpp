@@ -9,13 +9,19 @@
 
 namespace gda::dist {
 
-void check_mpi(int code, const char* call) {
-  if (code == MPI_SUCCESS) return;
+namespace {
+
+std::string text_of(int code) {
   std::array<char, MPI_MAX_ERROR_STRING> text{};
   int length = 0;
   MPI_Error_string(code, text.data(), &length);
-  fail<DistError>("{} failed: {}", call,
-                  std::string(text.data(), static_cast<std::size_t>(length)));
+  return {text.data(), static_cast<std::size_t>(length)};
+}
+
+}  // namespace
+
+void check_mpi(int code, const char* call) {
+  require<DistError>(code == MPI_SUCCESS, "{} failed: {}", call, text_of(code));
 }
 
 std::byte* Transfers::scratch(std::size_t bytes) {
@@ -55,9 +61,18 @@ bool Transfers::done() {
   // tell.
   int finished = 0;
   std::vector<int> indices(requests_.size());
-  check_mpi(MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &finished,
-                         indices.data(), MPI_STATUSES_IGNORE),
-            "MPI_Testsome");
+  std::vector<MPI_Status> statuses(requests_.size());
+  const int code = MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &finished,
+                                indices.data(), statuses.data());
+  if (code == MPI_ERR_IN_STATUS) {
+    for (std::size_t i = 0; i < static_cast<std::size_t>(finished); ++i) {
+      require<MessageError>(statuses[i].MPI_ERROR == MPI_SUCCESS,
+                            "a message from rank {} is not the one expected: {}",
+                            peers_[static_cast<std::size_t>(indices[i])],
+                            text_of(statuses[i].MPI_ERROR));
+    }
+  }
+  check_mpi(code, "MPI_Testsome");
   if (finished == 0) return false;
   if (finished != MPI_UNDEFINED) {
     const bool left = std::any_of(requests_.begin(), requests_.end(),

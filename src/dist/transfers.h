@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "gda/core/error.h"
+
 namespace gda::dist {
 
 // Sizes that decide how operations are cut up. The same on all ranks.
@@ -22,6 +24,12 @@ struct TransferPolicy {
 
 // Throws DistError with MPI's text unless the code is MPI_SUCCESS.
 void check_mpi(int code, const char* call);
+
+// A message that came is not the one that was expected: longer, say.
+class MessageError : public DistError {
+ public:
+  using DistError::DistError;
+};
 
 class Transfers {
  public:

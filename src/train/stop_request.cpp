@@ -46,15 +46,8 @@ std::string describe(StopReason reason) {
   return "an unknown reason";
 }
 
-StopRequest::StopRequest(std::optional<double> max_minutes) {
-  require<ConfigError>(!max_minutes || *max_minutes > 0,
-                       "train.max_minutes must be above 0, it is {}", max_minutes.value_or(0));
+StopRequest::StopRequest() {
   require<Error>(!installed.exchange(true), "a process can have one StopRequest only");
-  if (max_minutes) {
-    deadline_ = std::chrono::steady_clock::now() +
-                std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-                    std::chrono::duration<double, std::ratio<60>>(*max_minutes));
-  }
   received = 0;
   interrupted = false;
   struct sigaction action {};
@@ -64,6 +57,13 @@ StopRequest::StopRequest(std::optional<double> max_minutes) {
   for (std::size_t i = 0; i < kSignals.size(); ++i) {
     sigaction(kSignals[i], &action, &handlers_before[i]);
   }
+}
+
+void StopRequest::set_time_limit(double max_minutes) {
+  require<ConfigError>(max_minutes > 0, "train.max_minutes must be above 0, it is {}", max_minutes);
+  deadline_ = std::chrono::steady_clock::now() +
+              std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+                  std::chrono::duration<double, std::ratio<60>>(max_minutes));
 }
 
 StopRequest::~StopRequest() {

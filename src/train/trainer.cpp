@@ -206,6 +206,7 @@ RunOutcome Trainer::run(const StopRequest& stop) {
   reported_tokens_ = state_.tokens;
   timer_.take();
   RunOutcome outcome;
+  outcome.first_step = state_.step;
   while (state_.step < config_.train.steps) {
     outcome.stopped_by = stop.anywhere(world_);
     if (outcome.stopped_by != StopReason::none) break;

@@ -40,11 +40,12 @@ struct Layer {
 
   Shape rows(std::int64_t width) const { return {shape.batch * shape.query_length, width}; }
   void forward() {
-    attention_forward(cpu.context, shape, q.tensor, k.tensor, v.tensor, {}, out.tensor, lse.tensor);
+    attention_forward(bench.context, shape, q.tensor, k.tensor, v.tensor, {}, out.tensor,
+                      lse.tensor);
   }
   void backward() {
-    attention_backward(cpu.context, shape, q.tensor, k.tensor, v.tensor, {}, out.tensor, lse.tensor,
-                       dout.tensor, dq.tensor, dk.tensor, dv.tensor);
+    attention_backward(bench.context, shape, q.tensor, k.tensor, v.tensor, {}, out.tensor,
+                       lse.tensor, dout.tensor, dq.tensor, dk.tensor, dv.tensor);
   }
   // Pairs of a query and a key that it sees, times operations: 2d a score and 2d_v an output, and
   // in the backward pass 6d for scores, dq and dk and 4d_v for the weights' gradient and dv.
@@ -56,33 +57,35 @@ struct Layer {
                     value_factor * static_cast<double>(shape.value_dim));
   }
 
-  CpuContext cpu;
+  BenchContext bench;
   AttentionShape shape;
-  OwnedTensor q, k, v, dout, out, lse, dq, dk, dv;
+  BenchTensor q, k, v, dout, out, lse, dq, dk, dv;
 };
 
 void attention_forward_pass(benchmark::State& state, DType type) {
   Layer layer(state, type);
-  for (auto _ : state) layer.forward();
-  report_flops(state, DType::f32, layer.flops(2, 2));
+  run(state, layer.bench.context, [&] { layer.forward(); });
+  report_flops(state, on_cuda() ? type : DType::f32, layer.flops(2, 2));
 }
 
 void attention_backward_pass(benchmark::State& state, DType type) {
   Layer layer(state, type);
   layer.forward();
-  for (auto _ : state) layer.backward();
-  report_flops(state, DType::f32, layer.flops(6, 4));
+  run(state, layer.bench.context, [&] { layer.backward(); });
+  report_flops(state, on_cuda() ? type : DType::f32, layer.flops(6, 4));
 }
 
 void layers(benchmark::internal::Benchmark* bench) {
   bench->ArgNames({"B", "T", "d", "groups", "ratio"})
-      ->Args({4, 256, 64, 12, 0})
-      ->Args({4, 256, 64, 4, 3})
-      ->Args({1, 1024, 64, 12, 0})
-      ->Args({1, 1024, 64, 4, 3})
-      ->Args({1, 1024, 128, 2, 4})
-      ->UseRealTime()
+      ->UseManualTime()
       ->Unit(benchmark::kMillisecond);
+  if (on_cuda()) {  // 16k tokens
+    bench->Args({4, 4096, 128, 16, 0})->Args({4, 4096, 128, 3, 4})->Args({2, 8192, 128, 3, 4});
+    bench->Args({4, 4096, 64, 16, 0})->Args({4, 4096, 64, 4, 3});
+    return;
+  }
+  bench->Args({4, 256, 64, 12, 0})->Args({4, 256, 64, 4, 3})->Args({1, 1024, 64, 12, 0});
+  bench->Args({1, 1024, 64, 4, 3})->Args({1, 1024, 128, 2, 4});
 }
 
 BENCHMARK_CAPTURE(attention_forward_pass, f32, DType::f32)->Apply(layers);
@@ -96,11 +99,11 @@ void attention_decoding(benchmark::State& state) {
   AttentionShape step = layer.shape;
   step.query_length = 1;
   step.query_offset = step.key_length - 1;
-  for (auto _ : state) {
-    attention_forward(layer.cpu.context, step, layer.q.tensor.rows(0, step.batch), layer.k.tensor,
+  run(state, layer.bench.context, [&] {
+    attention_forward(layer.bench.context, step, layer.q.tensor.rows(0, step.batch), layer.k.tensor,
                       layer.v.tensor, {}, layer.out.tensor.rows(0, step.batch),
                       layer.lse.tensor.rows(0, step.batch));
-  }
+  });
   report_bytes(state, static_cast<double>(layer.k.tensor.bytes() + layer.v.tensor.bytes()));
 }
 BENCHMARK(attention_decoding)->Apply(layers);

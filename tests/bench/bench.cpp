@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <string_view>
 
 #include "gda/core/error.h"
 #include "gda/core/philox.h"
@@ -13,37 +16,52 @@
 namespace gda::bench {
 namespace {
 
+// One run of a group of `count`, in seconds.
+double seconds_of(const Context& context, int count, const std::function<void()>& work) {
+  const Device device = context.device();
+  Event begin(device);
+  Event end(device);
+  const auto start = std::chrono::steady_clock::now();
+  begin.record(context.stream);
+  for (int i = 0; i < count; ++i) work();
+  end.record(context.stream);
+  end.wait();
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+  const double seconds = device.type == DeviceType::cuda ? begin.seconds_until(end) : taken.count();
+  return seconds / count;
+}
+
+int group_size() {
+  return on_cuda() ? 10 : 1;
+}
+
 // The shortest of some runs: what the machine can do when nobody else uses it.
-template <class F>
-double best_seconds(const F& run) {
+double best_seconds(const Context& context, const std::function<void()>& work) {
   constexpr int kRuns = 8;
   double best = 1e30;
-  run();
-  for (int i = 0; i < kRuns; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    run();
-    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
-    best = std::min(best, taken.count());
-  }
+  work();
+  for (int i = 0; i < kRuns; ++i) best = std::min(best, seconds_of(context, group_size(), work));
   return best;
 }
 
 double measure_flops(DType dtype) {
-  constexpr std::int64_t kSize = 2048;
-  CpuContext cpu;
-  const OwnedTensor a = numbers(dtype, {kSize, kSize});
-  const OwnedTensor b = numbers(dtype, {kSize, kSize});
-  const OwnedTensor out(dtype, {kSize, kSize});
-  const double seconds = best_seconds([&] { matmul(cpu.context, a.tensor, b.tensor, out.tensor); });
-  return 2.0 * kSize * kSize * kSize / seconds;
+  const std::int64_t size = on_cuda() ? 8192 : 2048;
+  const BenchContext bench;
+  const BenchTensor a = numbers(dtype, {size, size});
+  const BenchTensor b = numbers(dtype, {size, size});
+  const BenchTensor out(dtype, {size, size});
+  const double seconds =
+      best_seconds(bench.context, [&] { matmul(bench.context, a.tensor, b.tensor, out.tensor); });
+  return 2.0 * std::pow(static_cast<double>(size), 3) / seconds;
 }
 
 double measure_bytes() {
-  constexpr std::int64_t kElements = std::int64_t{32} << 20;  // beyond every cache
-  CpuContext cpu;
-  const OwnedTensor from = numbers(DType::f32, {kElements});
-  const OwnedTensor to(DType::f32, {kElements});
-  const double seconds = best_seconds([&] { convert(cpu.context, from.tensor, to.tensor); });
+  const std::int64_t elements = scaled(std::int64_t{32} << 20);  // beyond every cache
+  const BenchContext bench;
+  const BenchTensor from = numbers(DType::f32, {elements});
+  const BenchTensor to(DType::f32, {elements});
+  const double seconds =
+      best_seconds(bench.context, [&] { copy(bench.context.stream, from.tensor, to.tensor); });
   return 2.0 * static_cast<double>(from.tensor.bytes()) / seconds;
 }
 
@@ -55,32 +73,50 @@ void report(benchmark::State& state, const char* name, double amount, double pea
 
 }  // namespace
 
-OwnedTensor numbers(DType dtype, Shape shape) {
-  const OwnedTensor f32(DType::f32, shape);
-  for (std::int64_t i = 0; i < f32.tensor.elements(); ++i) {
-    const auto word = static_cast<std::uint32_t>(i) * 2654435761U;  // multiplicative hash
-    f32.tensor.data<float>()[i] = static_cast<float>(word >> 8) * 0x1p-23F - 1;
-  }
-  OwnedTensor result(dtype, shape);
-  CpuContext cpu;
-  convert(cpu.context, f32.tensor, result.tensor);
+Device bench_device() {
+  static const char* const name = std::getenv("GDA_BENCH_DEVICE");
+  const bool cuda = name != nullptr && std::string_view(name) == "cuda";
+  return cuda ? Device{DeviceType::cuda, 0} : Device{};
+}
+
+void run(benchmark::State& state, const Context& context, const std::function<void()>& work) {
+  work();  // chooses algorithms, takes memory
+  for (auto _ : state) state.SetIterationTime(seconds_of(context, group_size(), work));
+}
+
+BenchTensor numbers(DType dtype, Shape shape) {
+  const BenchContext bench;
+  const BenchTensor f32(DType::f32, shape);
+  fill_from_host(bench.context.stream, f32.tensor, [](const Tensor& host) {
+    for (std::int64_t i = 0; i < host.elements(); ++i) {
+      const auto word = static_cast<std::uint32_t>(i) * 2654435761U;  // multiplicative hash
+      host.data<float>()[i] = static_cast<float>(word >> 8) * 0x1p-23F - 1;
+    }
+  });
+  BenchTensor result(dtype, shape);
+  convert(bench.context, f32.tensor, result.tensor);
+  synchronize(bench.context.stream);
   return result;
 }
 
-OwnedTensor indices(Shape shape, std::int64_t bound) {
-  OwnedTensor result(DType::i32, shape);
+BenchTensor indices(Shape shape, std::int64_t bound) {
+  const BenchContext bench;
+  BenchTensor result(DType::i32, shape);
   const Philox random(1, RandomPurpose::test, "indices");
-  for (std::int64_t i = 0; i < result.tensor.elements(); ++i) {
-    const auto word = random.bits(static_cast<std::uint64_t>(i)) >> 32;
-    result.tensor.data<std::int32_t>()[i] =
-        static_cast<std::int32_t>(static_cast<std::int64_t>(word) % bound);
-  }
+  fill_from_host(bench.context.stream, result.tensor, [&](const Tensor& host) {
+    for (std::int64_t i = 0; i < host.elements(); ++i) {
+      const auto word = random.bits(static_cast<std::uint64_t>(i)) >> 32;
+      host.data<std::int32_t>()[i] =
+          static_cast<std::int32_t>(static_cast<std::int64_t>(word) % bound);
+    }
+  });
+  synchronize(bench.context.stream);
   return result;
 }
 
 double peak_flops(DType dtype) {
   static const double single = measure_flops(DType::f32);
-  if (dtype != DType::bf16 || !bf16_matmul_is_native()) return single;
+  if (dtype != DType::bf16 || !bf16_matmul_is_native(bench_device())) return single;
   static const double half = measure_flops(DType::bf16);
   return half;
 }
@@ -108,11 +144,14 @@ int main(int argc, char** argv) {
   benchmark::AddCustomContext("f32 peak",
                               fmt::format("{:.1f} GFLOP/s", peak_flops(DType::f32) / 1e9));
   benchmark::AddCustomContext("bf16 peak",
-                              gda::bf16_matmul_is_native()
+                              gda::bf16_matmul_is_native(gda::bench::bench_device())
                                   ? fmt::format("{:.1f} GFLOP/s", peak_flops(DType::bf16) / 1e9)
                                   : "none: this processor does not multiply bf16");
   benchmark::AddCustomContext("memory peak",
                               fmt::format("{:.1f} GB/s", gda::bench::peak_bytes() / 1e9));
+  if (gda::bench::on_cuda()) {
+    benchmark::AddCustomContext("GPU", gda::facts_of(gda::bench::bench_device()).name);
+  }
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   return 0;

@@ -5,7 +5,7 @@
 namespace gda::bench {
 namespace {
 
-constexpr std::int64_t kRows = 4096;
+const std::int64_t kRows = scaled(4096);
 
 // Three signal heads to a noise head, d = 64.
 struct Tensors {
@@ -19,26 +19,26 @@ struct Tensors {
         dlambda(DType::f32, {1}),
         rho(numbers(DType::f32, {kRows, shape.signal_heads()})) {}
   DifferentialShape shape{.noise_heads = 3, .ratio = 3, .value_dim = 128, .lambda_init = 0.2};
-  CpuContext cpu;
-  OwnedTensor attended, dattended, y, lambda, subln, dsubln, dlambda, rho;
+  BenchContext bench;
+  BenchTensor attended, dattended, y, lambda, subln, dsubln, dlambda, rho;
 };
 
 void differential_forward(benchmark::State& state, DType dtype) {
   Tensors t(dtype);
-  for (auto _ : state) {
-    gda::differential_forward(t.cpu.context, t.shape, t.attended.tensor, t.lambda.tensor,
+  run(state, t.bench.context, [&] {
+    gda::differential_forward(t.bench.context, t.shape, t.attended.tensor, t.lambda.tensor,
                               t.subln.tensor, t.y.tensor, t.rho.tensor);
-  }
+  });
   report_bytes(state, static_cast<double>(t.attended.tensor.bytes() + t.y.tensor.bytes()));
 }
 
 void differential_backward(benchmark::State& state, DType dtype) {
   Tensors t(dtype);
-  for (auto _ : state) {
-    gda::differential_backward(t.cpu.context, t.shape, t.attended.tensor, t.lambda.tensor,
+  run(state, t.bench.context, [&] {
+    gda::differential_backward(t.bench.context, t.shape, t.attended.tensor, t.lambda.tensor,
                                t.subln.tensor, t.rho.tensor, t.y.tensor, t.dattended.tensor,
                                t.dsubln.tensor, t.dlambda.tensor);
-  }
+  });
   report_bytes(state, static_cast<double>(2 * t.attended.tensor.bytes() + t.y.tensor.bytes()));
 }
 
@@ -50,48 +50,48 @@ struct GatedTensors {
         gate(numbers(dtype, {kRows, 12})),
         dgate(dtype, {kRows, 12}),
         out(numbers(dtype, {kRows, 768})) {}
-  CpuContext cpu;
-  OwnedTensor attended, dattended, gate, dgate, out;
+  BenchContext bench;
+  BenchTensor attended, dattended, gate, dgate, out;
 };
 
 void gated_difference_forward(benchmark::State& state, DType dtype) {
   GatedTensors t(dtype);
-  for (auto _ : state) {
-    gda::gated_difference_forward(t.cpu.context, t.attended.tensor, t.gate.tensor, t.out.tensor);
-  }
+  run(state, t.bench.context, [&] {
+    gda::gated_difference_forward(t.bench.context, t.attended.tensor, t.gate.tensor, t.out.tensor);
+  });
   report_bytes(state, static_cast<double>(t.attended.tensor.bytes() + t.out.tensor.bytes()));
 }
 
 void gated_difference_backward(benchmark::State& state, DType dtype) {
   GatedTensors t(dtype);
-  for (auto _ : state) {
-    gda::gated_difference_backward(t.cpu.context, t.attended.tensor, t.gate.tensor, t.out.tensor,
+  run(state, t.bench.context, [&] {
+    gda::gated_difference_backward(t.bench.context, t.attended.tensor, t.gate.tensor, t.out.tensor,
                                    t.dattended.tensor, t.dgate.tensor);
-  }
+  });
   // Reads the second heads and dout; writes both heads' gradients.
   report_bytes(state, static_cast<double>(t.attended.tensor.bytes() + 2 * t.out.tensor.bytes()));
 }
 
 BENCHMARK_CAPTURE(differential_forward, f32, DType::f32)
-    ->UseRealTime()
+    ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(differential_forward, bf16, DType::bf16)
-    ->UseRealTime()
+    ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(differential_backward, f32, DType::f32)
-    ->UseRealTime()
+    ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(differential_backward, bf16, DType::bf16)
-    ->UseRealTime()
+    ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(gated_difference_forward, f32, DType::f32)
-    ->UseRealTime()
+    ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(gated_difference_backward, f32, DType::f32)
-    ->UseRealTime()
+    ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(gated_difference_backward, bf16, DType::bf16)
-    ->UseRealTime()
+    ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
 
 }  // namespace

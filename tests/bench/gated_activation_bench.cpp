@@ -5,7 +5,7 @@
 namespace gda::bench {
 namespace {
 
-constexpr std::int64_t kRows = 4096;
+const std::int64_t kRows = scaled(4096);
 constexpr std::int64_t kInner = 2048;
 
 // gate and up are halves of fused rows, as the model has them.
@@ -25,55 +25,62 @@ struct Tensors {
   void report(benchmark::State& state, int passes) const {
     report_bytes(state, passes * static_cast<double>(dout.tensor.bytes()));
   }
-  CpuContext cpu;
-  OwnedTensor inputs, dout, gradients, weight, bias, dweight, dbias;
+  BenchContext bench;
+  BenchTensor inputs, dout, gradients, weight, bias, dweight, dbias;
 };
 
 void swiglu_forward(benchmark::State& state, DType dtype) {
   Tensors t(dtype);
-  for (auto _ : state) gda::swiglu_forward(t.cpu.context, t.gate(), t.up(), t.dout.tensor);
+  run(state, t.bench.context,
+      [&] { gda::swiglu_forward(t.bench.context, t.gate(), t.up(), t.dout.tensor); });
   t.report(state, 3);
 }
 
 void swiglu_backward(benchmark::State& state, DType dtype) {
   Tensors t(dtype);
-  for (auto _ : state) {
-    gda::swiglu_backward(t.cpu.context, t.gate(), t.up(), t.dout.tensor, t.dgate(), t.dup());
-  }
+  run(state, t.bench.context, [&] {
+    gda::swiglu_backward(t.bench.context, t.gate(), t.up(), t.dout.tensor, t.dgate(), t.dup());
+  });
   t.report(state, 5);
 }
 
 void poly_norm_forward(benchmark::State& state, DType dtype) {
   Tensors t(dtype);
-  for (auto _ : state) {
-    gda::poly_norm_forward(t.cpu.context, t.gate(), t.up(), t.weight.tensor, t.bias.tensor,
+  run(state, t.bench.context, [&] {
+    gda::poly_norm_forward(t.bench.context, t.gate(), t.up(), t.weight.tensor, t.bias.tensor,
                            t.dout.tensor);
-  }
+  });
   t.report(state, 3);
 }
 
 void poly_norm_backward(benchmark::State& state, DType dtype) {
   Tensors t(dtype);
-  for (auto _ : state) {
-    gda::poly_norm_backward(t.cpu.context, t.gate(), t.up(), t.weight.tensor, t.bias.tensor,
+  run(state, t.bench.context, [&] {
+    gda::poly_norm_backward(t.bench.context, t.gate(), t.up(), t.weight.tensor, t.bias.tensor,
                             t.dout.tensor, t.dgate(), t.dup(), t.dweight.tensor, t.dbias.tensor);
-  }
+  });
   t.report(state, 5);
 }
 
-BENCHMARK_CAPTURE(swiglu_forward, f32, DType::f32)->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(swiglu_forward, bf16, DType::bf16)->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(swiglu_backward, f32, DType::f32)->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(swiglu_backward, bf16, DType::bf16)->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(poly_norm_forward, f32, DType::f32)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(swiglu_forward, f32, DType::f32)->UseManualTime()->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(swiglu_forward, bf16, DType::bf16)
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(swiglu_backward, f32, DType::f32)->UseManualTime()->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(swiglu_backward, bf16, DType::bf16)
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(poly_norm_forward, f32, DType::f32)
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(poly_norm_forward, bf16, DType::bf16)
-    ->UseRealTime()
+    ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(poly_norm_backward, f32, DType::f32)
-    ->UseRealTime()
+    ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(poly_norm_backward, bf16, DType::bf16)
-    ->UseRealTime()
+    ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
 
 }  // namespace

@@ -5,14 +5,14 @@
 namespace gda::bench {
 namespace {
 
-constexpr std::int64_t kTokens = 1024;
+const std::int64_t kTokens = scaled(1024);
 constexpr std::int64_t kVocabulary = 50304;
 constexpr std::int64_t kWidth = 768;
-constexpr double kProductFlops = 2.0 * kTokens * kVocabulary * kWidth;
+const double kProductFlops = 2.0 * kTokens * kVocabulary * kWidth;
 
 // Logits of one chunk in MiB.
 void chunks(benchmark::internal::Benchmark* bench) {
-  bench->ArgName("MiB")->Arg(16)->Arg(64)->Arg(256)->UseRealTime()->Unit(benchmark::kMillisecond);
+  bench->ArgName("MiB")->Arg(16)->Arg(64)->Arg(256)->UseManualTime()->Unit(benchmark::kMillisecond);
 }
 
 LinearCrossEntropyOptions options(const benchmark::State& state) {
@@ -20,31 +20,31 @@ LinearCrossEntropyOptions options(const benchmark::State& state) {
 }
 
 void loss(benchmark::State& state, DType dtype) {
-  CpuContext cpu;
-  const OwnedTensor x = numbers(dtype, {kTokens, kWidth});
-  const OwnedTensor weight = numbers(dtype, {kVocabulary, kWidth});
-  const OwnedTensor target = indices({kTokens}, kVocabulary);
-  const OwnedTensor losses(DType::f32, {kTokens});
-  for (auto _ : state) {
-    linear_cross_entropy_forward(cpu.context, x.tensor, weight.tensor, target.tensor, losses.tensor,
-                                 options(state));
-  }
+  BenchContext bench;
+  const BenchTensor x = numbers(dtype, {kTokens, kWidth});
+  const BenchTensor weight = numbers(dtype, {kVocabulary, kWidth});
+  const BenchTensor target = indices({kTokens}, kVocabulary);
+  const BenchTensor losses(DType::f32, {kTokens});
+  run(state, bench.context, [&] {
+    linear_cross_entropy_forward(bench.context, x.tensor, weight.tensor, target.tensor,
+                                 losses.tensor, options(state));
+  });
   report_flops(state, dtype, kProductFlops);
 }
 
 void loss_and_gradients(benchmark::State& state, DType dtype) {
-  CpuContext cpu;
-  const OwnedTensor x = numbers(dtype, {kTokens, kWidth});
-  const OwnedTensor weight = numbers(dtype, {kVocabulary, kWidth});
-  const OwnedTensor target = indices({kTokens}, kVocabulary);
-  const OwnedTensor losses(DType::f32, {kTokens});
-  const OwnedTensor dx(dtype, {kTokens, kWidth});
-  const OwnedTensor dweight(DType::f32, {kVocabulary, kWidth});
-  for (auto _ : state) {
-    linear_cross_entropy_forward_backward(cpu.context, x.tensor, weight.tensor, target.tensor,
+  BenchContext bench;
+  const BenchTensor x = numbers(dtype, {kTokens, kWidth});
+  const BenchTensor weight = numbers(dtype, {kVocabulary, kWidth});
+  const BenchTensor target = indices({kTokens}, kVocabulary);
+  const BenchTensor losses(DType::f32, {kTokens});
+  const BenchTensor dx(dtype, {kTokens, kWidth});
+  const BenchTensor dweight(DType::f32, {kVocabulary, kWidth});
+  run(state, bench.context, [&] {
+    linear_cross_entropy_forward_backward(bench.context, x.tensor, weight.tensor, target.tensor,
                                           1.0 / kTokens, losses.tensor, dx.tensor, dweight.tensor,
                                           options(state));
-  }
+  });
   report_flops(state, dtype, 3 * kProductFlops);
 }
 

@@ -19,46 +19,46 @@ struct Layer {
     return 2.0 * static_cast<double>(tokens) * static_cast<double>(in) * static_cast<double>(out);
   }
   std::int64_t tokens, in, out;
-  OwnedTensor x, weight, y, dweight;
+  BenchTensor x, weight, y, dweight;
 };
 
 void forward(benchmark::State& state, DType dtype) {
-  CpuContext cpu;
+  BenchContext bench;
   const Layer layer(state, dtype);
-  for (auto _ : state) {
-    matmul(cpu.context, layer.x.tensor, layer.weight.tensor, layer.y.tensor, {.transpose_b = true});
-  }
+  run(state, bench.context, [&] {
+    matmul(bench.context, layer.x.tensor, layer.weight.tensor, layer.y.tensor,
+           {.transpose_b = true});
+  });
   report_flops(state, dtype, layer.flops());
 }
 
 void input_gradient(benchmark::State& state, DType dtype) {
-  CpuContext cpu;
+  BenchContext bench;
   const Layer layer(state, dtype);
-  for (auto _ : state) {
-    matmul(cpu.context, layer.y.tensor, layer.weight.tensor, layer.x.tensor);
-  }
+  run(state, bench.context,
+      [&] { matmul(bench.context, layer.y.tensor, layer.weight.tensor, layer.x.tensor); });
   report_flops(state, dtype, layer.flops());
 }
 
 void weight_gradient(benchmark::State& state, DType dtype) {
-  CpuContext cpu;
+  BenchContext bench;
   const Layer layer(state, dtype);
-  for (auto _ : state) {
-    matmul(cpu.context, layer.y.tensor, layer.x.tensor, layer.dweight.tensor,
+  run(state, bench.context, [&] {
+    matmul(bench.context, layer.y.tensor, layer.x.tensor, layer.dweight.tensor,
            {.transpose_a = true, .accumulate = true});
-  }
+  });
   report_flops(state, dtype, layer.flops());
 }
 
 // The layers of a 124M-parameter model at 1024 tokens.
 void training_sizes(benchmark::internal::Benchmark* bench) {
-  bench->ArgNames({"tokens", "in", "out"})->UseRealTime()->Unit(benchmark::kMillisecond);
+  bench->ArgNames({"tokens", "in", "out"})->UseManualTime()->Unit(benchmark::kMillisecond);
   for (const std::int64_t out : {768, 2304, 4096, 50304}) bench->Args({1024, 768, out});
 }
 
 // Decoding: a few rows, bound by reading the weight.
 void decoding_sizes(benchmark::internal::Benchmark* bench) {
-  bench->ArgNames({"tokens", "in", "out"})->UseRealTime()->Unit(benchmark::kMicrosecond);
+  bench->ArgNames({"tokens", "in", "out"})->UseManualTime()->Unit(benchmark::kMicrosecond);
   for (const std::int64_t tokens : {1, 8}) bench->Args({tokens, 768, 2304});
 }
 

@@ -5,7 +5,7 @@
 namespace gda::bench {
 namespace {
 
-constexpr std::int64_t kRows = 8192;
+const std::int64_t kRows = scaled(8192);
 constexpr std::int64_t kHidden = 768;
 
 // Counts each activation once, as read or written; weights and rho are small beside them.
@@ -22,51 +22,55 @@ struct Tensors {
     report_bytes(state, passes * static_cast<double>(x.tensor.bytes()));
   }
   DType dtype;
-  CpuContext cpu;
-  OwnedTensor x, dy, y, weight, dweight, rho;
+  BenchContext bench;
+  BenchTensor x, dy, y, weight, dweight, rho;
 };
 
 void rms_norm_forward(benchmark::State& state, DType dtype) {
   Tensors t(dtype);
-  for (auto _ : state) {
-    gda::rms_norm_forward(t.cpu.context, t.x.tensor, t.weight.tensor, 1e-5, t.y.tensor,
+  run(state, t.bench.context, [&] {
+    gda::rms_norm_forward(t.bench.context, t.x.tensor, t.weight.tensor, 1e-5, t.y.tensor,
                           t.rho.tensor);
-  }
+  });
   t.report(state, 2);
 }
 
 void add_rms_norm_forward(benchmark::State& state, DType dtype) {
   Tensors t(dtype);
-  for (auto _ : state) {
-    gda::add_rms_norm_forward(t.cpu.context, t.x.tensor, t.dy.tensor, t.weight.tensor, 1e-5,
+  run(state, t.bench.context, [&] {
+    gda::add_rms_norm_forward(t.bench.context, t.x.tensor, t.dy.tensor, t.weight.tensor, 1e-5,
                               t.y.tensor, t.rho.tensor);
-  }
+  });
   t.report(state, 4);
 }
 
 // With the residual stream's gradient, which dx replaces.
 void rms_norm_backward(benchmark::State& state, DType dtype) {
   Tensors t(dtype);
-  for (auto _ : state) {
-    gda::rms_norm_backward(t.cpu.context, t.dy.tensor, t.x.tensor, t.weight.tensor, t.rho.tensor,
+  run(state, t.bench.context, [&] {
+    gda::rms_norm_backward(t.bench.context, t.dy.tensor, t.x.tensor, t.weight.tensor, t.rho.tensor,
                            t.y.tensor, t.y.tensor, t.dweight.tensor);
-  }
+  });
   t.report(state, 4);
 }
 
-BENCHMARK_CAPTURE(rms_norm_forward, f32, DType::f32)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(rms_norm_forward, f32, DType::f32)
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(rms_norm_forward, bf16, DType::bf16)
-    ->UseRealTime()
+    ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(add_rms_norm_forward, f32, DType::f32)
-    ->UseRealTime()
+    ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(add_rms_norm_forward, bf16, DType::bf16)
-    ->UseRealTime()
+    ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(rms_norm_backward, f32, DType::f32)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(rms_norm_backward, f32, DType::f32)
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(rms_norm_backward, bf16, DType::bf16)
-    ->UseRealTime()
+    ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
 
 }  // namespace

@@ -50,7 +50,8 @@ TEST(StopRequestTest, HandlersComeBack) {
 }
 
 TEST(StopRequestTest, TimeLimit) {
-  const StopRequest stop(0.05 / 60);
+  StopRequest stop;
+  stop.set_time_limit(0.05 / 60);
   EXPECT_EQ(stop.here(), StopReason::none);
   std::this_thread::sleep_for(std::chrono::milliseconds(60));
   EXPECT_EQ(stop.here(), StopReason::time_limit);
@@ -60,7 +61,8 @@ TEST(StopRequestTest, TimeLimit) {
 
 TEST(StopRequestTest, BadUse) {
   try {
-    const StopRequest stop(0.0);
+    StopRequest stop;
+    stop.set_time_limit(0.0);
     FAIL() << "no error";
   } catch (const ConfigError& error) {
     EXPECT_STREQ(error.what(), "train.max_minutes must be above 0, it is 0");

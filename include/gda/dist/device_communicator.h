@@ -36,6 +36,9 @@ std::unique_ptr<Communicator> make_device_communicator(Communicator& host, const
 // Whether this build has NCCL.
 bool nccl_is_available();
 
+// How many ranks run on the host of this one. Collective.
+int ranks_of_host(Communicator& world);
+
 struct DeviceRequest {
   std::string wanted;      // auto | cpu | cuda
   std::string setting;     // as the user wrote it, for messages: "device: cuda"

@@ -19,11 +19,13 @@ std::string describe(StopReason reason);
 // SIGINT ends it at once. One in a process; destruction restores the handlers before.
 class StopRequest {
  public:
-  // The time limit counts from here.
-  explicit StopRequest(std::optional<double> max_minutes = std::nullopt);
+  StopRequest();
   ~StopRequest();
   StopRequest(const StopRequest&) = delete;
   StopRequest& operator=(const StopRequest&) = delete;
+
+  // A limit of wall time that counts from now. ConfigError unless it is above 0.
+  void set_time_limit(double max_minutes);
 
   // What this process was asked.
   StopReason here() const;

@@ -55,7 +55,7 @@ struct TrainConfig {
   // Which parameters are trained: all, new (trainable.h), or names and patterns of names.
   WordOrList trainable{.word = "all", .list = {}};
   bool reproducible = false;  // the same bits in every process, also on GPUs (context.h)
-  double max_minutes = 0;  // wall time of this process, then save and stop; 0: no limit
+  double max_minutes = 0;     // wall time of this process, then save and stop; 0: no limit
   SkipConfig skip;
   TextSampleConfig sample;
 

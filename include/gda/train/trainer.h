@@ -21,7 +21,8 @@
 namespace gda {
 
 struct RunOutcome {
-  std::int64_t step = 0;                     // steps done
+  std::int64_t first_step = 0;               // done before
+  std::int64_t step = 0;                     // done in all
   StopReason stopped_by = StopReason::none;  // none: all steps were done
 };
 
