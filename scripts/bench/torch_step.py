@@ -1,13 +1,14 @@
-"""The peer of scripts/bench_cpu.sh: a training step of the 124M softmax model in PyTorch, on the CPU.
+"""The peer of scripts/bench_cpu.sh and scripts/gpu_check.sh: a training step in PyTorch.
 
-The same model as scripts/bench/softmax-124m.yaml: 12 pre-norm layers, 768 wide, 12 heads of 64,
-RoPE, SwiGLU of 2048, RMSNorm, vocabulary 50304 tied to the output. PyTorch's own fused parts are
-used where it has them (attention, RMSNorm, cross-entropy, AdamW), and bf16 autocast where the
+The same models as scripts/bench/softmax-124m.yaml (the default), softmax-1.5b.yaml and
+gda-1.5b.yaml: pre-norm layers, RoPE, SwiGLU, RMSNorm. PyTorch's own fused parts are used where it
+has them (attention, RMSNorm, cross-entropy, AdamW), and bf16 autocast on a GPU or where the
 processor multiplies bf16. Prints one JSON object: seconds of each step, and peak memory.
 """
 
 import argparse
 import json
+import math
 import resource
 import time
 
@@ -15,7 +16,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-LAYERS, HIDDEN, HEADS, FFN, VOCAB, THETA = 12, 768, 12, 2048, 50304, 10000.0
+class Sizes:
+    def __init__(self, layers, hidden, head, heads, noise, groups, ffn, vocab, theta, tied):
+        self.layers, self.hidden, self.head, self.heads = layers, hidden, head, heads
+        self.noise, self.groups, self.ffn, self.vocab = noise, groups, ffn, vocab
+        self.theta, self.tied = theta, tied
+
+
+# heads: signal heads where there are noise heads, else query heads; groups: of keys and values.
+MODELS = {
+    "softmax-124m": Sizes(12, 768, 64, 12, 0, 12, 2048, 50304, 1e4, True),
+    "softmax-1.5b": Sizes(24, 2048, 128, 16, 0, 4, 7936, 32000, 5e5, False),
+    "gda-1.5b": Sizes(24, 2048, 128, 8, 2, 2, 8192, 32000, 5e5, False),
+}
 
 
 def rotate(x, cos, sin):
@@ -23,36 +36,86 @@ def rotate(x, cos, sin):
     return torch.cat((low * cos - high * sin, high * cos + low * sin), dim=-1)
 
 
-class Layer(nn.Module):
-    def __init__(self):
+def attend(q, k, v):
+    return F.scaled_dot_product_attention(
+        q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1]
+    )
+
+
+class Softmax(nn.Module):
+    def __init__(self, sizes, layer):
         super().__init__()
-        self.attention_norm = nn.RMSNorm(HIDDEN, eps=1e-5)
-        self.qkv = nn.Linear(HIDDEN, 3 * HIDDEN, bias=False)
-        self.out = nn.Linear(HIDDEN, HIDDEN, bias=False)
-        self.feed_forward_norm = nn.RMSNorm(HIDDEN, eps=1e-5)
-        self.gate_up = nn.Linear(HIDDEN, 2 * FFN, bias=False)
-        self.down = nn.Linear(FFN, HIDDEN, bias=False)
+        self.widths = [sizes.heads, sizes.groups, sizes.groups]
+        self.head = sizes.head
+        self.qkv = nn.Linear(sizes.hidden, sum(self.widths) * sizes.head, bias=False)
 
     def forward(self, x, cos, sin):
         batch, length, _ = x.shape
-        qkv = self.qkv(self.attention_norm(x)).view(batch, length, 3, HEADS, -1)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        y = F.scaled_dot_product_attention(
-            rotate(q, cos, sin), rotate(k, cos, sin), v, is_causal=True
+        heads = self.qkv(x).view(batch, length, -1, self.head).transpose(1, 2)
+        q, k, v = heads.split(self.widths, dim=1)
+        return attend(rotate(q, cos, sin), rotate(k, cos, sin), v)
+
+
+class GroupedDifferential(nn.Module):
+    def __init__(self, sizes, layer):
+        super().__init__()
+        self.sizes = sizes
+        self.ratio = sizes.heads // sizes.noise
+        # Signal and noise queries, signal and noise keys, and values of twice their width.
+        self.widths = [sizes.heads, sizes.noise, sizes.groups, sizes.groups, 2 * sizes.groups]
+        self.qkv = nn.Linear(sizes.hidden, sum(self.widths) * sizes.head, bias=False)
+        self.init = 0.8 - 0.6 * math.exp(-0.3 * layer)
+        self.vectors = nn.ParameterList(
+            nn.Parameter(0.1 * torch.randn(sizes.head)) for _ in range(4)
         )
-        x = x + self.out(y.transpose(1, 2).reshape(batch, length, HIDDEN))
+        self.norm = nn.RMSNorm(2 * sizes.head, eps=1e-5)
+
+    def forward(self, x, cos, sin):
+        batch, length, _ = x.shape
+        heads = self.qkv(x).view(batch, length, -1, self.sizes.head).transpose(1, 2)
+        signal_q, noise_q, signal_k, noise_k, v = heads.split(self.widths, dim=1)
+        halves = v[:, 0::2], v[:, 1::2]
+
+        def output(q, k):
+            q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+            return torch.cat([attend(q, k, half) for half in halves], dim=-1)
+
+        q1, k1, q2, k2 = self.vectors
+        weight = torch.exp((q1 * k1).sum()) - torch.exp((q2 * k2).sum()) + self.init
+        noise = output(noise_q, noise_k).repeat_interleave(self.ratio, dim=1)
+        return self.norm(output(signal_q, signal_k) - weight * noise) * (1 - self.init)
+
+
+class Layer(nn.Module):
+    def __init__(self, sizes, layer):
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(sizes.hidden, eps=1e-5)
+        self.attention = (GroupedDifferential if sizes.noise else Softmax)(sizes, layer)
+        width = sizes.heads * sizes.head * (2 if sizes.noise else 1)
+        self.out = nn.Linear(width, sizes.hidden, bias=False)
+        self.feed_forward_norm = nn.RMSNorm(sizes.hidden, eps=1e-5)
+        self.gate_up = nn.Linear(sizes.hidden, 2 * sizes.ffn, bias=False)
+        self.down = nn.Linear(sizes.ffn, sizes.hidden, bias=False)
+
+    def forward(self, x, cos, sin):
+        batch, length, _ = x.shape
+        y = self.attention(self.attention_norm(x), cos, sin)
+        x = x + self.out(y.transpose(1, 2).reshape(batch, length, -1))
         gate, up = self.gate_up(self.feed_forward_norm(x)).chunk(2, dim=-1)
         return x + self.down(F.silu(gate) * up)
 
 
 class Model(nn.Module):
-    def __init__(self, length):
+    def __init__(self, sizes, length):
         super().__init__()
-        self.embedding = nn.Embedding(VOCAB, HIDDEN)
-        self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
-        self.norm = nn.RMSNorm(HIDDEN, eps=1e-5)
-        size = HIDDEN // HEADS
-        angles = torch.outer(torch.arange(length), THETA ** (-torch.arange(0, size, 2) / size))
+        self.embedding = nn.Embedding(sizes.vocab, sizes.hidden)
+        self.layers = nn.ModuleList(Layer(sizes, layer) for layer in range(sizes.layers))
+        self.norm = nn.RMSNorm(sizes.hidden, eps=1e-5)
+        self.lm_head = nn.Linear(sizes.hidden, sizes.vocab, bias=False)
+        if sizes.tied:
+            self.lm_head.weight = self.embedding.weight
+        steps = torch.arange(0, sizes.head, 2) / sizes.head
+        angles = torch.outer(torch.arange(length), sizes.theta**-steps)
         self.register_buffer("cos", angles.cos())
         self.register_buffer("sin", angles.sin())
         for parameter in self.parameters():
@@ -63,8 +126,8 @@ class Model(nn.Module):
         x = self.embedding(tokens)
         for layer in self.layers:
             x = layer(x, self.cos, self.sin)
-        logits = F.linear(self.norm(x), self.embedding.weight)
-        return F.cross_entropy(logits.view(-1, VOCAB), targets.view(-1))
+        logits = self.lm_head(self.norm(x))
+        return F.cross_entropy(logits.view(-1, logits.shape[-1]).float(), targets.view(-1))
 
 
 def main():
@@ -74,6 +137,8 @@ def main():
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--model", default="softmax-124m", choices=list(MODELS))
     parser.add_argument("--compile", action="store_true", help="through torch.compile")
     arguments = parser.parse_args()
 
@@ -81,17 +146,19 @@ def main():
     torch.set_num_threads(arguments.threads)
     with open("/proc/cpuinfo") as cpu:
         flags = cpu.read()
-    has_bf16 = "avx512_bf16" in flags or "amx_bf16" in flags
-    model = Model(arguments.length)
+    device = arguments.device
+    has_bf16 = device == "cuda" or "avx512_bf16" in flags or "amx_bf16" in flags
+    sizes = MODELS[arguments.model]
+    model = Model(sizes, arguments.length).to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True
     )
     run = torch.compile(model) if arguments.compile else model
-    tokens = torch.randint(VOCAB, (arguments.batch, arguments.length + 1))
+    tokens = torch.randint(sizes.vocab, (arguments.batch, arguments.length + 1), device=device)
     seconds = []
     for _ in range(arguments.warmup + arguments.steps):
         begin = time.perf_counter()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bf16):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=has_bf16):
             loss = run(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -106,7 +173,9 @@ def main():
                 "compute": "bf16" if has_bf16 else "fp32",
                 "parameters": sum(p.numel() for p in model.parameters()),
                 "seconds": seconds[arguments.warmup :],
-                "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+                "peak_gib": torch.cuda.max_memory_allocated() / 2**30
+                if device == "cuda"
+                else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
             }
         )
     )
