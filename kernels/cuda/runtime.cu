@@ -159,6 +159,31 @@ double seconds_between(void* first, void* second) {
   return static_cast<double>(milliseconds) * 1e-3;
 }
 
+void begin_capture(const Stream& stream) {
+  // Of this thread alone: another one may ask for events meanwhile.
+  check(cudaStreamBeginCapture(handle_of(stream), cudaStreamCaptureModeThreadLocal),
+        "cudaStreamBeginCapture", "graph");
+}
+
+void* end_capture(const Stream& stream) {
+  cudaGraph_t graph = nullptr;
+  check(cudaStreamEndCapture(handle_of(stream), &graph), "cudaStreamEndCapture", "graph");
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  check(status, "cudaGraphInstantiate", "graph");
+  return executable;
+}
+
+void launch_graph(void* graph, const Stream& stream) {
+  check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), handle_of(stream)), "cudaGraphLaunch",
+        "graph");
+}
+
+void destroy_graph(void* graph) noexcept {
+  cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph));
+}
+
 void push_range(const char* name) {
   nvtxRangePushA(name);
 }

@@ -76,6 +76,20 @@ double seconds_between(void* /*first*/, void* /*second*/) {
   fail_without_cuda("event");
 }
 
+void begin_capture(const Stream& stream) {
+  fail_without_cuda("graph", stream.device.index);
+}
+
+void* end_capture(const Stream& stream) {
+  fail_without_cuda("graph", stream.device.index);
+}
+
+void launch_graph(void* /*graph*/, const Stream& stream) {
+  fail_without_cuda("graph", stream.device.index);
+}
+
+void destroy_graph(void* /*graph*/) noexcept {}
+
 // No profiler asks.
 void push_range(const char* /*name*/) {}
 void pop_range() {}

@@ -43,6 +43,13 @@ void wait_for(void* event);
 // Of two events that were reached.
 double seconds_between(void* first, void* second);
 
+// Work that is put on the stream in between is kept instead of done; it may not involve pageable
+// memory of the host, nor wait. The result can be put on a stream as one piece of work.
+void begin_capture(const Stream& stream);
+void* end_capture(const Stream& stream);
+void launch_graph(void* graph, const Stream& stream);
+void destroy_graph(void* graph) noexcept;
+
 // Names what this thread does from now on, for profilers; ranges nest.
 void push_range(const char* name);
 void pop_range();

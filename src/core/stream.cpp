@@ -74,6 +74,34 @@ double Event::seconds_until(const Event& later) const {
   return handle_ == nullptr ? 0 : cuda::seconds_between(handle_, later.handle_);
 }
 
+Graph::~Graph() {
+  if (handle_ != nullptr) cuda::destroy_graph(handle_);
+}
+
+Graph::Graph(Graph&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+
+Graph& Graph::operator=(Graph&& other) noexcept {
+  std::swap(handle_, other.handle_);
+  return *this;
+}
+
+void Graph::record(const Stream& stream, const std::function<void()>& work) {
+  require<OpError>(is_cuda(stream.device), "[graph] {} has none", stream.device.str());
+  if (handle_ != nullptr) cuda::destroy_graph(std::exchange(handle_, nullptr));
+  cuda::begin_capture(stream);
+  try {
+    work();
+  } catch (...) {
+    cuda::destroy_graph(cuda::end_capture(stream));  // the stream must be usable again
+    throw;
+  }
+  handle_ = cuda::end_capture(stream);
+}
+
+void Graph::launch(const Stream& stream) const {
+  cuda::launch_graph(handle_, stream);
+}
+
 void synchronize(const Stream& stream) {
   if (is_cuda(stream.device)) cuda::synchronize(stream);
 }

@@ -74,11 +74,32 @@ Tensor TrainStep::allocate_losses(const Context& context, const Batch& batch,
 std::size_t TrainStep::scratch_bytes(Device device, const Batch& batch, std::size_t micro_batches) {
   Arena plan = Arena::plan(device);
   const Context context{{.device = device}, plan};
-  const Tensor losses = allocate_losses(context, batch, micro_batches);
+  allocate_losses(context, batch, micro_batches);
   const PlacedBatch placed = place(context, batch);
-  decoder_.forward_backward(context, placed.input, placed.target, 1,
-                            losses.rows(0, placed.target.elements()));
+  const Tensor loss = context.arena.allocate(decoder_.statistics_type(), placed.target.shape());
+  decoder_.forward_backward(context, placed.input, placed.target, 1, loss);
   return plan.peak();
+}
+
+void TrainStep::pass(const Context& context, const PlacedBatch& batch, double scale,
+                     const Tensor& loss, bool last, PhaseTimer& timer) {
+  std::optional<PhaseTimer::Scope> phase;
+  phase.emplace(timer, Phase::forward);
+  decoder_.forward_backward(context, batch.input, batch.target, scale, loss,
+                            hooks(last, timer, phase));
+  is_warm_ = true;
+}
+
+void TrainStep::replay(const Context& context, const PlacedBatch& batch, double scale,
+                       const Tensor& loss) {
+  if (graph_.empty() || recorded_input_ != batch.input.token.raw() || recorded_scale_ != scale) {
+    graph_.record(context.stream, [&] {
+      decoder_.forward_backward(context, batch.input, batch.target, scale, loss);
+    });
+    recorded_input_ = batch.input.token.raw();
+    recorded_scale_ = scale;
+  }
+  graph_.launch(context.stream);
 }
 
 StepResult TrainStep::run(const Context& context, std::span<const Batch> micro_batches,
@@ -86,23 +107,31 @@ StepResult TrainStep::run(const Context& context, std::span<const Batch> micro_b
   StepResult result;
   const ArenaScope scope(context.arena);
   const std::int64_t targets = std::max<std::int64_t>(1, count_targets(micro_batches));
+  const std::int64_t tokens = micro_batches.front().targets.tensor.elements();
+  // Gradients are summed as if every token were a target, and corrected at the end: the same scale
+  // in every step.
+  const auto all_tokens = static_cast<double>(
+      tokens * static_cast<std::int64_t>(micro_batches.size()) * communicator_.size());
+  const double correction = all_tokens / static_cast<double>(targets);
   const Tensor losses = allocate_losses(context, micro_batches.front(), micro_batches.size());
-  std::int64_t next = 0;
-  for (const Batch& batch : micro_batches) {
+  for (std::size_t i = 0; i < micro_batches.size(); ++i) {
     const ProfileRange range("micro-batch");
-    const ArenaScope pass(context.arena);
-    const PlacedBatch placed = place(context, batch);
-    const bool last = &batch == &micro_batches.back();
-    std::optional<PhaseTimer::Scope> phase;
-    phase.emplace(timer, Phase::forward);
-    decoder_.forward_backward(
-        context, placed.input, placed.target, 1.0 / static_cast<double>(targets),
-        losses.rows(next, placed.target.elements()), hooks(last, timer, phase));
-    next += placed.target.elements();
+    const ArenaScope pass_scope(context.arena);
+    const PlacedBatch placed = place(context, micro_batches[i]);
+    const Tensor loss = context.arena.allocate(decoder_.statistics_type(), {tokens});
+    const bool last = i + 1 == micro_batches.size();
+    const bool alone = communicator_.size() == 1 || (i > 0 && !last);
+    if (options.graphs && is_warm_ && alone) {
+      const auto phase = timer.scope(Phase::backward);
+      replay(context, placed, 1 / all_tokens, loss);
+    } else {
+      pass(context, placed, 1 / all_tokens, loss, last, timer);
+    }
+    copy(context.stream, loss, losses.rows(static_cast<std::int64_t>(i) * tokens, tokens));
   }
   {
     const auto waiting = timer.scope(Phase::communication);
-    result.gradient_norm = optimizer_.gradient_norm(context);
+    result.gradient_norm = correction * optimizer_.gradient_norm(context);
     add_losses(micro_batches, HostCopy(context.stream, losses));
     reduce_losses(result, targets);
   }
@@ -114,7 +143,7 @@ StepResult TrainStep::run(const Context& context, std::span<const Batch> micro_b
   }
   AdamWStep step = options.adamw;
   const bool clip = options.gradient_clip > 0 && result.gradient_norm > options.gradient_clip;
-  step.gradient_scale = clip ? options.gradient_clip / result.gradient_norm : 1.0;
+  step.gradient_scale = correction * (clip ? options.gradient_clip / result.gradient_norm : 1.0);
   optimizer_.update(context, step);
   return result;
 }

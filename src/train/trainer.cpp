@@ -252,6 +252,9 @@ void Trainer::train_one_step() {
                    .gradient_scale = 1,
                    .step = state_.updates + 1};
   options.gradient_clip = optimizer.grad_clip;
+  // The mask's value is an argument of kernels.
+  options.graphs =
+      config_.train.cuda_graphs && device_.type == DeviceType::cuda && !growth_.ramp.has_value();
   last_ = model_->step.run(context(), micro_batches_, options, guard_, timer_);
 
   const std::int64_t tokens = batch_size * config_.data.sequence_length;

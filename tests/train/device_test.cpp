@@ -52,6 +52,23 @@ class DeviceTest : public ::testing::Test {
     return trainer.last_step();
   }
 
+  // The parameters that it ends with.
+  static std::vector<std::vector<std::byte>> end_of(const RunConfig& config, bool resume = false) {
+    const auto world = make_self_communicator();
+    Trainer trainer(config, *world);
+    if (resume) {
+      trainer.resume();
+    } else {
+      trainer.begin();
+    }
+    trainer.run(StopRequest());
+    std::vector<std::vector<std::byte>> bytes;
+    for (const Bucket& bucket : trainer.parameters().buckets()) {
+      bytes.push_back(test::bytes_of(bucket.values));
+    }
+    return bytes;
+  }
+
   fs::path root_;
 };
 
@@ -113,30 +130,26 @@ TEST_F(DeviceTest, BfloatRunsAreCloseToTheCpu) {
 
 // bf16 matrices are rounded by a function of the number of updates, also when a run goes on.
 TEST_F(DeviceTest, ResumingWithStochasticRoundingChangesNothing) {
-  const auto end_of = [](const RunConfig& config, bool resume) {
-    const auto world = make_self_communicator();
-    Trainer trainer(config, *world);
-    if (resume) {
-      trainer.resume();
-    } else {
-      trainer.begin();
-    }
-    trainer.run(StopRequest());
-    std::vector<std::vector<std::byte>> bytes;
-    for (const Bucket& bucket : trainer.parameters().buckets()) {
-      bytes.push_back(test::bytes_of(bucket.values));
-    }
-    return bytes;
-  };
   RunConfig whole = config("cuda", "bf16", 3);
-  const auto nearest = end_of(whole, false);
+  const auto nearest = end_of(whole);
   whole.precision.rounding = "stochastic";
   whole.checkpoint.every_steps = 2;
   whole.logging.dir = (root_ / "stochastic").string();
-  const auto expected = end_of(whole, false);
+  const auto expected = end_of(whole);
   EXPECT_NE(expected, nearest);
   fs::remove_all(root_ / "stochastic" / "checkpoints" / "step-00000003");
   EXPECT_EQ(end_of(whole, true), expected);
+}
+
+// Also with document masks and a ramp of the batch size, whose steps record anew.
+TEST_F(DeviceTest, GraphsChangeNothing) {
+  RunConfig plain = config("cuda", "fp32", 4);
+  plain.train.global_batch_size = 8;
+  plain.train.batch_ramp = {{.step = 0, .value = 4}, {.step = 2, .value = 8}};
+  RunConfig graphs = plain;
+  graphs.train.cuda_graphs = true;
+  graphs.logging.dir = (root_ / "graphs").string();
+  EXPECT_EQ(end_of(graphs), end_of(plain));
 }
 
 TEST_F(DeviceTest, GenerationAndLogitsAgree) {

@@ -55,6 +55,27 @@ class Event {
   void* handle_ = nullptr;
 };
 
+// Work of a GPU that is put on a stream again and again, on the same memory: launched as one piece
+// (a CUDA graph), which spares the host the launching of each kernel.
+class Graph {
+ public:
+  Graph() = default;
+  ~Graph();
+  Graph(Graph&& other) noexcept;
+  Graph& operator=(Graph&& other) noexcept;
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+
+  // Keeps what `work` puts on the stream, and does none of it. It may not copy from or to the host,
+  // wait, or take memory; kernels must have run once before.
+  void record(const Stream& stream, const std::function<void()>& work);
+  bool empty() const { return handle_ == nullptr; }
+  void launch(const Stream& stream) const;
+
+ private:
+  void* handle_ = nullptr;
+};
+
 // Waits until all that was put on the stream is done.
 void synchronize(const Stream& stream);
 

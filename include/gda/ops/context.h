@@ -19,8 +19,9 @@ namespace gda {
 struct Context {
   Stream stream;
   Arena& arena;  // scratch: operators rewind what they take
-  // The same bits in every process. Otherwise a GPU's matrix products run the algorithm that was the
-  // fastest when they were first met, which may differ from process to process in the last bits.
+  // The same bits in every process. Otherwise a GPU's matrix products run the algorithm that was
+  // the fastest when they were first met, which may differ from process to process in the last
+  // bits.
   bool reproducible = false;
 
   Device device() const { return stream.device; }

@@ -54,6 +54,7 @@ struct TrainConfig {
   std::string init_from;
   // Which parameters are trained: all, new (trainable.h), or names and patterns of names.
   WordOrList trainable{.word = "all", .list = {}};
+  bool cuda_graphs = false;   // on a GPU, launch a micro-batch as one graph (train_step.h)
   bool reproducible = false;  // the same bits in every process, also on GPUs (context.h)
   double max_minutes = 0;     // wall time of this process, then save and stop; 0: no limit
   SkipConfig skip;

@@ -11,6 +11,7 @@
 #include "gda/core/stream.h"
 #include "gda/data/batch.h"
 #include "gda/dist/communicator.h"
+#include "gda/eval/loss.h"
 #include "gda/model/decoder.h"
 #include "gda/optim/sharded_adamw.h"
 #include "gda/train/loss_guard.h"
@@ -32,6 +33,9 @@ struct StepResult {
 struct UpdateOptions {
   AdamWStep adamw;           // step: updates done so far, plus one; gradient_scale is set here
   double gradient_clip = 0;  // largest norm of the gradient; 0: no clipping
+  // On a GPU: micro-batches during which ranks exchange nothing are launched as one graph. Not
+  // while the decoder's growth mask changes.
+  bool graphs = false;
 };
 
 class TrainStep {
@@ -56,6 +60,11 @@ class TrainStep {
   Tensor allocate_losses(const Context& context, const Batch& batch,
                          std::size_t micro_batches) const;
   BucketHooks hooks(bool last, PhaseTimer& timer, std::optional<PhaseTimer::Scope>& phase);
+  // The gradient of scale * sum of losses of a batch.
+  void pass(const Context& context, const PlacedBatch& batch, double scale, const Tensor& loss,
+            bool last, PhaseTimer& timer);
+  // The same as a graph; recorded when it is not of this memory and scale.
+  void replay(const Context& context, const PlacedBatch& batch, double scale, const Tensor& loss);
   void add_losses(std::span<const Batch> micro_batches, const HostCopy& losses);
   void reduce_losses(StepResult& result, std::int64_t targets);
 
@@ -64,6 +73,10 @@ class TrainStep {
   Communicator& communicator_;
   // Sums of the losses, then numbers of targets, by source.
   OwnedTensor sums_;
+  Graph graph_;
+  bool is_warm_ = false;  // kernels have run: a graph can be recorded
+  const void* recorded_input_ = nullptr;
+  double recorded_scale_ = 0;
 };
 
 }  // namespace gda

@@ -73,12 +73,27 @@ class Running {
   static inline int depth = 0;
 };
 
+using Work = std::function<void()>;
+
+struct Graph {
+  std::vector<Work> work;
+};
+
 struct Queue {
-  std::deque<std::function<void()>> work;
+  std::deque<Work> work;
+  std::unique_ptr<Graph> capture;  // what is put here goes there
+
+  void put(Work next) {
+    if (capture) {
+      capture->work.push_back(std::move(next));
+    } else {
+      work.push_back(std::move(next));
+    }
+  }
 
   bool run_next() {
     if (work.empty()) return false;
-    const std::function<void()> next = std::move(work.front());
+    const Work next = std::move(work.front());
     work.pop_front();
     try {
       next();
@@ -89,6 +104,7 @@ struct Queue {
     return true;
   }
   void run_all() {
+    require<Error>(!capture, "the emulated device: a stream is waited for while it is captured");
     if (work.empty()) return;
     const Running running;
     while (run_next()) {
@@ -167,7 +183,7 @@ void release(void* data) {
 }  // namespace
 
 void enqueue(const Stream& stream, std::function<void()> work) {
-  queue_of(stream).work.push_back(std::move(work));
+  queue_of(stream).put(std::move(work));
 }
 
 }  // namespace gda::emulation
@@ -238,6 +254,8 @@ void destroy_stream(void* stream, int /*device*/) noexcept {
 
 void copy(const Stream& stream, void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
+  require<Error>(!queue_of(stream).capture || !(is_pageable(from) || is_pageable(to)),
+                 "the emulated device: pageable memory is copied while a stream is captured");
   if (is_pageable(from)) {
     const auto* data = static_cast<const std::byte*>(from);
     enqueue(stream, [to, staged = std::vector(data, data + bytes)] {
@@ -292,6 +310,22 @@ void wait_for(void* event) {
 double seconds_between(void* first, void* second) {
   return std::chrono::duration<double>(recording_of(second)->time - recording_of(first)->time)
       .count();
+}
+
+void begin_capture(const Stream& stream) {
+  queue_of(stream).capture = std::make_unique<Graph>();
+}
+
+void* end_capture(const Stream& stream) {
+  return queue_of(stream).capture.release();
+}
+
+void launch_graph(void* graph, const Stream& stream) {
+  for (const Work& work : static_cast<Graph*>(graph)->work) queue_of(stream).put(work);
+}
+
+void destroy_graph(void* graph) noexcept {
+  delete static_cast<Graph*>(graph);
 }
 
 void push_range(const char* /*name*/) {}
