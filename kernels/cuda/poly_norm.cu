@@ -197,14 +197,13 @@ void poly_norm_backward(const Context& context, const Tensor& gate, const Tensor
     with_pack_width<T>(in_packs(gate.dim(1), gate, up, dout, dgate, dup), [&](auto width) {
       constexpr int kWidth = decltype(width)::value;
       with_mask<V>(mask, gate.dim(1), [&]<class Mask>(const Mask& columns) {
-        launch(
-            context, kName, backward_rows<T, kWidth, Mask>,
-            {.blocks = {blocks, 1, 1},
-             .threads = threads_for(gate.dim(1) / kWidth, kThreads),
-             .shared_bytes = sizeof(V) * kScratch},
-            rows_of<T>(gate), rows_of<T>(up), weight.data<V>(), bias.data<V>(), rows_of<T>(dout),
-            gate.dim(0), gate.dim(1) / kWidth, columns, static_cast<V>(eps), rows_of<T>(dgate),
-            rows_of<T>(dup), partial);
+        launch(context, kName, backward_rows<T, kWidth, Mask>,
+               {.blocks = {blocks, 1, 1},
+                .threads = threads_for(gate.dim(1) / kWidth, kThreads),
+                .shared_bytes = sizeof(V) * kScratch},
+               rows_of<T>(gate), rows_of<T>(up), weight.data<V>(), bias.data<V>(), rows_of<T>(dout),
+               gate.dim(0), gate.dim(1) / kWidth, columns, static_cast<V>(eps), rows_of<T>(dgate),
+               rows_of<T>(dup), partial);
       });
     });
     V* sums = context.arena.allocate(dtype_of<V>, {kParameters}).template data<V>();

@@ -144,13 +144,13 @@ void rms_norm_backward(const Context& context, const Tensor& dy, const Tensor& x
     with_pack_width<T>(in_packs(n, dy, x, residual_gradient, dx), [&](auto width) {
       constexpr int kWidth = decltype(width)::value;
       with_mask<V>(mask, n, [&]<class Mask>(const Mask& columns) {
-        launch(
-            context, kName, backward_rows<T, kWidth, Mask>,
-            {.blocks = {blocks, 1, 1},
-             .threads = threads_for(n / kWidth, kThreads),
-             .shared_bytes = sizeof(V) * kScratch},
-            rows_of<T>(dy), rows_of<T>(x), weight.data<V>(), rho.data<V>(),
-            rows_of<T>(residual_gradient), x.dim(0), n / kWidth, columns, rows_of<T>(dx), partial);
+        launch(context, kName, backward_rows<T, kWidth, Mask>,
+               {.blocks = {blocks, 1, 1},
+                .threads = threads_for(n / kWidth, kThreads),
+                .shared_bytes = sizeof(V) * kScratch},
+               rows_of<T>(dy), rows_of<T>(x), weight.data<V>(), rho.data<V>(),
+               rows_of<T>(residual_gradient), x.dim(0), n / kWidth, columns, rows_of<T>(dx),
+               partial);
       });
     });
     if (dweight) {

@@ -14,8 +14,8 @@ BEGIN {
   below["eval"] = "data model ops dist core"
   below["train"] = "growth checkpoint data eval optim model ops dist core"
   below["cli"] = "train growth checkpoint data eval optim model ops dist core"
-  # Implementations of ops: nothing includes them, they include the contracts.
-  below["kernels"] = "ops core"
+  # Implementations of ops, and of dist on GPUs: nothing includes them, they include the contracts.
+  below["kernels"] = "ops dist core"
   for (part in below) {
     count = split(below[part], names, " ")
     for (i = 1; i <= count; ++i) allowed[part, names[i]] = 1
