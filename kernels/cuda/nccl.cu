@@ -105,6 +105,7 @@ class NcclCommunicator final : public Communicator {
 
   ~NcclCommunicator() override {
     if (std::uncaught_exceptions() > 0) {
+      watchdog_.stop();
       ncclCommAbort(group_);  // the other ranks may never come
       return;
     }
@@ -113,6 +114,7 @@ class NcclCommunicator final : public Communicator {
     watchdog_.watch({.what = "ncclCommFinalize", .bytes = 0, .step = step_, .number = number_++},
                     [this] { return is_idle(); });
     watchdog_.drain();
+    watchdog_.stop();
     ncclCommDestroy(group_);
   }
 

@@ -14,6 +14,9 @@
 namespace gda {
 namespace {
 
+// Kernels copy asynchronously and multiply bf16, which older GPUs do not.
+constexpr int kOldestCapability = 8;
+
 // What a rank tells the others, as words of a tensor.
 struct Place {
   std::int64_t host = 0;  // a hash of its host's identity
@@ -100,7 +103,11 @@ Device choose_device(const DeviceRequest& request, Communicator& world) {
       reason_for_none());
   const int number = local_rank(places, world.rank());
   const Device device{DeviceType::cuda, number % static_cast<int>(own.gpus)};
-  own.gpu = hash_of(facts_of(device).uuid);
+  const DeviceFacts facts = facts_of(device);
+  require<ConfigError>(facts.major >= kOldestCapability,
+                       "{}: {} has compute capability {}.{}; {}.0 or newer is needed, or cpu",
+                       request.setting, facts.name, facts.major, facts.minor, kOldestCapability);
+  own.gpu = hash_of(facts.uuid);
   places = gather(world, own);
   check_sharing(request, places);
   return device;

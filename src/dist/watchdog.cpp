@@ -23,12 +23,16 @@ Watchdog::Watchdog(WatchdogOptions options)
     : options_(std::move(options)), thread_(&Watchdog::run, this) {}
 
 Watchdog::~Watchdog() {
+  stop();
+}
+
+void Watchdog::stop() {
   {
     const std::lock_guard lock(mutex_);
     stopped_ = true;
   }
   changed_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void Watchdog::watch(OperationInfo info, std::function<bool()> done) {

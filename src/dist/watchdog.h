@@ -38,6 +38,8 @@ class Watchdog {
   void watch(OperationInfo info, std::function<bool()> done);
   // Waits until all that is watched has ended.
   void drain();
+  // Watches no more; when it returns nothing is asked again.
+  void stop();
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -57,6 +57,19 @@ TEST_F(WatchdogTest, NamesTheOperationThatDoesNotEnd) {
   watchdog.drain();  // does not wait for what will not end
 }
 
+TEST_F(WatchdogTest, AsksNothingOnceItIsStopped) {
+  std::atomic<bool> stopped = false;
+  Watchdog watchdog(options(20s));
+  watchdog.watch(info("all_gather f32[1024]", 6), [&] {
+    EXPECT_FALSE(stopped);
+    return false;
+  });
+  watchdog.stop();
+  stopped = true;
+  std::this_thread::sleep_for(20ms);
+  watchdog.drain();  // waits for nothing any more
+}
+
 // The time of one that is in line counts from the end of the one before.
 TEST_F(WatchdogTest, WaitingInLineIsNotLate) {
   const auto begin = std::chrono::steady_clock::now();
