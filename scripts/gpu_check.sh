@@ -2,8 +2,9 @@
 # Checks gda on a machine with a GPU and little else: the CUDA tests, compute-sanitizer, two NCCL
 # ranks on the one GPU, then the benchmarks beside PyTorch's. Prints one table; under 9 minutes.
 #
-#   scripts/gpu_check.sh --pack DIR       where there is a compiler: the programs with their libraries
-#   scripts/gpu_check.sh --bundle DIR     where there is a GPU: with what was packed
+#   scripts/gpu_check.sh --pack DIR       where there is a compiler: the programs with their
+#                                         libraries, as DIR and DIR.tar.gz
+#   scripts/gpu_check.sh --bundle DIR     where there is a GPU: with what was packed, either of them
 #   scripts/gpu_check.sh                  where there are both: builds (preset cuda), then checks
 #   scripts/gpu_check.sh --only tests     tests, sanitizer, nccl or bench alone; may be repeated
 #   scripts/gpu_check.sh --logs DIR       keeps what every program said (build/gpu-check)
@@ -47,7 +48,7 @@ while (($# > 0)); do
       shift
       ;;
     -h | --help)
-      sed -n '2,12s/^# \{0,1\}//p' scripts/gpu_check.sh
+      sed -n '2,13s/^# \{0,1\}//p' scripts/gpu_check.sh
       exit 0
       ;;
     *)
@@ -62,7 +63,7 @@ tests=(ops/gda_ops_test train/gda_train_test train/gda_train_mpi_test dist/gda_d
 if [[ -n $pack ]]; then
   programs=()
   for test in "${tests[@]}"; do programs+=(--with "build/cuda/tests/$test"); done
-  exec scripts/bundle.sh --preset cuda --to "$pack" "${programs[@]}"
+  exec scripts/bundle.sh --preset cuda --to "$pack" --tar "$pack.tar.gz" "${programs[@]}"
 fi
 
 command -v nvidia-smi > /dev/null || usage_error "there is no nvidia-smi here, so no NVIDIA driver"
@@ -72,14 +73,19 @@ if [[ -z $bundle ]]; then
   rm -rf "$bundle"
   "$0" --pack "$bundle"
 fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+if [[ -f $bundle ]]; then
+  mkdir "$work/bundle"
+  tar -xzf "$bundle" -C "$work/bundle" --strip-components 1
+  bundle=$work/bundle
+fi
 bin=$bundle/bin
 [[ -x $bin/gda_ops_test ]] || usage_error "$bundle holds no tests; make it with scripts/gpu_check.sh --pack"
 bin=$(cd "$bin" && pwd)
 mkdir -p "$logs"
 python=${PYTHON:-python3}
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 
 wants() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 table=()
@@ -89,6 +95,8 @@ check() {
   local name=$1 limit=$2 started=$SECONDS code=0 result
   shift 2
   timeout "$limit" "$@" > "$logs/$name.log" 2>&1 || code=$?
+  # Tests without a device are skipped, which is no success here.
+  if ((code == 0)) && grep -q 'no CUDA device' "$logs/$name.log"; then code=1; fi
   case $code in
     0) result=passed ;;
     124) result="FAILED: not done in $limit s" ;;

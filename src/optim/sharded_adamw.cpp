@@ -46,6 +46,7 @@ void ShardedAdamW::add_pieces(std::size_t bucket_index) {
       return flat ? flat.rows(first - begin, last - first) : Tensor();
     };
     pieces_.push_back({.spec = &spec,
+                       .bucket = bucket_index,
                        .offset = first - bucket.offsets[i],
                        .length = last - first,
                        .gradient = part(shard.gradient),
@@ -146,25 +147,24 @@ double ShardedAdamW::gradient_norm(const Context& context) {
 }
 
 std::vector<ShardedAdamW::Piece> ShardedAdamW::joined_pieces() const {
+  // Pieces lie in the order of their buckets, side by side.
   std::vector<Piece> joined;
   for (const Piece& piece : pieces_) {
     if (!piece.spec->trainable) continue;
-    if (!joined.empty()) {
-      Piece& last = joined.back();
-      const auto* end = static_cast<const std::byte*>(last.gradient.raw()) + last.gradient.bytes();
-      const bool alike = last.spec->decay == piece.spec->decay && last.origins.empty() &&
-                         piece.origins.empty() && last.value.dtype() == piece.value.dtype();
-      if (alike && end == piece.gradient.raw()) {
-        last.length += piece.length;
-        for (Tensor Piece::*part :
-             {&Piece::gradient, &Piece::value, &Piece::master, &Piece::m, &Piece::v}) {
-          const Tensor& first = last.*part;
-          last.*part = Tensor(first.raw(), first.dtype(), {last.length}, first.device());
-        }
-        continue;
-      }
+    const bool joins = !joined.empty() && joined.back().bucket == piece.bucket &&
+                       joined.back().spec->decay == piece.spec->decay &&
+                       joined.back().origins.empty() && piece.origins.empty();
+    if (!joins) {
+      joined.push_back(piece);
+      continue;
     }
-    joined.push_back(piece);
+    Piece& last = joined.back();
+    last.length += piece.length;
+    for (Tensor Piece::*part :
+         {&Piece::gradient, &Piece::value, &Piece::master, &Piece::m, &Piece::v}) {
+      const Tensor& first = last.*part;
+      last.*part = Tensor(first.raw(), first.dtype(), {last.length}, first.device());
+    }
   }
   return joined;
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <string_view>
 
@@ -136,7 +137,9 @@ void report_bytes(benchmark::State& state, double bytes) {
 
 }  // namespace gda::bench
 
-int main(int argc, char** argv) {
+namespace {
+
+int run_all(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   using gda::DType;
@@ -155,4 +158,15 @@ int main(int argc, char** argv) {
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run_all(argc, argv);
+  } catch (const gda::Error& error) {
+    std::fprintf(stderr, "gda_ops_bench: error: %s\n", error.what());
+    return 1;
+  }
 }

@@ -27,6 +27,7 @@ class ShardedAdamW {
   // are [length], accumulate type but `value`; a frozen parameter has no gradient, m and v.
   struct Piece {
     const ParameterSpec* spec = nullptr;
+    std::size_t bucket = 0;
     std::int64_t offset = 0;
     std::int64_t length = 0;
     Tensor gradient;
@@ -89,7 +90,7 @@ class ShardedAdamW {
   // The runs of an axis, one number a coordinate; empty if there are none.
   Tensor expand(const Context& context, const std::vector<AxisRun>& runs);
   void gather(std::size_t bucket);
-  // Pieces that are updated as one: neighbours in memory with the same weight decay and one count
+  // Pieces that are updated as one: neighbours in a bucket with the same weight decay and one count
   // of updates.
   std::vector<Piece> joined_pieces() const;
   // The piece's values from its masters, where they are not the same memory.
