@@ -34,7 +34,7 @@ files() {
   done
 }
 mapfile -t sources < <(files '*.h' '*.cpp' '*.cuh' '*.cu')
-mapfile -t scripts < <(files '*.sh' .ci/run)
+mapfile -t scripts < <(files '*.sh' '*.sbatch' .ci/run)
 mapfile -t pages < <(files '*.md')
 
 findings=$(mktemp)
