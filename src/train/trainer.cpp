@@ -127,6 +127,7 @@ void Trainer::begin() {
                        "choose another logging.dir",
                        config_.logging.dir, config_.logging.dir);
   growth_.added = added_to(config_.train.init_from);
+  measure_peak();
   allocate_model(growth_.added, config_.train.init_from.empty()
                                     ? "a model that begins by its initialisers"
                                     : config_.train.init_from);
@@ -146,6 +147,7 @@ void Trainer::resume() {
   require<ConfigError>(reader.has_value(), "{} holds no checkpoint to go on from", folder.string());
   state_ = parse_run_state(reader->trainer_json(), (reader->path() / "trainer.json").string());
   check_growths(*reader);
+  measure_peak();
   restore(*reader);
   open_folder(true);
   log::info("resuming from {} (step {}, written by {} ranks)", reader->path().string(), state_.step,
@@ -153,6 +155,13 @@ void Trainer::resume() {
   for (const std::string& change : changed_settings(reader->run_config(), config_.yaml())) {
     log::warning("setting changed since that checkpoint: {}", change);
   }
+}
+
+// Before the model takes the memory.
+void Trainer::measure_peak() {
+  peak_flops_ = config_.logging.peak_tflops
+                    ? *config_.logging.peak_tflops * 1e12 * world_.size()
+                    : world_.all_reduce(measure_peak_flops(context(), compute_), Reduction::sum);
 }
 
 // The model of state_.growths and everything else from a checkpoint.
@@ -170,9 +179,6 @@ void Trainer::open_folder(bool resumed) {
   const std::filesystem::path directory = config_.logging.dir;
   make_directories(directory);
   log::open_file(directory / "log");
-  peak_flops_ = config_.logging.peak_tflops
-                    ? *config_.logging.peak_tflops * 1e12 * world_.size()
-                    : world_.all_reduce(measure_peak_flops(context(), compute_), Reduction::sum);
   if (world_.rank() != 0) return;
   write_text_file_atomically(directory / "config.yaml", config_.yaml());
   RunLogOptions options;

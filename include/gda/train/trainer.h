@@ -66,6 +66,7 @@ class Trainer {
   // `added`: what growth has added to the model that `origin` names.
   void allocate_model(const std::vector<std::string>& added, std::string_view origin);
   std::size_t most_micro_batches() const;
+  void measure_peak();
   void open_folder(bool resumed);
   void train_one_step();
   void fill_micro_batches(std::int64_t batch_size);
