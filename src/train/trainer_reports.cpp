@@ -1,0 +1,88 @@
+// What a run tells on its way: reports, evaluations, samples of text.
+#include <algorithm>
+
+#include "gda/core/log.h"
+#include "gda/core/stream.h"
+#include "gda/eval/generate.h"
+#include "gda/eval/loss.h"
+#include "gda/train/process_memory.h"
+#include "gda/train/trainer.h"
+#include "train/run_timeline.h"
+
+namespace gda {
+
+void Trainer::report() {
+  const PhaseSeconds seconds = timer_.take();
+  double elapsed = 0;
+  for (const double part : seconds) elapsed += part;
+  const std::int64_t steps = state_.step - reported_step_;
+  const double rate = static_cast<double>(state_.tokens - reported_tokens_) / elapsed;
+  reported_step_ = state_.step;
+  reported_tokens_ = state_.tokens;
+  if (log_ == nullptr) return;
+  const ProcessMemory memory = process_memory();
+  StepReport report;
+  report.step = state_.step;
+  report.total_steps = config_.train.steps;
+  report.tokens = state_.tokens;
+  report.loss = last_.loss;
+  report.lr = last_lr_;
+  report.grad_norm = last_.gradient_norm;
+  report.tokens_per_second = rate;
+  report.flops_full = rate * flops_.full;
+  report.flops_causal = rate * flops_.causal;
+  report.peak_flops = peak_flops_;
+  report.eta_seconds =
+      elapsed / static_cast<double>(steps) * static_cast<double>(config_.train.steps - state_.step);
+  report.skipped = guard_.skipped();
+  report.total_flops = state_.flops;
+  report.parameters = model_->parameters.count();
+  report.trainable_parameters = model_->parameters.trainable_count();
+  report.stages = timeline_->stages();
+  report.stage = state_.growths;
+  report.mask = last_mask_;
+  for (int source = 0; source < data_.sources(); ++source) {
+    const auto i = static_cast<std::size_t>(source);
+    if (last_.source_targets[i] == 0) continue;
+    report.source_losses.emplace_back(data_.source_name(source), last_.source_loss[i]);
+  }
+  report.lambdas = model_->decoder.lambdas(context());
+  report.seconds = seconds;
+  report.resident_bytes = memory.resident_bytes;
+  report.peak_resident_bytes = memory.peak_resident_bytes;
+  log_->report(report);
+}
+
+void Trainer::evaluate() {
+  const ProfileRange range("evaluation");
+  model_->optimizer.wait_all();
+  const std::vector<std::string>& wanted = config_.eval.sources;
+  for (const EvaluationSet& set : data_.validation()) {
+    if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), set.name()) == wanted.end()) {
+      continue;
+    }
+    const std::int64_t samples = config_.eval.steps * config_.train.global_batch_size;
+    const EvaluationResult result = evaluate_loss(context(), model_->decoder, set, world_,
+                                                  config_.train.micro_batch_size, samples);
+    if (log_ == nullptr) continue;
+    log_->report(EvalReport{
+        .step = state_.step, .name = set.name(), .loss = result.loss, .tokens = result.targets});
+  }
+}
+
+void Trainer::sample_text() {
+  model_->optimizer.wait_all();
+  if (tokenizer_ == nullptr) return;
+  const TextSampleConfig& sample = config_.train.sample;
+  GenerateOptions options;
+  options.sampling.temperature = sample.temperature;
+  options.sampling.seed = static_cast<std::uint64_t>(state_.step);
+  options.max_tokens = sample.max_tokens;
+  if (tokenizer_->eod_id() >= 0) options.stop_token = tokenizer_->eod_id();
+  for (const std::string& prompt : sample.prompts) {
+    const auto tokens = generate(context(), model_->decoder, tokenizer_->encode(prompt), options);
+    log::info("sample at step {}: {}{}", state_.step, prompt, tokenizer_->decode(tokens));
+  }
+}
+
+}  // namespace gda
