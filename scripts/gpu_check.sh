@@ -2,10 +2,10 @@
 # Checks gda on a machine with a GPU and little else: the CUDA tests, compute-sanitizer, two NCCL
 # ranks on the one GPU, then the benchmarks beside PyTorch's. Prints one table; under 9 minutes.
 #
-#   scripts/gpu_check.sh --pack DIR       where there is a compiler: the programs with their
-#                                         libraries, as DIR and DIR.tar.gz
+#   scripts/gpu_check.sh --pack DIR       where there is a compiler: builds (preset cuda), and puts
+#                                         the programs and their libraries into DIR and DIR.tar.gz
 #   scripts/gpu_check.sh --bundle DIR     where there is a GPU: with what was packed, either of them
-#   scripts/gpu_check.sh                  where there are both: builds (preset cuda), then checks
+#   scripts/gpu_check.sh                  where there are both
 #   scripts/gpu_check.sh --only tests     tests, sanitizer, nccl or bench alone; may be repeated
 #   scripts/gpu_check.sh --logs DIR       keeps what every program said (build/gpu-check)
 #
@@ -61,6 +61,7 @@ done
 
 tests=(ops/gda_ops_test train/gda_train_test train/gda_train_mpi_test dist/gda_dist_mpi_test bench/gda_ops_bench)
 if [[ -n $pack ]]; then
+  scripts/build.sh --preset cuda --target all --target gda_ops_bench
   programs=()
   for test in "${tests[@]}"; do programs+=(--with "build/cuda/tests/$test"); done
   exec scripts/bundle.sh --preset cuda --to "$pack" --tar "$pack.tar.gz" "${programs[@]}"
@@ -69,8 +70,7 @@ fi
 command -v nvidia-smi > /dev/null || usage_error "there is no nvidia-smi here, so no NVIDIA driver"
 if [[ -z $bundle ]]; then
   bundle=build/bundle-gpu-check
-  scripts/build.sh --preset cuda
-  rm -rf "$bundle"
+  rm -rf "$bundle" "$bundle.tar.gz"
   "$0" --pack "$bundle"
 fi
 work=$(mktemp -d)
