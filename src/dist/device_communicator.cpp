@@ -4,7 +4,7 @@
 
 #include "dist/nccl.h"
 #include "dist/validate.h"
-#include "gda/core/error.h"
+#include "gda/core/log.h"
 #include "gda/core/stream.h"
 
 namespace gda {
@@ -119,6 +119,12 @@ std::unique_ptr<Communicator> make_device_communicator(Communicator& host, const
   const bool automatic = options.backend == "auto" && cuda::nccl_is_available();
   if (sends && (automatic || options.backend == "nccl")) {
     return cuda::make_nccl_communicator(host, compute, options.timeout);
+  }
+  if (sends && options.backend == "auto" && host.rank() == 0) {
+    log::warning(
+        "this build has no NCCL: ranks exchange through the host's memory, which is slow; "
+        "configure "
+        "it with GDA_NCCL=ON, or set parallel.backend: mpi if that is meant");
   }
   return std::make_unique<StagedCommunicator>(host, compute);
 }

@@ -46,6 +46,7 @@ void Trainer::report() {
     if (last_.source_targets[i] == 0) continue;
     report.source_losses.emplace_back(data_.source_name(source), last_.source_loss[i]);
   }
+  model_->optimizer.wait_all();  // lambda's vectors may still be on their way
   report.lambdas = model_->decoder.lambdas(context());
   report.seconds = seconds;
   report.resident_bytes = memory.resident_bytes;
