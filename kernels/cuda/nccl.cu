@@ -1,4 +1,4 @@
-// Collectives by NCCL (https://docs.nvidia.com/deeplearning/nccl), with MPI's group for what ranks
+// Operations by NCCL (https://docs.nvidia.com/deeplearning/nccl), with MPI's group for what ranks
 // have to tell each other before, and for tensors of the host.
 #include <nccl.h>
 
@@ -11,6 +11,7 @@
 
 #include "check.h"
 #include "dist/nccl.h"
+#include "dist/staged_communicator.h"
 #include "dist/validate.h"
 #include "dist/watchdog.h"
 #include "gda/core/error.h"
@@ -19,8 +20,12 @@
 namespace gda::cuda {
 namespace {
 
+bool has_failed(ncclResult_t status) {
+  return status != ncclSuccess && status != ncclInProgress;
+}
+
 void check_nccl(ncclResult_t status, const char* call) {
-  if (status == ncclSuccess || status == ncclInProgress) return;
+  if (!has_failed(status)) return;
   fail<DistError>("{} failed: {} ({}); NCCL_DEBUG=INFO says more", call, ncclGetErrorString(status),
                   ncclGetLastError(nullptr));
 }
@@ -79,54 +84,75 @@ class PendingOperation final : public Pending::State {
   Stream compute_;
 };
 
+// Calls that NCCL carries out as one. Group calls nest, so each start has its end.
+template <class Calls>
+ncclResult_t together(const Calls& calls) {
+  const ncclResult_t start = ncclGroupStart();
+  if (has_failed(start)) return start;
+  const ncclResult_t inside = calls();
+  const ncclResult_t end = ncclGroupEnd();
+  return has_failed(inside) ? inside : end;
+}
+
+// What the groups of a process share: one stream, since operations of several groups that run at
+// the same time may wait for each other in a ring, and the watch over it.
+struct Line {
+  Line(const Communicator& host, const Stream& stream_of_computation,
+       std::chrono::milliseconds timeout)
+      : compute(stream_of_computation),
+        stream(compute.device, StreamPriority::high),
+        watchdog({.rank = host.world_rank(host.rank()),
+                  .size = host.size(),
+                  .timeout = timeout,
+                  .give_up = [](const std::string& /*message*/) { MpiSession::abort(1); }}) {}
+
+  Stream compute;
+  OwnedStream stream;
+  Event before{compute.device};
+  std::int64_t step = -1;
+  dist::Watchdog watchdog;  // the last: it looks at the others
+};
+
 class NcclCommunicator final : public Communicator {
  public:
   using Communicator::all_reduce;
   using Communicator::broadcast;
 
-  NcclCommunicator(Communicator& host, const Stream& compute, std::chrono::milliseconds timeout)
-      : host_(host),
-        compute_(compute),
-        stream_(compute.device, StreamPriority::high),
-        watchdog_({.rank = host.rank(),
-                   .size = host.size(),
-                   .timeout = timeout,
-                   .give_up = [](const std::string& /*message*/) { MpiSession::abort(1); }}) {
-    check(cudaSetDevice(compute.device.index), "cudaSetDevice", "nccl");
-    const ncclUniqueId id = agree_on_id(host);
+  NcclCommunicator(std::shared_ptr<Communicator> host, std::shared_ptr<Line> line, std::string name)
+      : host_(std::move(host)), line_(std::move(line)), name_(std::move(name)) {
+    check(cudaSetDevice(line_->compute.device.index), "cudaSetDevice", "nccl");
+    const ncclUniqueId id = agree_on_id(*host_);
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;  // so that a rank that does not come is noticed
-    check_nccl(ncclCommInitRankConfig(&group_, host.size(), id, host.rank(), &config),
+    check_nccl(ncclCommInitRankConfig(&group_, size(), id, rank(), &config),
                "ncclCommInitRankConfig");
-    watchdog_.watch({.what = "ncclCommInitRankConfig", .bytes = 0, .step = -1, .number = 0},
-                    [this] { return is_idle(); });
-    watchdog_.drain();
+    watch({.what = "ncclCommInitRankConfig"}, [this] { return is_idle(); });
+    line_->watchdog.drain();
   }
 
   ~NcclCommunicator() override {
     if (std::uncaught_exceptions() > 0) {
-      watchdog_.stop();
+      line_->watchdog.stop();
       ncclCommAbort(group_);  // the other ranks may never come
       return;
     }
-    watchdog_.drain();
+    line_->watchdog.drain();
     ncclCommFinalize(group_);
-    watchdog_.watch({.what = "ncclCommFinalize", .bytes = 0, .step = step_, .number = number_++},
-                    [this] { return is_idle(); });
-    watchdog_.drain();
-    watchdog_.stop();
+    watch({.what = "ncclCommFinalize"}, [this] { return is_idle(); });
+    line_->watchdog.drain();
     ncclCommDestroy(group_);
   }
 
-  int rank() const override { return host_.rank(); }
-  int size() const override { return host_.size(); }
+  int rank() const override { return host_->rank(); }
+  int size() const override { return host_->size(); }
+  int world_rank(int rank) const override { return host_->world_rank(rank); }
   void set_step(std::int64_t step) override {
-    step_ = step;
-    host_.set_step(step);
+    line_->step = step;
+    host_->set_step(step);
   }
 
   Pending all_reduce(const Tensor& data, Reduction reduction) override {
-    if (is_on_host(data)) return host_.all_reduce(data, reduction);
+    if (dist::is_on_host(data)) return host_->all_reduce(data, reduction);
     dist::validate_all_reduce(data);
     return submit("all_reduce", data, [&](cudaStream_t stream) {
       return ncclAllReduce(data.raw(), data.raw(), count_of(data), type_of(data.dtype()),
@@ -134,7 +160,7 @@ class NcclCommunicator final : public Communicator {
     });
   }
   Pending reduce_scatter(const Tensor& from, const Tensor& to) override {
-    if (is_on_host(from)) return host_.reduce_scatter(from, to);
+    if (dist::is_on_host(from)) return host_->reduce_scatter(from, to);
     dist::validate_reduce_scatter(from, to, rank(), size());
     return submit("reduce_scatter", from, [&](cudaStream_t stream) {
       return ncclReduceScatter(from.raw(), to.raw(), count_of(to), type_of(from.dtype()), ncclSum,
@@ -142,7 +168,7 @@ class NcclCommunicator final : public Communicator {
     });
   }
   Pending all_gather(const Tensor& from, const Tensor& to) override {
-    if (is_on_host(to)) return host_.all_gather(from, to);
+    if (dist::is_on_host(to)) return host_->all_gather(from, to);
     dist::validate_all_gather(from, to, rank(), size());
     return submit("all_gather", to, [&](cudaStream_t stream) {
       return ncclAllGather(from.raw(), to.raw(), count_of(from), type_of(from.dtype()), group_,
@@ -150,7 +176,7 @@ class NcclCommunicator final : public Communicator {
     });
   }
   Pending broadcast(const Tensor& data, int root) override {
-    if (is_on_host(data)) return host_.broadcast(data, root);
+    if (dist::is_on_host(data)) return host_->broadcast(data, root);
     dist::validate_broadcast(data, root, size());
     return submit("broadcast", data, [&](cudaStream_t stream) {
       return ncclBroadcast(data.raw(), data.raw(), count_of(data), type_of(data.dtype()), root,
@@ -158,8 +184,60 @@ class NcclCommunicator final : public Communicator {
     });
   }
 
+  Pending all_to_all(const Tensor& from, const Tensor& to) override {
+    if (dist::is_on_host(from)) return host_->all_to_all(from, to);
+    dist::validate_all_to_all(from, to, size());
+    return submit("all_to_all", from, [&](cudaStream_t stream) {
+      return together([&] {
+        const std::int64_t part = from.elements() / size();
+        ncclResult_t status = ncclSuccess;
+        for (int peer = 0; peer < size() && !has_failed(status); ++peer) {
+          status = post(part_of(from, peer * part, part), peer, part_of(to, peer * part, part),
+                        peer, stream);
+        }
+        return status;
+      });
+    });
+  }
+  Pending send_receive(const Tensor& send, int to, const Tensor& receive, int from) override {
+    if (dist::is_on_host(to == kNobody ? receive : send)) {
+      return host_->send_receive(send, to, receive, from);
+    }
+    dist::validate_send_receive(send, to, receive, from, rank(), size());
+    const auto world = [&](int peer) { return peer == kNobody ? kNobody : world_rank(peer); };
+    return submit({.what = describe_message(send, world(to), receive, world(from)),
+                   .bytes = message_bytes(send, to, receive, from),
+                   .kind = OperationInfo::Kind::message},
+                  [&](cudaStream_t stream) {
+                    return together([&] { return post(send, to, receive, from, stream); });
+                  });
+  }
+  // A group of one has nothing for NCCL to do.
+  std::unique_ptr<Communicator> split(int colour, const std::string& name) override {
+    std::shared_ptr<Communicator> part = host_->split(colour, name);
+    if (part->size() == 1) {
+      return dist::make_staged_communicator(std::move(part), line_->compute);
+    }
+    return std::make_unique<NcclCommunicator>(std::move(part), line_, name);
+  }
+
  private:
-  static bool is_on_host(const Tensor& tensor) { return tensor.device().type == DeviceType::cpu; }
+  static Tensor part_of(const Tensor& tensor, std::int64_t begin, std::int64_t count) {
+    return tensor.reshape({tensor.elements()}).rows(begin, count);
+  }
+
+  ncclResult_t post(const Tensor& send, int to, const Tensor& receive, int from,
+                    cudaStream_t stream) const {
+    ncclResult_t status = ncclSuccess;
+    if (to != kNobody) {
+      status = ncclSend(send.raw(), count_of(send), type_of(send.dtype()), to, group_, stream);
+    }
+    if (from != kNobody && !has_failed(status)) {
+      status = ncclRecv(receive.raw(), count_of(receive), type_of(receive.dtype()), from, group_,
+                        stream);
+    }
+    return status;
+  }
 
   // Whether NCCL has nothing under way on the host's side. Throws DistError if the group is broken.
   bool is_idle() const {
@@ -169,34 +247,41 @@ class NcclCommunicator final : public Communicator {
     return state != ncclInProgress;
   }
 
-  template <class Call>
-  Pending submit(const char* name, const Tensor& whole, const Call& call) {
-    const ProfileRange range(name);
-    auto operation = std::make_shared<Operation>(compute_.device);
-    watchdog_.watch(
-        {.what = std::string(name) + " " + whole.str(),
-         .bytes = whole.bytes(),
-         .step = step_,
-         .number = number_++},
-        [this, operation] { return operation->issued && operation->done.reached() && is_idle(); });
-    before_.record(compute_);
-    before_.hold_back(stream_.get());
-    check_nccl(call(static_cast<cudaStream_t>(stream_.get().handle)), name);
-    // Connections are made at the first use of an algorithm; another call may not overlap that.
-    while (!is_idle()) std::this_thread::yield();
-    operation->done.record(stream_.get());
-    operation->issued = true;
-    return Pending(std::make_shared<PendingOperation>(std::move(operation), compute_));
+  void watch(OperationInfo info, std::function<bool()> done) {
+    info.step = line_->step;
+    info.group = name_;
+    info.number = info.kind == OperationInfo::Kind::message ? messages_++ : collectives_++;
+    line_->watchdog.watch(std::move(info), std::move(done));
   }
 
-  Communicator& host_;
-  Stream compute_;
-  OwnedStream stream_;
-  Event before_{compute_.device};
+  template <class Call>
+  Pending submit(const char* name, const Tensor& whole, const Call& call) {
+    return submit({.what = std::string(name) + " " + whole.str(), .bytes = whole.bytes()}, call);
+  }
+  template <class Call>
+  Pending submit(const OperationInfo& info, const Call& call) {
+    const ProfileRange range(info.what.c_str());
+    auto operation = std::make_shared<Operation>(line_->compute.device);
+    watch(info, [this, operation] {
+      return operation->issued && operation->done.reached() && is_idle();
+    });
+    const Stream stream = line_->stream.get();
+    line_->before.record(line_->compute);
+    line_->before.hold_back(stream);
+    check_nccl(call(static_cast<cudaStream_t>(stream.handle)), info.what.c_str());
+    // Connections are made at the first use of an algorithm; another call may not overlap that.
+    while (!is_idle()) std::this_thread::yield();
+    operation->done.record(stream);
+    operation->issued = true;
+    return Pending(std::make_shared<PendingOperation>(std::move(operation), line_->compute));
+  }
+
+  std::shared_ptr<Communicator> host_;
+  std::shared_ptr<Line> line_;
+  std::string name_;
   ncclComm_t group_ = nullptr;
-  std::int64_t step_ = -1;
-  std::int64_t number_ = 1;
-  dist::Watchdog watchdog_;  // the last: it looks at the others
+  std::int64_t collectives_ = 0;
+  std::int64_t messages_ = 0;
 };
 
 }  // namespace
@@ -205,9 +290,11 @@ bool nccl_is_available() {
   return true;
 }
 
-std::unique_ptr<Communicator> make_nccl_communicator(Communicator& host, const Stream& compute,
+std::unique_ptr<Communicator> make_nccl_communicator(std::shared_ptr<Communicator> host,
+                                                     const Stream& compute,
                                                      std::chrono::milliseconds timeout) {
-  return std::make_unique<NcclCommunicator>(host, compute, timeout);
+  auto line = std::make_shared<Line>(*host, compute, timeout);
+  return std::make_unique<NcclCommunicator>(std::move(host), std::move(line), "");
 }
 
 }  // namespace gda::cuda

@@ -101,7 +101,7 @@ void post_gather(Group group, const Tensor& whole, Transfers& transfers) {
   }
 }
 
-class ReduceScatter final : public Collective {
+class ReduceScatter final : public Operation {
  public:
   ReduceScatter(Group group, const Tensor& from, const Tensor& to, const TransferPolicy& policy)
       : reduction_(group, from, to.raw(), Reduction::sum, policy) {}
@@ -112,7 +112,7 @@ class ReduceScatter final : public Collective {
   PartReduction reduction_;
 };
 
-class AllGather final : public Collective {
+class AllGather final : public Operation {
  public:
   AllGather(Group group, const Tensor& from, const Tensor& to)
       : group_(group), from_(from), to_(to) {}
@@ -134,7 +134,7 @@ class AllGather final : public Collective {
 };
 
 // Reduce-scatter into the own part, then all-gather.
-class AllReduce final : public Collective {
+class AllReduce final : public Operation {
  public:
   AllReduce(Group group, const Tensor& data, Reduction reduction, const TransferPolicy& policy)
       : group_(group),
@@ -157,7 +157,7 @@ class AllReduce final : public Collective {
 };
 
 // Everything to everyone: one round for small data.
-class DirectAllReduce final : public Collective {
+class DirectAllReduce final : public Operation {
  public:
   DirectAllReduce(Group group, const Tensor& data, Reduction reduction)
       : group_(group), data_(data), reduction_(reduction) {}
@@ -193,7 +193,7 @@ class DirectAllReduce final : public Collective {
 
 // Down a binomial tree: rank v (counted from the root) receives from v without its lowest set bit,
 // and sends to v + 2^k for each 2^k below that bit.
-class Broadcast final : public Collective {
+class Broadcast final : public Operation {
  public:
   Broadcast(Group group, const Tensor& data, int root) : group_(group), data_(data), root_(root) {}
 
@@ -223,27 +223,85 @@ class Broadcast final : public Collective {
   int round_ = 0;
 };
 
+class AllToAll final : public Operation {
+ public:
+  AllToAll(Group group, const Tensor& from, const Tensor& to)
+      : group_(group), from_(from), to_(to) {}
+
+  bool next_round(Transfers& transfers) override {
+    if (posted_) return false;
+    const std::int64_t part = from_.elements() / group_.size;
+    const std::size_t bytes = static_cast<std::size_t>(part) * size_of(from_.dtype());
+    if (bytes > 0) {
+      std::memcpy(at(to_, part * group_.rank), at(from_, part * group_.rank), bytes);
+    }
+    for (int i = 1; i < group_.size; ++i) {
+      // In round i of a ring every rank has one to send to and another to receive from.
+      const int to = (group_.rank + i) % group_.size;
+      const int from = (group_.rank + group_.size - i) % group_.size;
+      transfers.receive(at(to_, part * from), bytes, from);
+      transfers.send(at(from_, part * to), bytes, to);
+    }
+    return posted_ = true;
+  }
+
+ private:
+  Group group_;
+  Tensor from_;
+  Tensor to_;
+  bool posted_ = false;
+};
+
+class SendReceive final : public Operation {
+ public:
+  SendReceive(const Tensor& send, int to, const Tensor& receive, int from)
+      : send_(send), to_(to), receive_(receive), from_(from) {}
+
+  bool next_round(Transfers& transfers) override {
+    if (posted_) return false;
+    if (from_ != kNobody) transfers.receive(receive_.raw(), receive_.bytes(), from_);
+    if (to_ != kNobody) transfers.send(send_.raw(), send_.bytes(), to_);
+    return posted_ = true;
+  }
+
+ private:
+  Tensor send_;
+  int to_;
+  Tensor receive_;
+  int from_;
+  bool posted_ = false;
+};
+
 }  // namespace
 
-std::unique_ptr<Collective> make_all_reduce(Group group, const Tensor& data, Reduction reduction,
-                                            const TransferPolicy& policy) {
+std::unique_ptr<Operation> make_all_reduce(Group group, const Tensor& data, Reduction reduction,
+                                           const TransferPolicy& policy) {
   if (data.bytes() <= policy.direct_bytes) {
     return std::make_unique<DirectAllReduce>(group, data, reduction);
   }
   return std::make_unique<AllReduce>(group, data, reduction, policy);
 }
 
-std::unique_ptr<Collective> make_reduce_scatter(Group group, const Tensor& from, const Tensor& to,
-                                                const TransferPolicy& policy) {
+std::unique_ptr<Operation> make_reduce_scatter(Group group, const Tensor& from, const Tensor& to,
+                                               const TransferPolicy& policy) {
   return std::make_unique<ReduceScatter>(group, from, to, policy);
 }
 
-std::unique_ptr<Collective> make_all_gather(Group group, const Tensor& from, const Tensor& to) {
+std::unique_ptr<Operation> make_all_gather(Group group, const Tensor& from, const Tensor& to) {
   return std::make_unique<AllGather>(group, from, to);
 }
 
-std::unique_ptr<Collective> make_broadcast(Group group, const Tensor& data, int root) {
+std::unique_ptr<Operation> make_broadcast(Group group, const Tensor& data, int root) {
   return std::make_unique<Broadcast>(group, data, root);
+}
+
+std::unique_ptr<Operation> make_all_to_all(Group group, const Tensor& from, const Tensor& to) {
+  return std::make_unique<AllToAll>(group, from, to);
+}
+
+std::unique_ptr<Operation> make_send_receive(const Tensor& send, int to, const Tensor& receive,
+                                             int from) {
+  return std::make_unique<SendReceive>(send, to, receive, from);
 }
 
 }  // namespace gda::dist

@@ -1,4 +1,4 @@
-// The group of all processes that mpirun or srun started.
+// The groups of the processes that mpirun or srun started.
 #pragma once
 
 #include <chrono>
@@ -10,7 +10,8 @@
 
 namespace gda::dist {
 
-std::unique_ptr<Communicator> make_mpi_communicator(std::shared_ptr<MpiThread> thread,
+// All of them.
+std::unique_ptr<Communicator> make_mpi_communicator(const std::shared_ptr<MpiThread>& thread,
                                                     std::chrono::seconds timeout,
                                                     const TransferPolicy& policy);
 

@@ -20,8 +20,10 @@ namespace {
 // Operations that are remembered for the report about one that does not finish.
 constexpr std::size_t kHistory = 16;
 
-// MPI guarantees tags up to 32767.
-constexpr std::int64_t kTags = 32768;
+// MPI guarantees tags up to 32767: collectives take one after another, messages all the last one,
+// since only their order counts.
+constexpr std::int64_t kCollectiveTags = 32767;
+constexpr int kMessageTag = 32767;
 
 // How long the thread sleeps without work. It wakes to let MPI push out what is still on its way to
 // other ranks: an operation may be complete here while a peer still waits for its last bytes.
@@ -58,6 +60,10 @@ constexpr std::size_t kSmall = 4096;
 // Once all are there data flows only while MPI is called: without memory that processes can read
 // from each other it goes in pieces of some 10 KiB a call.
 constexpr std::chrono::microseconds kWaitForData{20};
+
+bool is_message(const OperationInfo& info) {
+  return info.kind == OperationInfo::Kind::message;
+}
 
 double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -100,14 +106,16 @@ MpiThread::~MpiThread() {
   end(Ending::finish);
 }
 
-std::shared_future<void> MpiThread::submit(std::unique_ptr<dist::Collective> collective,
+std::shared_future<void> MpiThread::submit(std::shared_ptr<dist::MpiGroup> group,
+                                           std::unique_ptr<dist::Operation> operation,
                                            OperationInfo info, OperationLimits limits) {
-  Task task{std::move(collective), std::move(info), limits, {}};
+  info.group = group->name;
+  Task task{std::move(group), std::move(operation), std::move(info), limits, {}};
   std::shared_future<void> done = task.done.get_future().share();
   {
     const std::lock_guard lock(mutex_);
     require<DistError>(!closed_, "[{}] the MPI session has ended", task.info.what);
-    task.info.number = numbers_++;
+    task.info.number = is_message(task.info) ? task.group->messages++ : task.group->collectives++;
     queue_.push_back(std::move(task));
   }
   submitted_.notify_one();
@@ -133,10 +141,7 @@ void MpiThread::initialise() {
                      "the MPI library cannot be used in a program with threads: asked for "
                      "MPI_THREAD_FUNNELED, got level {}",
                      provided);
-  dist::check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN),
-                  "MPI_Comm_set_errhandler");
-  dist::check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &group_.rank), "MPI_Comm_rank");
-  dist::check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &group_.size), "MPI_Comm_size");
+  world_ = dist::make_world_group();
 }
 
 void MpiThread::run(std::promise<void> started) {
@@ -182,7 +187,7 @@ void MpiThread::execute(Task& task) {
     report_history();
     failure_ = std::make_exception_ptr(DistError(fmt::format(
         "rank {} of {}: {}: {}; the ranks may run different programs, configurations or data",
-        group_.rank, group_.size, describe(task.info), error.what())));
+        world_->place.rank, world_->place.size, describe(task.info), error.what())));
     task.done.set_exception(failure_);
   } catch (...) {
     failure_ = std::current_exception();
@@ -192,24 +197,32 @@ void MpiThread::execute(Task& task) {
 
 void MpiThread::carry_out(Task& task) {
   const auto begin = Clock::now();
-  transfers_.begin(static_cast<int>(task.info.number % kTags), task.limits.message_bytes);
-  const bool small = task.info.bytes <= kSmall;
-  if (!small) {
-    // Ranks first show each other that they are there: to wait for them is another matter than to
-    // wait for their data.
-    std::vector<std::byte> signs(static_cast<std::size_t>(group_.size));
-    for (int peer = 0; peer < group_.size; ++peer) {
-      if (peer == group_.rank) continue;
-      transfers_.receive(&signs[static_cast<std::size_t>(peer)], 1, peer);
-      transfers_.send(&signs[static_cast<std::size_t>(group_.rank)], 1, peer);
-    }
-    wait_for_round(task, begin, kWaitForRanks);
-  }
-  while (task.collective->next_round(transfers_)) {
+  const OperationInfo& info = task.info;
+  transfers_.begin(
+      {.comm = task.group->comm,
+       .tag = is_message(info) ? kMessageTag : static_cast<int>(info.number % kCollectiveTags),
+       .world_ranks = &task.group->world_ranks,
+       .message_bytes = task.limits.message_bytes});
+  const bool small = info.bytes <= kSmall;
+  if (!small && !is_message(info)) greet(task, begin);
+  while (task.operation->next_round(transfers_)) {
     wait_for_round(task, begin, small ? kWaitForRanks : kWaitForData);
   }
-  history_.push_back({task.info, seconds_since(begin)});
+  history_.push_back({info, seconds_since(begin)});
   if (history_.size() > kHistory) history_.pop_front();
+}
+
+// Ranks show each other that they are there: to wait for them is another matter than to wait for
+// their data.
+void MpiThread::greet(const Task& task, Clock::time_point begin) {
+  const dist::Group place = task.group->place;
+  std::vector<std::byte> signs(static_cast<std::size_t>(place.size));
+  for (int peer = 0; peer < place.size; ++peer) {
+    if (peer == place.rank) continue;
+    transfers_.receive(&signs[static_cast<std::size_t>(peer)], 1, peer);
+    transfers_.send(&signs[static_cast<std::size_t>(place.rank)], 1, peer);
+  }
+  wait_for_round(task, begin, kWaitForRanks);
 }
 
 void MpiThread::wait_for_round(const Task& task, Clock::time_point begin,
@@ -228,12 +241,12 @@ void MpiThread::fail_late(const Task& task) {
   fail<DistError>(
       "rank {} of {}: {} did not finish within {} s; no answer from rank{} {}: look at "
       "the end of the log there",
-      group_.rank, group_.size, describe(task.info), task.limits.timeout.count(),
+      world_->place.rank, world_->place.size, describe(task.info), task.limits.timeout.count(),
       transfers_.awaited().size() == 1 ? "" : "s", fmt::join(transfers_.awaited(), ", "));
 }
 
 void MpiThread::report_history() {
-  log::error("the last operations of rank {}, all complete:", group_.rank);
+  log::error("the last operations of rank {}, all complete:", world_->place.rank);
   for (const Finished& done : history_) {
     log::error("  {} took {:.3f} s", describe(done.info), done.seconds);
   }

@@ -16,7 +16,7 @@
 #include <string>
 #include <thread>
 
-#include "dist/collectives.h"
+#include "dist/mpi_group.h"
 #include "dist/operation.h"
 
 namespace gda {
@@ -34,10 +34,13 @@ class MpiThread {
   MpiThread(const MpiThread&) = delete;
   MpiThread& operator=(const MpiThread&) = delete;
 
-  dist::Group group() const { return group_; }
+  // All processes.
+  const std::shared_ptr<dist::MpiGroup>& world() const { return world_; }
 
-  // An operation that takes longer than its timeout fails, and with it all that come after.
-  std::shared_future<void> submit(std::unique_ptr<dist::Collective> collective, OperationInfo info,
+  // An operation of `group`, which it numbers. One that takes longer than its timeout fails, and
+  // with it all that come after, in every group.
+  std::shared_future<void> submit(std::shared_ptr<dist::MpiGroup> group,
+                                  std::unique_ptr<dist::Operation> operation, OperationInfo info,
                                   OperationLimits limits);
 
   enum class Ending {
@@ -53,7 +56,8 @@ class MpiThread {
   using Clock = std::chrono::steady_clock;
 
   struct Task {
-    std::unique_ptr<dist::Collective> collective;
+    std::shared_ptr<dist::MpiGroup> group;
+    std::unique_ptr<dist::Operation> operation;
     OperationInfo info;
     OperationLimits limits;
     std::promise<void> done;
@@ -65,6 +69,7 @@ class MpiThread {
   std::optional<Task> next_task();
   void execute(Task& task);
   void carry_out(Task& task);
+  void greet(const Task& task, Clock::time_point begin);
   void wait_for_round(const Task& task, Clock::time_point begin,
                       std::chrono::microseconds longest_pause);
   bool stopped_at_once() const {
@@ -74,13 +79,12 @@ class MpiThread {
   [[noreturn]] void fail_late(const Task& task);
   void report_history();
 
-  dist::Group group_;
+  std::shared_ptr<dist::MpiGroup> world_;
   dist::Transfers transfers_;
 
   std::mutex mutex_;
   std::condition_variable submitted_;
   std::deque<Task> queue_;
-  std::int64_t numbers_ = 0;
   bool closed_ = false;
   std::atomic<Ending> ending_{Ending::none};
   int exit_code_ = 0;

@@ -12,7 +12,8 @@ namespace gda::cuda {
 bool nccl_is_available();
 
 // As make_device_communicator with the backend nccl.
-std::unique_ptr<Communicator> make_nccl_communicator(Communicator& host, const Stream& compute,
+std::unique_ptr<Communicator> make_nccl_communicator(std::shared_ptr<Communicator> host,
+                                                     const Stream& compute,
                                                      std::chrono::milliseconds timeout);
 
 }  // namespace gda::cuda

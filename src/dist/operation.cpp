@@ -2,12 +2,30 @@
 
 #include <fmt/format.h>
 
+#include "gda/dist/communicator.h"
+
 namespace gda {
 
 std::string describe(const OperationInfo& info) {
+  const bool message = info.kind == OperationInfo::Kind::message;
+  const std::string group = info.group.empty() ? "" : fmt::format(" of the {} group", info.group);
   const std::string step =
       info.step < 0 ? "before the first step" : fmt::format("step {}", info.step);
-  return fmt::format("{} ({} bytes, operation {}, {})", info.what, info.bytes, info.number, step);
+  return fmt::format("{} ({} bytes, {} {}{}, {})", info.what, info.bytes,
+                     message ? "message" : "operation", info.number, group, step);
+}
+
+std::string describe_message(const Tensor& send, int to, const Tensor& receive, int from) {
+  std::string text;
+  if (to != kNobody) text = fmt::format("send {} to rank {}", send.str(), to);
+  if (from != kNobody) {
+    text += fmt::format("{}receive {} from rank {}", text.empty() ? "" : ", ", receive.str(), from);
+  }
+  return text;
+}
+
+std::size_t message_bytes(const Tensor& send, int to, const Tensor& receive, int from) {
+  return (to == kNobody ? 0 : send.bytes()) + (from == kNobody ? 0 : receive.bytes());
 }
 
 }  // namespace gda

@@ -20,6 +20,7 @@ class SelfCommunicator final : public Communicator {
 
   int rank() const override { return 0; }
   int size() const override { return 1; }
+  int world_rank(int /*rank*/) const override { return 0; }
 
   Pending all_reduce(const Tensor& data, Reduction /*reduction*/) override {
     dist::validate_on_host("all_reduce", data);
@@ -44,6 +45,24 @@ class SelfCommunicator final : public Communicator {
     dist::validate_on_host("broadcast", data);
     dist::validate_broadcast(data, root, size());
     return {};
+  }
+  Pending all_to_all(const Tensor& from, const Tensor& to) override {
+    dist::validate_on_host("all_to_all", from);
+    dist::validate_on_host("all_to_all", to);
+    dist::validate_all_to_all(from, to, size());
+    copy(from, to);
+    return {};
+  }
+  Pending send_receive(const Tensor& send, int to, const Tensor& receive, int from) override {
+    dist::validate_on_host("send_receive", send);
+    dist::validate_on_host("send_receive", receive);
+    dist::validate_send_receive(send, to, receive, from, rank(), size());
+    if (to == rank()) copy(send, receive);
+    return {};
+  }
+  std::unique_ptr<Communicator> split(int colour, const std::string& /*name*/) override {
+    dist::validate_split(colour);
+    return make_self_communicator();
   }
   void set_step(std::int64_t /*step*/) override {}
 };

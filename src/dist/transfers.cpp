@@ -32,9 +32,9 @@ std::byte* Transfers::scratch(std::size_t bytes) {
 void Transfers::send(const void* data, std::size_t bytes, int peer) {
   const auto* next = static_cast<const std::byte*>(data);
   while (bytes > 0) {
-    const std::size_t piece = std::min(bytes, message_bytes_);
-    peers_.push_back(peer);
-    check_mpi(MPI_Isend(next, static_cast<int>(piece), MPI_BYTE, peer, tag_, MPI_COMM_WORLD,
+    const std::size_t piece = std::min(bytes, channel_.message_bytes);
+    messages_.push_back({peer, -1});
+    check_mpi(MPI_Isend(next, static_cast<int>(piece), MPI_BYTE, peer, channel_.tag, channel_.comm,
                         &requests_.emplace_back(MPI_REQUEST_NULL)),
               "MPI_Isend");
     next += piece;
@@ -45,9 +45,9 @@ void Transfers::send(const void* data, std::size_t bytes, int peer) {
 void Transfers::receive(void* data, std::size_t bytes, int peer) {
   auto* next = static_cast<std::byte*>(data);
   while (bytes > 0) {
-    const std::size_t piece = std::min(bytes, message_bytes_);
-    peers_.push_back(peer);
-    check_mpi(MPI_Irecv(next, static_cast<int>(piece), MPI_BYTE, peer, tag_, MPI_COMM_WORLD,
+    const std::size_t piece = std::min(bytes, channel_.message_bytes);
+    messages_.push_back({peer, static_cast<int>(piece)});
+    check_mpi(MPI_Irecv(next, static_cast<int>(piece), MPI_BYTE, peer, channel_.tag, channel_.comm,
                         &requests_.emplace_back(MPI_REQUEST_NULL)),
               "MPI_Irecv");
     next += piece;
@@ -64,30 +64,40 @@ bool Transfers::done() {
   std::vector<MPI_Status> statuses(requests_.size());
   const int code = MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &finished,
                                 indices.data(), statuses.data());
-  if (code == MPI_ERR_IN_STATUS) {
-    for (std::size_t i = 0; i < static_cast<std::size_t>(finished); ++i) {
-      require<MessageError>(statuses[i].MPI_ERROR == MPI_SUCCESS,
-                            "a message from rank {} is not the one expected: {}",
-                            peers_[static_cast<std::size_t>(indices[i])],
-                            text_of(statuses[i].MPI_ERROR));
-    }
+  if (code != MPI_ERR_IN_STATUS) {
+    check_mpi(code, "MPI_Testsome");
+    // Without an error MPI leaves the statuses' own codes as they are.
+    for (MPI_Status& status : statuses) status.MPI_ERROR = MPI_SUCCESS;
   }
-  check_mpi(code, "MPI_Testsome");
-  if (finished == 0) return false;
-  if (finished != MPI_UNDEFINED) {
-    const bool left = std::any_of(requests_.begin(), requests_.end(),
-                                  [](MPI_Request request) { return request != MPI_REQUEST_NULL; });
-    if (left) return false;
+  if (finished == MPI_UNDEFINED) finished = 0;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(finished); ++i) {
+    check(messages_[static_cast<std::size_t>(indices[i])], statuses[i]);
   }
+  const bool left = std::any_of(requests_.begin(), requests_.end(),
+                                [](MPI_Request request) { return request != MPI_REQUEST_NULL; });
+  if (left) return false;
   requests_.clear();
-  peers_.clear();
+  messages_.clear();
   return true;
+}
+
+void Transfers::check(const Message& message, const MPI_Status& status) const {
+  require<MessageError>(status.MPI_ERROR == MPI_SUCCESS,
+                        "a message from rank {} is not the one expected: {}",
+                        world_rank(message.peer), text_of(status.MPI_ERROR));
+  if (message.awaited_bytes < 0) return;
+  int bytes = 0;
+  check_mpi(MPI_Get_count(&status, MPI_BYTE, &bytes), "MPI_Get_count");
+  require<MessageError>(bytes == message.awaited_bytes,
+                        "a message from rank {} is not the one expected: it has {} bytes and not "
+                        "{}",
+                        world_rank(message.peer), bytes, message.awaited_bytes);
 }
 
 std::vector<int> Transfers::awaited() const {
   std::set<int> ranks;
   for (std::size_t i = 0; i < requests_.size(); ++i) {
-    if (requests_[i] != MPI_REQUEST_NULL) ranks.insert(peers_[i]);
+    if (requests_[i] != MPI_REQUEST_NULL) ranks.insert(world_rank(messages_[i].peer));
   }
   return {ranks.begin(), ranks.end()};
 }

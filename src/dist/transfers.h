@@ -25,7 +25,7 @@ struct TransferPolicy {
 // Throws DistError with MPI's text unless the code is MPI_SUCCESS.
 void check_mpi(int code, const char* call);
 
-// A message that came is not the one that was expected: longer, say.
+// A message that came is not the one that was expected: it has another length.
 class MessageError : public DistError {
  public:
   using DistError::DistError;
@@ -33,12 +33,15 @@ class MessageError : public DistError {
 
 class Transfers {
  public:
-  // Starts an operation. Its messages share a tag; between two ranks they arrive in the order of
-  // posting. Longer ones than message_bytes are cut.
-  void begin(int tag, std::size_t message_bytes) {
-    tag_ = tag;
-    message_bytes_ = message_bytes;
-  }
+  // Where the messages of an operation go.
+  struct Channel {
+    MPI_Comm comm = MPI_COMM_NULL;
+    int tag = 0;  // between two ranks, messages of one tag arrive in the order of posting
+    const std::vector<int>* world_ranks = nullptr;  // of the ranks of `comm`, for errors
+    std::size_t message_bytes = 0;                  // longer messages are cut
+  };
+
+  void begin(const Channel& channel) { channel_ = channel; }
   // Memory for what arrives, until the operation ends. Kept, so that pages are touched once.
   std::byte* scratch(std::size_t bytes);
 
@@ -46,15 +49,23 @@ class Transfers {
   void receive(void* data, std::size_t bytes, int peer);
   // Lets MPI work; true when nothing is under way any more.
   bool done();
-  // The ranks at the other end of what is under way, each once, ascending.
+  // Those at the other end of what is under way, each once, ascending, by their world ranks.
   std::vector<int> awaited() const;
 
  private:
-  int tag_ = 0;
-  std::size_t message_bytes_ = 0;
+  struct Message {
+    int peer;
+    int awaited_bytes;  // negative: it is sent
+  };
+
+  // Throws MessageError unless the whole message has come.
+  void check(const Message& message, const MPI_Status& status) const;
+  int world_rank(int peer) const { return (*channel_.world_ranks)[static_cast<std::size_t>(peer)]; }
+
+  Channel channel_;
   std::vector<std::byte> scratch_;
   std::vector<MPI_Request> requests_;
-  std::vector<int> peers_;  // of each request
+  std::vector<Message> messages_;  // of each request
 };
 
 }  // namespace gda::dist

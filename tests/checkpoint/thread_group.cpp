@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "gda/core/error.h"
+#include "support/stub_communicator.h"
 
 namespace gda::test {
 namespace {
@@ -20,18 +20,16 @@ struct Shared {
 
 // Only the operations that checkpoints use: all_gather, on which the scalar operations are built,
 // and broadcast.
-class ThreadCommunicator final : public Communicator {
+class ThreadCommunicator final : public StubCommunicator {
  public:
   ThreadCommunicator(Shared& shared, int rank, int size)
-      : shared_(shared), rank_(rank), size_(size) {}
-  int rank() const override { return rank_; }
-  int size() const override { return size_; }
+      : StubCommunicator(rank, size), shared_(shared) {}
 
   Pending all_gather(const Tensor& from, const Tensor& to) override {
     exchange(
         from,
         [&] {
-          for (int r = 0; r < size_; ++r) copy(r, to, static_cast<std::size_t>(r) * from.bytes());
+          for (int r = 0; r < size(); ++r) copy(r, to, static_cast<std::size_t>(r) * from.bytes());
         },
         from.bytes());
     return {};
@@ -40,20 +38,15 @@ class ThreadCommunicator final : public Communicator {
     exchange(
         data,
         [&] {
-          if (rank_ != root) copy(root, data, 0);
+          if (rank() != root) copy(root, data, 0);
         },
         data.bytes());
     return {};
   }
-  Pending all_reduce(const Tensor&, Reduction) override { throw DistError("not for this test"); }
-  Pending reduce_scatter(const Tensor&, const Tensor&) override {
-    throw DistError("not for this test");
-  }
-  void set_step(std::int64_t) override {}
 
  private:
   void exchange(const Tensor& own, const std::function<void()>& take, std::size_t bytes) {
-    shared_.sources[static_cast<std::size_t>(rank_)] = static_cast<const std::byte*>(own.raw());
+    shared_.sources[static_cast<std::size_t>(rank())] = static_cast<const std::byte*>(own.raw());
     bytes_ = bytes;
     shared_.meeting.arrive_and_wait();
     take();
@@ -65,8 +58,6 @@ class ThreadCommunicator final : public Communicator {
   }
 
   Shared& shared_;
-  int rank_;
-  int size_;
   std::size_t bytes_ = 0;
 };
 

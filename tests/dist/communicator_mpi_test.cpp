@@ -7,42 +7,20 @@
 #include <string>
 #include <vector>
 
-#include "dist/collectives.h"
-#include "dist/mpi_communicator.h"
+#include "dist/numbers.h"
 #include "gda/core/error.h"
 #include "support/mpi.h"
 
 namespace gda {
 namespace {
 
+using test::tensor_of;
+using test::value;
+using test::values;
 using test::world;
 
 // Sizes around the cuts: none, fewer than ranks, primes, beyond the direct path, several rounds.
 const std::vector<std::int64_t> kSizes = {0, 1, 2, 3, 5, 127, 1009, 4096, 4099, 100003};
-
-template <class T>
-Tensor tensor_of(std::vector<T>& values) {
-  static T none{};
-  T* data = values.empty() ? &none : values.data();
-  return Tensor(data, dtype_of<T>, {static_cast<std::int64_t>(values.size())});
-}
-
-// A value that differs with rank and place, exact in every dtype.
-template <class T>
-T value(int rank, std::int64_t i) {
-  if constexpr (std::is_same_v<T, bfloat16>) {
-    return bfloat16(static_cast<float>((i * 13 + rank * 7) % 101 - 50));
-  } else {
-    return static_cast<T>((i * 13 + rank * 7) % 101 - 50);
-  }
-}
-
-template <class T>
-std::vector<T> values(int rank, std::int64_t n) {
-  std::vector<T> result(static_cast<std::size_t>(n));
-  for (std::int64_t i = 0; i < n; ++i) result[i] = value<T>(rank, i);
-  return result;
-}
 
 template <class T>
 void check_all_reduce(std::int64_t n) {

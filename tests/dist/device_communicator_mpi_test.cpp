@@ -105,6 +105,53 @@ TEST_P(DeviceCommunicatorTest, Broadcast) {
   expect(data.tensor, [&](std::int64_t i) { return value(root, i); });
 }
 
+TEST_P(DeviceCommunicatorTest, AllToAll) {
+  const int size = world().size();
+  const OwnedTensor from = numbers(kPart * size);
+  const OwnedTensor to(DType::f32, {kPart * size}, device_);
+  group_->all_to_all(from.tensor, to.tensor).wait();
+  expect(to.tensor, [&](std::int64_t i) {
+    return value(static_cast<int>(i / kPart), kPart * world().rank() + i % kPart);
+  });
+}
+
+TEST_P(DeviceCommunicatorTest, MessagesAroundARingAndBetweenTwo) {
+  const int size = world().size();
+  const int rank = world().rank();
+  const int before = (rank + size - 1) % size;
+  const OwnedTensor sent = numbers(kPart);
+  const OwnedTensor received(DType::f32, {kPart}, device_);
+  group_->send_receive(sent.tensor, (rank + 1) % size, received.tensor, before).wait();
+  expect(received.tensor, [&](std::int64_t i) { return value(before, i); });
+  if (size == 1) return;
+  // Sent on by the first to the last alone.
+  if (rank == 0) group_->send(received.tensor, size - 1).wait();
+  if (rank == size - 1) {
+    group_->receive(sent.tensor, 0).wait();
+    expect(sent.tensor, [&](std::int64_t i) { return value(size - 1, i); });
+  }
+  group_->send_receive({}, kNobody, {}, kNobody).wait();
+}
+
+TEST_P(DeviceCommunicatorTest, GroupsOfSomeRanks) {
+  const int parity = world().rank() % 2;
+  const auto group = group_->split(parity, "parity");
+  EXPECT_EQ(group->rank(), world().rank() / 2);
+  EXPECT_EQ(group->world_rank(0), parity);
+  const OwnedTensor data = numbers(kPart);
+  const OwnedTensor whole = numbers(kPart);
+  const Pending part_reduced = group->all_reduce(data.tensor, Reduction::sum);
+  const Pending all_reduced = group_->all_reduce(whole.tensor, Reduction::sum);
+  part_reduced.wait();
+  all_reduced.wait();
+  expect(data.tensor, [&](std::int64_t i) {
+    float total = 0;
+    for (int rank = parity; rank < world().size(); rank += 2) total += value(rank, i);
+    return total;
+  });
+  expect(whole.tensor, sum);
+}
+
 // Several are under way while the device computes, and each sees the work before it.
 TEST_P(DeviceCommunicatorTest, OperationsKeepTheOrderOfTheStream) {
   const OwnedTensor first = numbers(kPart);
@@ -124,6 +171,9 @@ TEST_P(DeviceCommunicatorTest, RefusesWhatDoesNotFit) {
   const OwnedTensor data = numbers(kPart * world().size() + 1);
   EXPECT_THROW(group_->reduce_scatter(data.tensor, data.tensor.rows(0, kPart)), DistError);
   EXPECT_THROW(group_->broadcast(data.tensor, world().size()), DistError);
+  EXPECT_THROW(group_->all_to_all(data.tensor, data.tensor), DistError);
+  EXPECT_THROW(group_->send(data.tensor, world().size()), DistError);
+  EXPECT_THROW(group_->split(-1, "none"), DistError);
   // The host's group says so itself.
   EXPECT_THROW(world().all_reduce(data.tensor, Reduction::sum), DistError);
 }

@@ -12,20 +12,33 @@
 
 namespace {
 
+// Rank 1 of three does something of its own.
+void be_culprit(const std::string& way) {
+  if (way.starts_with("late")) std::this_thread::sleep_for(std::chrono::seconds(60));
+  if (way == "throw") throw std::runtime_error("rank 1 has had enough");
+  if (way == "leave") std::exit(0);
+  if (way == "abort") gda::MpiSession::abort(7);
+  if (way == "die") std::raise(SIGKILL);
+}
+
 void run(const std::string& way) {
   const gda::MpiSession session;
   const auto world = session.world(std::chrono::seconds(2));
   gda::log::set_rank(world->rank(), world->size());
   world->barrier();
   world->set_step(120);
-  std::vector<float> data(1024, 1.0F);
   const bool culprit = world->rank() == 1;
-  if (culprit && way == "late") std::this_thread::sleep_for(std::chrono::seconds(60));
-  if (culprit && way == "throw") throw std::runtime_error("rank 1 has had enough");
-  if (culprit && way == "leave") std::exit(0);
-  if (culprit && way == "abort") gda::MpiSession::abort(7);
-  if (culprit && way == "die") std::raise(SIGKILL);
-  world->all_reduce(gda::Tensor(data.data(), gda::DType::f32, {1024}), gda::Reduction::sum).wait();
+  std::vector<float> data(1024, 1.0F);
+  const gda::Tensor tensor(data.data(), gda::DType::f32, {1024});
+  // Ranks 1 and 2 in this order, and 0 alone.
+  const bool grouped = way == "late in a group" || way == "other size" || way == "no message";
+  const auto pair = grouped ? world->split(world->rank() == 0 ? 0 : 1, "pair") : nullptr;
+  if (culprit) be_culprit(way);
+  if (way == "no message" && pair->rank() == 1) pair->receive(tensor, 0).wait();
+  const bool small = culprit && way == "other size";
+  gda::Communicator& group = grouped ? *pair : *world;
+  group.all_reduce(small ? tensor.rows(0, 512) : tensor, gda::Reduction::sum).wait();
+  world->barrier();
 }
 
 }  // namespace

@@ -6,16 +6,14 @@
 #include <vector>
 
 #include "dist/mpi_communicator.h"
+#include "dist/numbers.h"
 #include "support/mpi.h"
 
 namespace gda {
 namespace {
 
+using test::tensor_of;
 using test::world;
-
-Tensor tensor_of(std::vector<float>& values) {
-  return Tensor(values.data(), DType::f32, {static_cast<std::int64_t>(values.size())});
-}
 
 TEST(InFlightTest, ManyOperationsOfDifferentKinds) {
   const int size = world().size();
@@ -78,6 +76,17 @@ TEST(InFlightTest, CutMessagesAndRoundsGiveTheSame) {
     ASSERT_EQ(again, whole);
     group->broadcast(tensor_of(again), size - 1).wait();
     ASSERT_EQ(again, whole);
+    std::vector<float> passed(whole.size());
+    group
+        ->send_receive(tensor_of(again), (rank + 1) % size, tensor_of(passed),
+                       (rank + size - 1) % size)
+        .wait();
+    ASSERT_EQ(passed, whole);
+    group->all_to_all(tensor_of(again), tensor_of(passed)).wait();
+    for (int r = 0; r < size; ++r) {
+      ASSERT_TRUE(std::equal(passed.begin() + r * part, passed.begin() + (r + 1) * part,
+                             whole.begin() + rank * part));
+    }
   }
 }
 

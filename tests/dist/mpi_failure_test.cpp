@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -22,7 +23,7 @@ struct Outcome {
 Outcome run(const std::string& way) {
   const auto begin = std::chrono::steady_clock::now();
   const std::string command =
-      fmt::format("{} -np 3 {} {} 2>&1", GDA_MPIRUN, GDA_FAILING_PROGRAM, way);
+      fmt::format("{} -np 3 {} '{}' 2>&1", GDA_MPIRUN, GDA_FAILING_PROGRAM, way);
   std::FILE* pipe = popen(command.c_str(), "r");
   Outcome outcome;
   std::array<char, 4096> block;
@@ -38,18 +39,39 @@ Outcome run(const std::string& way) {
 // Far below the minute that the late rank sleeps, far above what starting three processes takes.
 constexpr double kSoon = 30;
 
-TEST(MpiFailureTest, LateRankIsNamed) {
-  const Outcome outcome = run("late");
+// Ends soon, in failure, having said each of the texts.
+void expect_failure(const std::string& way, const std::vector<std::string>& texts) {
+  const Outcome outcome = run(way);
   EXPECT_NE(outcome.exit_code, 0);
   EXPECT_LT(outcome.seconds, kSoon);
-  const std::string& text = outcome.output;
-  EXPECT_NE(text.find("of 3: all_reduce f32[1024] (4096 bytes, operation 1, step 120) did not "
-                      "finish within 2 s; no answer from rank 1: "),
-            std::string::npos)
-      << text;
-  EXPECT_NE(text.find("all_gather i32[3] (12 bytes, operation 0, before the first step) took"),
-            std::string::npos)
-      << text;
+  for (const std::string& text : texts) {
+    EXPECT_NE(outcome.output.find(text), std::string::npos) << text << "\nin\n" << outcome.output;
+  }
+}
+
+TEST(MpiFailureTest, LateRankIsNamed) {
+  expect_failure("late", {"of 3: all_reduce f32[1024] (4096 bytes, operation 1, step 120) did not "
+                          "finish within 2 s; no answer from rank 1: ",
+                          "all_gather i32[3] (12 bytes, operation 0, before the first step) took"});
+}
+
+// The rank that waits is 1 of its group, and 2 of all.
+TEST(MpiFailureTest, LateRankOfAGroupIsNamed) {
+  expect_failure("late in a group",
+                 {"rank 2 of 3: all_reduce f32[1024] (4096 bytes, operation 0 of the pair group, "
+                  "step 120) did not finish within 2 s; no answer from rank 1: "});
+}
+
+TEST(MpiFailureTest, AMessageThatDoesNotComeIsNamed) {
+  expect_failure("no message",
+                 {"rank 2 of 3: receive f32[1024] from rank 1 (4096 bytes, message 0 of the pair "
+                  "group, step 120) did not finish within 2 s; no answer from rank 1: "});
+}
+
+// One rank is told that what came is too long for it, or the other that it is too short.
+TEST(MpiFailureTest, SizesThatDifferAreNotTakenSilently) {
+  expect_failure("other size", {"is not the one expected: ",
+                                "the ranks may run different programs, configurations or data"});
 }
 
 TEST(MpiFailureTest, ExceptionEndsAllRanks) {

@@ -54,6 +54,56 @@ TEST(SelfCommunicatorTest, CollectivesKeepOrCopy) {
   EXPECT_EQ(a, b);
 }
 
+TEST(SelfCommunicatorTest, MessagesToItselfAreCopies) {
+  const auto self = make_self_communicator();
+  std::vector<float> a{1, 2, 3};
+  std::vector<float> b(3);
+  const Tensor from(a.data(), DType::f32, {3});
+  const Tensor to(b.data(), DType::f32, {3});
+  self->all_to_all(from, to).wait();
+  EXPECT_EQ(b, a);
+  b.assign(3, 0);
+  self->send_receive(from, 0, to, 0).wait();
+  EXPECT_EQ(b, a);
+  self->send_receive({}, kNobody, {}, kNobody).wait();
+  const auto part = self->split(7, "tensor");
+  EXPECT_EQ(part->size(), 1);
+  EXPECT_EQ(part->world_rank(0), 0);
+}
+
+TEST(SelfCommunicatorTest, BadMessagesAreRefused) {
+  const auto self = make_self_communicator();
+  std::vector<float> data(12);
+  const Tensor whole(data.data(), DType::f32, {12});
+  const Tensor front = whole.rows(0, 6);
+  const Tensor back = whole.rows(6, 6);
+  const Tensor integers(back.raw(), DType::i32, {6});
+  const auto refused = [&](const Tensor& send, int to, const Tensor& receive, int from) {
+    return message_of([&] { self->send_receive(send, to, receive, from); });
+  };
+  EXPECT_EQ(refused(front, 1, {}, kNobody), "[send_receive] rank 1 is not one of the 1 ranks");
+  EXPECT_EQ(refused({}, kNobody, front, -2), "[send_receive] rank -2 is not one of the 1 ranks");
+  EXPECT_EQ(refused(front, kNobody, back, 0), "[send_receive] f32[6] has nobody at the other end");
+  EXPECT_EQ(refused({}, 0, back, 0), "[send_receive] f32[] has no memory");
+  EXPECT_EQ(refused(front, 0, {}, kNobody),
+            "[send_receive] rank 0 would wait for itself: it sends to itself and does not receive");
+  EXPECT_EQ(refused({}, kNobody, front, 0),
+            "[send_receive] rank 0 would wait for itself: it receives from itself and does not "
+            "send");
+  EXPECT_EQ(refused(front, 0, whole.rows(5, 6), 0), "[send_receive] f32[6] overlaps f32[6]");
+  EXPECT_EQ(refused(front, 0, back.rows(0, 5), 0),
+            "[send_receive] f32[6] and f32[5] must be of one size");
+  EXPECT_EQ(refused(front, 0, integers, 0),
+            "[send_receive] f32[6] and i32[6] must be of one dtype");
+  EXPECT_EQ(message_of([&] { self->all_to_all(front, back.rows(0, 5)); }),
+            "[all_to_all] f32[6] and f32[5] must be of one size");
+  EXPECT_EQ(message_of([&] { self->all_to_all(front, integers); }),
+            "[all_to_all] f32[6] and i32[6] must be of one dtype");
+  EXPECT_EQ(message_of([&] { self->all_to_all(front, front); }),
+            "[all_to_all] f32[6] overlaps f32[6]");
+  EXPECT_EQ(message_of([&] { self->split(-1, "tensor"); }), "[split] colour -1 is negative");
+}
+
 TEST(SelfCommunicatorTest, BadTensorsAreRefused) {
   const auto self = make_self_communicator();
   std::vector<float> data(12);

@@ -1,4 +1,4 @@
-// Collective operations between the processes of a run.
+// Operations between the processes of a run: collectives, messages, and groups of some of them.
 #pragma once
 
 #include <chrono>
@@ -34,19 +34,26 @@ class Pending {
   std::shared_ptr<State> state_;
 };
 
-// Every process of the group calls the same operations in the same order. Operations run one after
-// another in the background, in the order of the calls; several may be under way while the caller
-// computes. Tensors are contiguous and on the CPU. Sums are taken in rank order, so they are the
-// same bits on every rank and in every run of the same size; f32 sums round once (added in f64).
+// The peer of a message that is not sent, or not awaited.
+constexpr int kNobody = -1;
+
+// Every process of the group calls the same operations in the same order, messages aside, which
+// only their two ends call. All operations of a process, of whatever group, run one after another
+// in the background, in the order of the calls; several may be under way while the caller computes.
+// Ranks that have two groups in common call the operations of both in the same order.
+// Tensors are contiguous and on the CPU. Sums are taken in rank order, so they are the same bits on
+// every rank and in every run of the same size; f32 sums round once (added in f64).
 //
 // An operation that does not finish within the timeout throws DistError that names the rank, the
-// operation, its size and number, the step, and the ranks that did not answer. The group can do
-// nothing more then: end the process with MpiSession::abort.
+// operation, its group, size and number, the step, and the ranks that did not answer. Nothing more
+// can be done with any group then: end the process with MpiSession::abort.
 class Communicator {
  public:
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
+  // The number that a rank of this group has among all processes. Messages speak of that.
+  virtual int world_rank(int rank) const = 0;
 
   // data of every rank, combined, in place. f32, f64 or i32. min and max of a NaN are NaN.
   virtual Pending all_reduce(const Tensor& data, Reduction reduction) = 0;
@@ -57,6 +64,21 @@ class Communicator {
   // part of `to`.
   virtual Pending all_gather(const Tensor& from, const Tensor& to) = 0;
   virtual Pending broadcast(const Tensor& data, int root) = 0;
+  // from [n] and to [n] in size parts of n/size: part p of `from` becomes part rank() of `to` on
+  // rank p. Any dtype; the two do not overlap.
+  virtual Pending all_to_all(const Tensor& from, const Tensor& to) = 0;
+  // Sends `send` to rank `to` and receives `receive` from rank `from`, at the same time. Either may
+  // be kNobody, with an empty tensor. The k-th message that one rank sends to another is the k-th
+  // that is received there, and has its dtype and size; the two do not overlap. Ranks that send to
+  // each other, or around a ring, say so in one call: in two, each would wait for the next. Both
+  // may be this rank.
+  virtual Pending send_receive(const Tensor& send, int to, const Tensor& receive, int from) = 0;
+  Pending send(const Tensor& data, int to) { return send_receive(data, to, {}, kNobody); }
+  Pending receive(const Tensor& data, int from) { return send_receive({}, kNobody, data, from); }
+
+  // Cuts the group into one for each colour: ranks of the same colour, in the order that they have
+  // here. The name, "tensor", is for messages. This group outlives them.
+  virtual std::unique_ptr<Communicator> split(int colour, const std::string& name) = 0;
 
   void barrier();
   double all_reduce(double value, Reduction reduction);

@@ -1,0 +1,59 @@
+// The ranks of a run as a grid, with a group of processes along each of its axes.
+#pragma once
+
+#include <array>
+#include <memory>
+
+#include "gda/dist/communicator.h"
+
+namespace gda {
+
+// From the outermost to the innermost: neighbours in rank, which a launcher puts on one host, are
+// neighbours along the axis that sends most.
+enum class Axis {
+  pipeline,  // layers are cut
+  data,      // samples are cut
+  context,   // tokens of a sample are cut
+  tensor,    // matrices are cut
+};
+
+constexpr int kAxes = 4;
+
+const char* name_of(Axis axis);
+
+struct MeshShape {
+  int pipeline = 1;
+  int data = 1;
+  int context = 1;
+  int tensor = 1;
+
+  int size(Axis axis) const;
+  int ranks() const { return pipeline * data * context * tensor; }
+};
+
+// Rank ((p * data + d) * context + c) * tensor + t is at (p, d, c, t).
+class Mesh {
+ public:
+  // Groups are cut from `world`, which outlives the mesh. Collective. Throws ConfigError unless the
+  // shape has a place for each rank and each rank has one.
+  Mesh(Communicator& world, const MeshShape& shape);
+
+  int size(Axis axis) const { return shape_.size(axis); }
+  // Of this rank.
+  int coordinate(Axis axis) const;
+  // The ranks whose coordinates are those of this one but along `axis`, in the order of that
+  // coordinate, which is their rank in the group.
+  Communicator& group(Axis axis) const { return *groups_[static_cast<std::size_t>(axis)].group; }
+
+ private:
+  struct Group {
+    std::unique_ptr<Communicator> own;  // null where the axis is all of the world
+    Communicator* group = nullptr;
+  };
+
+  MeshShape shape_;
+  int rank_;
+  std::array<Group, kAxes> groups_;
+};
+
+}  // namespace gda

@@ -1,0 +1,77 @@
+#include "gda/dist/mesh.h"
+
+#include "gda/core/error.h"
+
+namespace gda {
+namespace {
+
+constexpr std::array<Axis, kAxes> kOrder = {Axis::pipeline, Axis::data, Axis::context,
+                                            Axis::tensor};
+
+// The distance in rank between neighbours along an axis.
+int stride(const MeshShape& shape, Axis axis) {
+  int ranks = 1;
+  for (int inner = static_cast<int>(axis) + 1; inner < kAxes; ++inner) {
+    ranks *= shape.size(kOrder[static_cast<std::size_t>(inner)]);
+  }
+  return ranks;
+}
+
+}  // namespace
+
+const char* name_of(Axis axis) {
+  switch (axis) {
+    case Axis::pipeline:
+      return "pipeline";
+    case Axis::data:
+      return "data";
+    case Axis::context:
+      return "context";
+    case Axis::tensor:
+      return "tensor";
+  }
+  return "";
+}
+
+int MeshShape::size(Axis axis) const {
+  switch (axis) {
+    case Axis::pipeline:
+      return pipeline;
+    case Axis::data:
+      return data;
+    case Axis::context:
+      return context;
+    case Axis::tensor:
+      return tensor;
+  }
+  return 0;
+}
+
+Mesh::Mesh(Communicator& world, const MeshShape& shape) : shape_(shape), rank_(world.rank()) {
+  for (const Axis axis : kOrder) {
+    require<ConfigError>(shape.size(axis) > 0, "the mesh has {} places along the {} axis",
+                         shape.size(axis), name_of(axis));
+  }
+  require<ConfigError>(shape.ranks() == world.size(),
+                       "{} ranks cannot be laid out as pipeline {} x data {} x context {} x tensor "
+                       "{}, which has {} places",
+                       world.size(), shape.pipeline, shape.data, shape.context, shape.tensor,
+                       shape.ranks());
+  for (const Axis axis : kOrder) {
+    Group& group = groups_[static_cast<std::size_t>(axis)];
+    if (shape.size(axis) == world.size()) {
+      group.group = &world;
+      continue;
+    }
+    // Ranks with the same other coordinates: the one with coordinate 0 stands for them.
+    const int first = rank_ - coordinate(axis) * stride(shape, axis);
+    group.own = world.split(first, name_of(axis));
+    group.group = group.own.get();
+  }
+}
+
+int Mesh::coordinate(Axis axis) const {
+  return rank_ / stride(shape_, axis) % shape_.size(axis);
+}
+
+}  // namespace gda

@@ -1,0 +1,83 @@
+#include "gda/dist/mesh.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "gda/core/error.h"
+#include "support/stub_communicator.h"
+
+namespace gda {
+namespace {
+
+// Remembers what it was asked to cut.
+class Rank final : public test::StubCommunicator {
+ public:
+  using StubCommunicator::StubCommunicator;
+
+  std::unique_ptr<Communicator> split(int colour, const std::string& name) override {
+    cuts.emplace_back(name, colour);
+    return make_self_communicator();
+  }
+
+  std::vector<std::pair<std::string, int>> cuts;
+};
+
+constexpr MeshShape kShape = {.pipeline = 2, .data = 3, .context = 4, .tensor = 5};
+
+TEST(MeshTest, TensorIsInnermost) {
+  int rank = 0;
+  for (int p = 0; p < kShape.pipeline; ++p) {
+    for (int d = 0; d < kShape.data; ++d) {
+      for (int c = 0; c < kShape.context; ++c) {
+        for (int t = 0; t < kShape.tensor; ++t) {
+          Rank world(rank++, kShape.ranks());
+          const Mesh mesh(world, kShape);
+          EXPECT_EQ(std::make_tuple(mesh.coordinate(Axis::pipeline), mesh.coordinate(Axis::data),
+                                    mesh.coordinate(Axis::context), mesh.coordinate(Axis::tensor)),
+                    std::make_tuple(p, d, c, t));
+        }
+      }
+    }
+  }
+}
+
+// The lowest rank along the axis: 83 is (1, 1, 0, 3).
+TEST(MeshTest, CutsByTheOtherCoordinates) {
+  Rank world(83, kShape.ranks());
+  const Mesh mesh(world, kShape);
+  const std::vector<std::pair<std::string, int>> expected = {
+      {"pipeline", 23}, {"data", 63}, {"context", 83}, {"tensor", 80}};
+  EXPECT_EQ(world.cuts, expected);
+}
+
+TEST(MeshTest, AnAxisOfAllRanksIsTheWorld) {
+  Rank world(2, 8);
+  const Mesh mesh(world, {.data = 8});
+  EXPECT_EQ(&mesh.group(Axis::data), &world);
+  EXPECT_EQ(mesh.coordinate(Axis::data), 2);
+  EXPECT_EQ(mesh.group(Axis::tensor).size(), 1);
+  EXPECT_EQ(mesh.size(Axis::tensor), 1);
+}
+
+std::string refusal(int ranks, const MeshShape& shape) {
+  Rank world(0, ranks);
+  try {
+    const Mesh mesh(world, shape);
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(MeshTest, ShapesThatDoNotFitAreRefused) {
+  EXPECT_EQ(refusal(8, {.data = 2, .tensor = 3}),
+            "8 ranks cannot be laid out as pipeline 1 x data 2 x context 1 x tensor 3, which has 6 "
+            "places");
+  EXPECT_EQ(refusal(8, {.data = 0}), "the mesh has 0 places along the data axis");
+}
+
+}  // namespace
+}  // namespace gda
