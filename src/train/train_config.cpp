@@ -124,6 +124,14 @@ void TrainConfig::fields(FieldVisitor& visit) {
   }
 }
 
+MeshShape ParallelConfig::mesh(int ranks) const {
+  MeshShape shape{.pipeline = static_cast<int>(pipeline),
+                  .context = static_cast<int>(context),
+                  .tensor = static_cast<int>(tensor)};
+  shape.data = std::max(1, ranks / shape.ranks());
+  return shape;
+}
+
 void ParallelConfig::fields(FieldVisitor& visit) {
   visit.field({.key = "tensor", .doc = "processes that share each matrix", .minimum = 1}, tensor);
   visit.field({.key = "pipeline", .doc = "processes that share the layers", .minimum = 1},

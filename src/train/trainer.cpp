@@ -68,13 +68,14 @@ Trainer::Trainer(const RunConfig& config, Communicator& world)
           world, stream_.get(),
           {.backend = config.parallel.backend,
            .timeout = std::chrono::seconds(config.parallel.timeout_seconds)})),
+      mesh_(*device_world_, config.parallel.mesh(world.size())),
       compute_(supported_compute_type(config.precision, device_)),
       timeline_(std::make_unique<RunTimeline>(config)),
       data_(timeline_->data(), config.model.vocab_size,
             [this](std::int64_t step) { return timeline_->first_sample(step); }),
       arena_(device_),
       guard_(guard_options(config.train.skip)) {
-  config_.validate_for_world(world.size());
+  config_.validate_for_world(mesh_.size(Axis::data));
   if (config_.train.sample.every_steps > 0 && world_.rank() == 0) {
     tokenizer_ = open_tokenizer(config_.data.tokenizer);
   }
@@ -99,7 +100,7 @@ void Trainer::allocate_model(const std::vector<std::string>& added, std::string_
                           .checkpoints = checkpoint_folder(config_),
                           .checkpoint = config_.checkpoint,
                           .device = device_},
-      *device_world_);
+      mesh_.group(Axis::data));
   if (config_.precision.rounding == "stochastic") {
     model_->optimizer.round_stochastically(static_cast<std::uint64_t>(config_.train.seed),
                                            state_.updates);
@@ -112,7 +113,7 @@ void Trainer::allocate_model(const std::vector<std::string>& added, std::string_
 
 std::size_t Trainer::most_micro_batches() const {
   return static_cast<std::size_t>(config_.train.global_batch_size /
-                                  (config_.train.micro_batch_size * world_.size()));
+                                  (config_.train.micro_batch_size * mesh_.size(Axis::data)));
 }
 
 void Trainer::begin() {
@@ -225,13 +226,14 @@ RunOutcome Trainer::run(const StopRequest& stop) {
 void Trainer::fill_micro_batches(std::int64_t batch_size) {
   const auto timing = timer_.scope(Phase::data);
   const std::int64_t rows = config_.train.micro_batch_size;
-  const auto count = static_cast<std::size_t>(batch_size / (rows * world_.size()));
+  const int replicas = mesh_.size(Axis::data);
+  const auto count = static_cast<std::size_t>(batch_size / (rows * replicas));
   while (micro_batches_.size() < count) {
     micro_batches_.emplace_back(rows, config_.data.sequence_length);
   }
   micro_batches_.resize(count);
   for (std::size_t i = 0; i < count; ++i) {
-    const auto block = static_cast<std::int64_t>(i) * world_.size() + world_.rank();
+    const auto block = static_cast<std::int64_t>(i) * replicas + mesh_.coordinate(Axis::data);
     data_.fill_batch(state_.samples + block * rows, micro_batches_[i]);
   }
 }

@@ -75,14 +75,15 @@ double Trainer::loss_of_next_samples() {
   model_->optimizer.wait_all();
   const std::int64_t rows = config_.train.micro_batch_size;
   Batch batch(rows, config_.data.sequence_length);
-  data_.fill_batch(state_.samples + world_.rank() * rows, batch);
+  data_.fill_batch(state_.samples + mesh_.coordinate(Axis::data) * rows, batch);
   const ArenaScope scope(arena_);
   const Tensor loss =
       arena_.allocate(model_->decoder.statistics_type(), batch.targets.tensor.shape());
   const PlacedBatch placed = place(context(), batch);
   model_->decoder.forward_loss(context(), placed.input, placed.target, loss);
-  const double total = world_.all_reduce(sum_of_losses(stream_.get(), loss), Reduction::sum);
-  const std::int64_t targets = world_.all_reduce(batch.target_count(), Reduction::sum);
+  Communicator& replicas = mesh_.group(Axis::data);
+  const double total = replicas.all_reduce(sum_of_losses(stream_.get(), loss), Reduction::sum);
+  const std::int64_t targets = replicas.all_reduce(batch.target_count(), Reduction::sum);
   return total / static_cast<double>(std::max<std::int64_t>(1, targets));
 }
 

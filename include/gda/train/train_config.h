@@ -7,6 +7,7 @@
 
 #include "gda/core/config.h"
 #include "gda/core/dtype.h"
+#include "gda/dist/mesh.h"
 
 namespace gda {
 
@@ -75,6 +76,9 @@ struct ParallelConfig {
   std::int64_t zero_stage = 1;  // 1: optimizer state is sharded over the data-parallel ranks
   std::int64_t timeout_seconds = 600;
   std::string backend = "auto";  // auto | nccl | mpi: device_communicator.h
+
+  // Of so many processes.
+  MeshShape mesh(int ranks) const;
 
   bool operator==(const ParallelConfig&) const = default;
   void fields(FieldVisitor& visit);

@@ -12,6 +12,7 @@
 #include "gda/data/data_loader.h"
 #include "gda/data/tokenizer.h"
 #include "gda/dist/communicator.h"
+#include "gda/dist/mesh.h"
 #include "gda/train/run_config.h"
 #include "gda/train/run_log.h"
 #include "gda/train/run_state.h"
@@ -90,6 +91,7 @@ class Trainer {
   Device device_;
   OwnedStream stream_;
   std::unique_ptr<Communicator> device_world_;  // world_ for tensors of the device, too
+  Mesh mesh_;
   DType compute_;
   std::unique_ptr<const RunTimeline> timeline_;
   DataLoader data_;
