@@ -9,7 +9,7 @@
 #include <thread>
 #include <utility>
 
-#include "check.h"
+#include "core/device_runtime.h"
 #include "dist/nccl.h"
 #include "dist/staged_communicator.h"
 #include "dist/validate.h"
@@ -120,7 +120,7 @@ class NcclCommunicator final : public Communicator {
 
   NcclCommunicator(std::shared_ptr<Communicator> host, std::shared_ptr<Line> line, std::string name)
       : host_(std::move(host)), line_(std::move(line)), name_(std::move(name)) {
-    check(cudaSetDevice(line_->compute.device.index), "cudaSetDevice", "nccl");
+    use_device(line_->compute.device.index);
     const ncclUniqueId id = agree_on_id(*host_);
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;  // so that a rank that does not come is noticed

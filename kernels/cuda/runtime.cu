@@ -10,11 +10,6 @@
 namespace gda::cuda {
 namespace {
 
-// Calls of this thread go to the device.
-void use(int device) {
-  check(cudaSetDevice(device), "cudaSetDevice", "device");
-}
-
 cudaStream_t handle_of(const Stream& stream) {
   return static_cast<cudaStream_t>(stream.handle);
 }
@@ -60,8 +55,12 @@ DeviceFacts facts_of(int device) {
   return facts;
 }
 
+void use_device(int device) {
+  check(cudaSetDevice(device), "cudaSetDevice", "device");
+}
+
 std::size_t free_bytes(int device) {
-  use(device);
+  use_device(device);
   std::size_t free = 0;
   std::size_t total = 0;
   check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo", "memory");
@@ -69,7 +68,7 @@ std::size_t free_bytes(int device) {
 }
 
 void* allocate(std::size_t bytes, int device, bool shared) {
-  use(device);
+  use_device(device);
   void* data = nullptr;
   const bool there = shared ? succeeded(cudaMallocManaged(&data, bytes), "cudaMallocManaged")
                             : succeeded(cudaMalloc(&data, bytes), "cudaMalloc");
@@ -97,7 +96,7 @@ void release_pinned(void* data) noexcept {
 }
 
 void* create_stream(int device, bool urgent) {
-  use(device);
+  use_device(device);
   int least = 0;
   int greatest = 0;
   check(cudaDeviceGetStreamPriorityRange(&least, &greatest), "cudaDeviceGetStreamPriorityRange",
@@ -123,7 +122,7 @@ void synchronize(const Stream& stream) {
 }
 
 void* create_event(int device) {
-  use(device);
+  use_device(device);
   cudaEvent_t event = nullptr;
   check(cudaEventCreate(&event), "cudaEventCreate", "event");
   return event;

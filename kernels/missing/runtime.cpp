@@ -19,6 +19,10 @@ DeviceFacts facts_of(int device) {
   fail_without_cuda("facts_of", device);
 }
 
+void use_device(int device) {
+  fail_without_cuda("use_device", device);
+}
+
 std::size_t free_bytes(int device) {
   fail_without_cuda("free_bytes", device);
 }

@@ -11,6 +11,8 @@ namespace gda::cuda {
 // Devices that this process can use: 0 without a GPU or its driver.
 int device_count();
 DeviceFacts facts_of(int device);
+// This thread's calls of CUDA's own and of its libraries go to the device.
+void use_device(int device);
 // Bytes that could be allocated now, by any process.
 std::size_t free_bytes(int device);
 

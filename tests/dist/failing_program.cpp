@@ -8,7 +8,8 @@
 
 #include "gda/core/error.h"
 #include "gda/core/log.h"
-#include "gda/dist/communicator.h"
+#include "gda/core/stream.h"
+#include "gda/dist/device_communicator.h"
 
 namespace {
 
@@ -21,6 +22,22 @@ void be_culprit(const std::string& way) {
   if (way == "die") std::raise(SIGKILL);
 }
 
+// As on a cluster: the thread that computes waits for the device and cannot tell that it does.
+void wait_on_a_device(gda::Communicator& world, bool culprit) {
+  const gda::Device device =
+      gda::choose_device({.wanted = "cuda", .setting = "device: cuda", .may_share = true}, world);
+  const gda::OwnedStream stream(device);
+  const auto group = gda::make_device_communicator(
+      world, stream.get(), {.backend = "auto", .timeout = std::chrono::seconds(2)});
+  group->set_step(120);
+  const gda::OwnedTensor data(gda::DType::f32, {1024}, device);
+  group->broadcast(data.tensor, 0).wait();
+  gda::synchronize(stream.get());
+  if (culprit) std::this_thread::sleep_for(std::chrono::seconds(60));
+  group->all_reduce(data.tensor, gda::Reduction::sum).wait();
+  gda::synchronize(stream.get());
+}
+
 void run(const std::string& way) {
   const gda::MpiSession session;
   const auto world = session.world(std::chrono::seconds(2));
@@ -28,6 +45,7 @@ void run(const std::string& way) {
   world->barrier();
   world->set_step(120);
   const bool culprit = world->rank() == 1;
+  if (way == "late on a device") wait_on_a_device(*world, culprit);
   std::vector<float> data(1024, 1.0F);
   const gda::Tensor tensor(data.data(), gda::DType::f32, {1024});
   // Ranks 1 and 2 in this order, and 0 alone.
@@ -44,6 +62,8 @@ void run(const std::string& way) {
 }  // namespace
 
 int main(int /*argc*/, char** argv) {
+  // NCCL takes ranks of several hosts, not several of one, on one GPU.
+  if (const char* rank = std::getenv("OMPI_COMM_WORLD_RANK")) ::setenv("NCCL_HOSTID", rank, 0);
   try {
     run(argv[1]);
   } catch (const std::exception& error) {

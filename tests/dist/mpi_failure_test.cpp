@@ -10,6 +10,8 @@
 
 #include <fmt/format.h>
 
+#include "gda/dist/device_communicator.h"
+
 namespace gda {
 namespace {
 
@@ -39,10 +41,10 @@ Outcome run(const std::string& way) {
 // Far below the minute that the late rank sleeps, far above what starting three processes takes.
 constexpr double kSoon = 30;
 
-// Ends soon, in failure, having said each of the texts.
-void expect_failure(const std::string& way, const std::vector<std::string>& texts) {
+// Ends soon, with the code, having said each of the texts.
+void expect_failure(const std::string& way, const std::vector<std::string>& texts, int code = 3) {
   const Outcome outcome = run(way);
-  EXPECT_NE(outcome.exit_code, 0);
+  EXPECT_EQ(outcome.exit_code, code);
   EXPECT_LT(outcome.seconds, kSoon);
   for (const std::string& text : texts) {
     EXPECT_NE(outcome.output.find(text), std::string::npos) << text << "\nin\n" << outcome.output;
@@ -66,6 +68,21 @@ TEST(MpiFailureTest, AMessageThatDoesNotComeIsNamed) {
   expect_failure("no message",
                  {"rank 2 of 3: receive f32[1024] from rank 1 (4096 bytes, message 0 of the pair "
                   "group, step 120) did not finish within 2 s; no answer from rank 1: "});
+}
+
+// The others wait for their devices; the watchdog of each says what for, and ends all with code 1.
+TEST(MpiFailureTest, LateRankOnADeviceIsToldByTheWatchdog) {
+  if (cuda_device_count() == 0 || !nccl_is_available()) {
+    GTEST_SKIP() << "no CUDA device is there, or the build has no NCCL";
+  }
+  expect_failure(
+      "late on a device",
+      {"of 3: all_reduce f32[1024] (4096 bytes, operation 2, step 120) did not finish within 2 s; "
+       "the ranks that wait in another operation, or in none, are the ones to look at",
+       "the last operations of rank 0 on its device, all complete:",
+       "the last operations of rank 2 on its device, all complete:",
+       "broadcast f32[1024] (4096 bytes, operation 1, step 120) took"},
+      1);
 }
 
 // One rank is told that what came is too long for it, or the other that it is too short.

@@ -8,6 +8,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -73,15 +74,21 @@ class Running {
   static inline int depth = 0;
 };
 
-using Work = std::function<void()>;
+// True when it is done.
+using Work = std::function<bool()>;
 
 struct Graph {
   std::vector<Work> work;
 };
 
+// A wait lets others have the device in between.
+constexpr std::chrono::microseconds kPause{20};
+
 struct Queue {
   std::deque<Work> work;
   std::unique_ptr<Graph> capture;  // what is put here goes there
+  bool urgent = false;
+  bool advancing = false;
 
   void put(Work next) {
     if (capture) {
@@ -91,24 +98,44 @@ struct Queue {
     }
   }
 
-  bool run_next() {
-    if (work.empty()) return false;
-    const Work next = std::move(work.front());
-    work.pop_front();
+  // Does what comes next, if it can be done now. Two queues that wait for each other cannot.
+  bool advance() {
+    if (work.empty() || advancing) return false;
+    const Running running;
+    advancing = true;
     try {
-      next();
+      const bool done = work.front()();
+      if (done) work.pop_front();
+      advancing = false;
+      return done;
     } catch (...) {
       work.clear();  // as after a failure on a GPU
+      advancing = false;
       throw;
     }
-    return true;
+  }
+  // At every other wait the urgent queues run ahead, as a GPU's may: what they do not wait for is
+  // not there yet, and in between what does not wait for them finds nothing done.
+  static void advance_urgent();
+  // Or until the queue is empty.
+  template <class Done>
+  void advance_until(const Done& done) {
+    while (true) {
+      {
+        const auto lock = lock_device();
+        if (done() || work.empty()) return;
+        const Running running;
+        advance_urgent();
+        while (!done() && advance()) {
+        }
+        if (done()) return;
+      }
+      std::this_thread::sleep_for(kPause);
+    }
   }
   void run_all() {
     require<Error>(!capture, "the emulated device: a stream is waited for while it is captured");
-    if (work.empty()) return;
-    const Running running;
-    while (run_next()) {
-    }
+    advance_until([] { return false; });
   }
 };
 
@@ -117,6 +144,16 @@ Queue default_queue;
 std::vector<Queue*>& made_queues() {
   static std::vector<Queue*> all;
   return all;
+}
+
+void Queue::advance_urgent() {
+  static bool ahead = false;
+  ahead = !ahead;
+  if (!ahead) return;
+  for (Queue* queue : made_queues()) {
+    while (queue->urgent && queue->advance()) {
+    }
+  }
 }
 
 Queue& queue_of(const Stream& stream) {
@@ -129,10 +166,11 @@ struct Recording {
   bool reached = false;
   Clock::time_point time;
 
-  void wait() {
-    const Running running;
-    while (!reached && queue->run_next()) {
+  // Of a queue that waits for this one.
+  bool try_to_reach() {
+    while (!reached && queue->advance()) {
     }
+    return reached;
   }
 };
 
@@ -145,6 +183,7 @@ Recording* recording_of(void* event) {
 }
 
 void* allocate_pages(std::size_t bytes) {
+  const auto lock = lock_device();
   constexpr std::size_t kAlignment = 256;  // cudaMalloc's
   const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   const std::size_t used = (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -160,6 +199,7 @@ void* allocate_pages(std::size_t bytes) {
 }
 
 void* allocate_host(std::size_t bytes, Kind kind) {
+  const auto lock = lock_device();
   auto* data = static_cast<std::byte*>(std::calloc(1, bytes + 1));
   if (data != nullptr) blocks()[data] = {.bytes = bytes, .kind = kind};
   return data;
@@ -169,6 +209,7 @@ void* allocate_host(std::size_t bytes, Kind kind) {
 void release(void* data) {
   default_queue.run_all();
   for (Queue* queue : made_queues()) queue->run_all();
+  const auto lock = lock_device();
   const auto found = blocks().find(static_cast<std::byte*>(data));
   if (found == blocks().end()) return;
   const Block block = found->second;
@@ -183,7 +224,28 @@ void release(void* data) {
 }  // namespace
 
 void enqueue(const Stream& stream, std::function<void()> work) {
+  enqueue_until(stream, [work = std::move(work)] {
+    work();
+    return true;
+  });
+}
+
+void enqueue_until(const Stream& stream, std::function<bool()> work) {
+  const auto lock = lock_device();
   queue_of(stream).put(std::move(work));
+}
+
+bool is_device_memory(const void* data, std::size_t bytes) {
+  const auto lock = lock_device();
+  const Block* block = find(data);
+  if (bytes == 0) return true;
+  return block != nullptr && block->kind == Kind::device &&
+         find(static_cast<const std::byte*>(data) + bytes - 1) == block;
+}
+
+std::unique_lock<std::recursive_mutex> lock_device() {
+  static std::recursive_mutex mutex;
+  return std::unique_lock(mutex);
 }
 
 }  // namespace gda::emulation
@@ -198,6 +260,7 @@ namespace {
 constexpr std::size_t kMemoryBytes = std::size_t{2} << 30;
 
 std::size_t held() {
+  const auto lock = lock_device();
   std::size_t total = 0;
   for (const auto& [address, block] : blocks()) {
     if (block.kind == Kind::device) total += block.bytes;
@@ -220,6 +283,8 @@ DeviceFacts facts_of(int /*device*/) {
           .multiprocessors = 1};
 }
 
+void use_device(int /*device*/) {}
+
 std::size_t free_bytes(int /*device*/) {
   return kMemoryBytes - held();
 }
@@ -241,13 +306,17 @@ void release_pinned(void* data) noexcept {
   emulation::release(data);
 }
 
-void* create_stream(int /*device*/, bool /*urgent*/) {
-  return made_queues().emplace_back(new Queue);
+void* create_stream(int /*device*/, bool urgent) {
+  const auto lock = lock_device();
+  Queue* queue = made_queues().emplace_back(new Queue);
+  queue->urgent = urgent;
+  return queue;
 }
 
 void destroy_stream(void* stream, int /*device*/) noexcept {
   auto* queue = static_cast<Queue*>(stream);
   queue->run_all();
+  const auto lock = lock_device();
   std::erase(made_queues(), queue);
   delete queue;
 }
@@ -280,6 +349,7 @@ void destroy_event(void* event, int /*device*/) noexcept {
 }
 
 void record(void* event, const Stream& stream) {
+  const auto lock = lock_device();
   auto recording = std::make_shared<Recording>();
   recording->queue = &queue_of(stream);
   static_cast<Event*>(event)->last = recording;
@@ -290,21 +360,24 @@ void record(void* event, const Stream& stream) {
 }
 
 void wait_in(const Stream& stream, void* event) {
+  const auto lock = lock_device();
   if (const auto recording = static_cast<Event*>(event)->last) {
-    enqueue(stream, [recording] { recording->wait(); });
+    enqueue_until(stream, [recording] { return recording->try_to_reach(); });
   }
 }
 
 bool reached(void* event) {
+  const auto lock = lock_device();
   Recording* recording = recording_of(event);
   if (recording == nullptr || recording->reached) return true;
-  const Running running;  // time passes while somebody asks
-  recording->queue->run_next();
+  recording->queue->advance();  // time passes while somebody asks
   return recording->reached;
 }
 
 void wait_for(void* event) {
-  if (Recording* recording = recording_of(event)) recording->wait();
+  if (Recording* recording = recording_of(event)) {
+    recording->queue->advance_until([&] { return recording->reached; });
+  }
 }
 
 double seconds_between(void* first, void* second) {
