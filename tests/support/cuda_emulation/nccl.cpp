@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "device_memory.h"
 #include "pipes.h"
 #include "streams.h"
 

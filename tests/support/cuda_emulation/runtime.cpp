@@ -1,18 +1,14 @@
 // The runtime of the emulated device: its memory, streams and events.
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
 #include <deque>
-#include <map>
 #include <memory>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "core/device_runtime.h"
+#include "device_memory.h"
 #include "gda/core/error.h"
 #include "streams.h"
 
@@ -20,59 +16,6 @@ namespace gda::emulation {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-enum class Kind { device, shared, pinned };
-
-struct Block {
-  std::size_t bytes = 0;
-  Kind kind = Kind::device;
-  // Of the device's own memory: whole pages, after which one is left out.
-  std::byte* pages = nullptr;
-  std::size_t page_bytes = 0;
-};
-
-// All memory of the device, and what of the host's it reaches, by address.
-std::map<std::byte*, Block>& blocks() {
-  static std::map<std::byte*, Block> all;
-  return all;
-}
-
-const Block* find(const void* address) {
-  auto* byte = static_cast<std::byte*>(const_cast<void*>(address));
-  auto next = blocks().upper_bound(byte);
-  if (next == blocks().begin()) return nullptr;
-  --next;
-  return byte < next->first + next->second.bytes ? &next->second : nullptr;
-}
-
-// The host's ordinary memory, which a copy cannot be left alone with.
-bool is_pageable(const void* address) {
-  return find(address) == nullptr;
-}
-
-void protect(int access) {
-  for (const auto& [address, block] : blocks()) {
-    if (block.kind != Kind::device) continue;
-    require<Error>(::mprotect(block.pages, block.page_bytes, access) == 0,
-                   "the emulated device: mprotect failed");
-  }
-}
-
-// The device's memory can be touched while one of these lives.
-class Running {
- public:
-  Running() {
-    if (depth++ == 0) protect(PROT_READ | PROT_WRITE);
-  }
-  ~Running() {
-    if (--depth == 0) protect(PROT_NONE);
-  }
-  Running(const Running&) = delete;
-  Running& operator=(const Running&) = delete;
-
- private:
-  static inline int depth = 0;
-};
 
 // True when it is done.
 using Work = std::function<bool()>;
@@ -182,43 +125,11 @@ Recording* recording_of(void* event) {
   return static_cast<Event*>(event)->last.get();
 }
 
-void* allocate_pages(std::size_t bytes) {
-  const auto lock = lock_device();
-  constexpr std::size_t kAlignment = 256;  // cudaMalloc's
-  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  const std::size_t used = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  const std::size_t page_bytes = (used + page - 1) / page * page;
-  void* data = ::mmap(nullptr, page_bytes + page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (data == MAP_FAILED) return nullptr;
-  auto* pages = static_cast<std::byte*>(data);
-  // At the end of the pages, so that what runs over the end is noticed.
-  std::byte* const begin = pages + (page_bytes - used);
-  blocks()[begin] = {
-      .bytes = bytes, .kind = Kind::device, .pages = pages, .page_bytes = page_bytes};
-  return begin;
-}
-
-void* allocate_host(std::size_t bytes, Kind kind) {
-  const auto lock = lock_device();
-  auto* data = static_cast<std::byte*>(std::calloc(1, bytes + 1));
-  if (data != nullptr) blocks()[data] = {.bytes = bytes, .kind = kind};
-  return data;
-}
-
 // cudaFree waits for the device, too.
 void release(void* data) {
   default_queue.run_all();
   for (Queue* queue : made_queues()) queue->run_all();
-  const auto lock = lock_device();
-  const auto found = blocks().find(static_cast<std::byte*>(data));
-  if (found == blocks().end()) return;
-  const Block block = found->second;
-  blocks().erase(found);
-  if (block.kind == Kind::device) {
-    ::munmap(block.pages, block.page_bytes + static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)));
-  } else {
-    std::free(data);
-  }
+  release_memory(data);
 }
 
 }  // namespace
@@ -235,19 +146,6 @@ void enqueue_until(const Stream& stream, std::function<bool()> work) {
   queue_of(stream).put(std::move(work));
 }
 
-bool is_device_memory(const void* data, std::size_t bytes) {
-  const auto lock = lock_device();
-  const Block* block = find(data);
-  if (bytes == 0) return true;
-  return block != nullptr && block->kind == Kind::device &&
-         find(static_cast<const std::byte*>(data) + bytes - 1) == block;
-}
-
-std::unique_lock<std::recursive_mutex> lock_device() {
-  static std::recursive_mutex mutex;
-  return std::unique_lock(mutex);
-}
-
 }  // namespace gda::emulation
 
 namespace gda::cuda {
@@ -258,15 +156,6 @@ namespace {
 
 // Tests of running out of memory find the end of this device sooner than of another.
 constexpr std::size_t kMemoryBytes = std::size_t{2} << 30;
-
-std::size_t held() {
-  const auto lock = lock_device();
-  std::size_t total = 0;
-  for (const auto& [address, block] : blocks()) {
-    if (block.kind == Kind::device) total += block.bytes;
-  }
-  return total;
-}
 
 }  // namespace
 
@@ -286,12 +175,12 @@ DeviceFacts facts_of(int /*device*/) {
 void use_device(int /*device*/) {}
 
 std::size_t free_bytes(int /*device*/) {
-  return kMemoryBytes - held();
+  return kMemoryBytes - held_bytes();
 }
 
 void* allocate(std::size_t bytes, int device, bool shared) {
   if (bytes > free_bytes(device)) return nullptr;
-  return shared ? allocate_host(bytes, Kind::shared) : allocate_pages(bytes);
+  return allocate_memory(bytes, shared ? Kind::shared : Kind::device);
 }
 
 void release(void* data, int /*device*/) noexcept {
@@ -299,7 +188,7 @@ void release(void* data, int /*device*/) noexcept {
 }
 
 void* allocate_pinned(std::size_t bytes) {
-  return allocate_host(bytes, Kind::pinned);
+  return allocate_memory(bytes, Kind::pinned);
 }
 
 void release_pinned(void* data) noexcept {
