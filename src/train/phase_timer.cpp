@@ -1,5 +1,6 @@
 #include "gda/train/phase_timer.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace gda {
@@ -40,27 +41,41 @@ Phase PhaseTimer::enter(Phase phase) {
 
 void PhaseTimer::mark(Phase phase) {
   // A long run of steps between two reports must not take ever more events.
-  constexpr std::size_t kMost = 4096;
-  if (marked_ == kMost) settle();
+  if (marked_ == limit_) {
+    settle(reached_marks());
+    if (marked_ > limit_ / 2) limit_ *= 2;  // the device is far behind, and not waited for
+  }
   if (marked_ == marks_.size()) marks_.push_back({.event = Event(stream_.device)});
   Mark& mark = marks_[marked_++];
   mark.event.record(stream_);
   mark.phase = phase;
 }
 
-void PhaseTimer::settle() {
-  marks_[marked_ - 1].event.wait();
-  for (std::size_t i = 0; i + 1 < marked_; ++i) {
+std::size_t PhaseTimer::reached_marks() const {
+  const auto end = marks_.begin() + static_cast<std::ptrdiff_t>(marked_);
+  const auto next = std::partition_point(marks_.begin(), end,
+                                         [](const Mark& mark) { return mark.event.reached(); });
+  return static_cast<std::size_t>(next - marks_.begin());
+}
+
+void PhaseTimer::settle(std::size_t reached) {
+  if (reached < 2) return;
+  for (std::size_t i = 0; i + 1 < reached; ++i) {
     seconds_[static_cast<std::size_t>(marks_[i].phase)] +=
         marks_[i].event.seconds_until(marks_[i + 1].event);
   }
-  std::swap(marks_.front(), marks_[marked_ - 1]);
-  marked_ = 1;
+  const auto begin = marks_.begin();
+  std::rotate(begin, begin + static_cast<std::ptrdiff_t>(reached - 1),
+              begin + static_cast<std::ptrdiff_t>(marked_));
+  marked_ -= reached - 1;
 }
 
 PhaseSeconds PhaseTimer::take() {
   enter(current_);
-  if (marked_ > 0) settle();
+  if (marked_ > 0) {
+    marks_[marked_ - 1].event.wait();
+    settle(marked_);
+  }
   return std::exchange(seconds_, {});
 }
 

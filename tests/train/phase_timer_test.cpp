@@ -6,6 +6,9 @@
 #include <numeric>
 #include <thread>
 
+#include "gda/core/memory.h"
+#include "gda/core/stream.h"
+
 namespace gda {
 namespace {
 
@@ -51,6 +54,29 @@ TEST(PhaseTimerTest, TakeBeginsAnew) {
   const PhaseSeconds again = timer.take();
   EXPECT_LT(of(again, Phase::forward), 0.02);
   EXPECT_EQ(of(again, Phase::other), 0);  // the scope is still open
+}
+
+// Many more phases than marks are kept at first, on a stream that nobody waits for meanwhile.
+TEST(PhaseTimerTest, SplitsTheTimeOfADevice) {
+  if (cuda_device_count() == 0) GTEST_SKIP() << "no CUDA device is there";
+  const Device device{DeviceType::cuda, 0};
+  const OwnedStream stream(device);
+  const OwnedTensor from(DType::f32, {64}, device);
+  const OwnedTensor to(DType::f32, {64}, device);
+  const auto begin = std::chrono::steady_clock::now();
+  PhaseTimer timer(stream.get());
+  for (int i = 0; i < 3000; ++i) {
+    const auto forward = timer.scope(Phase::forward);
+    copy(stream.get(), from.tensor, to.tensor);
+  }
+  const PhaseSeconds seconds = timer.take();
+  const double passed =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  EXPECT_GT(of(seconds, Phase::forward), 0);
+  EXPECT_GT(of(seconds, Phase::other), 0);
+  EXPECT_EQ(of(seconds, Phase::backward), 0);
+  EXPECT_LE(std::accumulate(seconds.begin(), seconds.end(), 0.0), passed);
+  EXPECT_EQ(of(timer.take(), Phase::forward), 0);
 }
 
 TEST(PhaseTimerTest, EveryPhaseHasItsName) {

@@ -58,8 +58,10 @@ class PhaseTimer {
 
   Phase enter(Phase phase);
   void mark(Phase phase);
-  // Adds up the phases between the marks so far.
-  void settle();
+  // How many of the marks the stream has reached.
+  std::size_t reached_marks() const;
+  // Adds up the phases between the first `reached` marks; the last of them stays.
+  void settle(std::size_t reached);
 
   Stream stream_;
   Clock::time_point since_;
@@ -68,6 +70,7 @@ class PhaseTimer {
   // Of a GPU; the first `marked_` are in use, events are used again.
   std::vector<Mark> marks_;
   std::size_t marked_ = 0;
+  std::size_t limit_ = 1024;  // then the reached ones are settled
 };
 
 }  // namespace gda
