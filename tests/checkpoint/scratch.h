@@ -2,37 +2,16 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <functional>
 #include <string>
 
 #include "gda/core/error.h"
+#include "support/temporary_folder.h"
 
 namespace gda::test {
 
-// An empty folder that is removed with what is in it.
-class Scratch {
- public:
-  Scratch() {
-    std::string pattern = testing::TempDir() + "/gda-checkpoint-XXXXXX";
-    if (::mkdtemp(pattern.data()) == nullptr) throw IoError("cannot make " + pattern);
-    path_ = pattern;
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
+using Scratch = TemporaryFolder;
 
 // The message of the E that f throws; a test failure if it throws none.
 template <class E>

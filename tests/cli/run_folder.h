@@ -13,8 +13,8 @@
 #include "gda/checkpoint/checkpoint_folder.h"
 #include "gda/core/file.h"
 #include "support/program.h"
+#include "support/temporary_folder.h"
 #include "support/tiny_run.h"
-#include "train/temporary_folder.h"
 
 namespace gda::test {
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "gda/core/file.h"
+#include "support/temporary_folder.h"
 
 namespace gda {
 namespace {
@@ -32,7 +33,7 @@ TEST(ContentHash, DoesNotDependOnHowTheDataArrives) {
 }
 
 TEST(ContentHash, OfAFileIsThatOfItsBytes) {
-  const auto path = std::filesystem::path(testing::TempDir()) / "gda-hash";
+  const auto path = test::process_folder() / "hash";
   write_text_file_atomically(path, "content");
   ContentHash hash;
   hash.update(bytes_of("content"));

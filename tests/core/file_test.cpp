@@ -6,18 +6,15 @@
 
 #include "gda/core/error.h"
 #include "gda/core/mapped_file.h"
+#include "support/temporary_folder.h"
 
 namespace gda {
 namespace {
 
 namespace fs = std::filesystem;
 
-fs::path scratch(const std::string& name) {
-  return fs::path(testing::TempDir()) / name;
-}
-
 TEST(File, ReplacesAtomicallyAndLeavesNoTemporary) {
-  const auto path = scratch("gda-atomic.txt");
+  const auto path = test::process_folder() / "atomic.txt";
   write_text_file_atomically(path, "one");
   write_text_file_atomically(path, "two");
   EXPECT_EQ(read_text_file(path), "two");
@@ -25,7 +22,7 @@ TEST(File, ReplacesAtomicallyAndLeavesNoTemporary) {
 }
 
 TEST(File, MapsWhatWasWritten) {
-  const auto path = scratch("gda-mapped.bin");
+  const auto path = test::process_folder() / "mapped.bin";
   write_text_file_atomically(path, "abc");
   const MappedFile file(path);
   ASSERT_EQ(file.size(), 3U);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -16,34 +15,14 @@
 #include "gda/core/file.h"
 #include "gda/data/token_dataset.h"
 #include "gda/data/token_writer.h"
+#include "support/temporary_folder.h"
 
 namespace gda::test {
 
-// A folder that is removed when the process ends.
-class ProcessFolder {
- public:
-  ProcessFolder() : path_(std::filesystem::path(testing::TempDir()) / name()) {
-    std::filesystem::remove_all(path_);
-    make_directories(path_);
-  }
-  ~ProcessFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  ProcessFolder(const ProcessFolder&) = delete;
-  ProcessFolder& operator=(const ProcessFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  static std::string name() { return fmt::format("gda-data-test-{}", getpid()); }
-  std::filesystem::path path_;
-};
-
 // A new, empty folder.
 inline std::filesystem::path scratch_folder() {
-  static const ProcessFolder parent;
   static int count = 0;
-  const auto folder = parent.path() / std::to_string(count++);
+  const auto folder = process_folder() / std::to_string(count++);
   make_directories(folder);
   return folder;
 }

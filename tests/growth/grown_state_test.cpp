@@ -7,6 +7,7 @@
 #include "gda/growth/grow_checkpoint.h"
 #include "growth/grown_model.h"
 #include "growth/update_origins.h"
+#include "support/temporary_folder.h"
 
 namespace gda::test {
 namespace {
@@ -32,8 +33,7 @@ TEST(GrownState, APlanAddsTheLayersOfAllItsSteps) {
 
 // Updates, not steps, are what is counted: some steps' updates may have been skipped.
 TEST(GrownState, GrownCheckpointsBeginAtTheUpdatesDone) {
-  const std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) / "gda-origins";
-  std::filesystem::remove_all(folder);
+  const test::TemporaryFolder folder;
   const auto self = make_self_communicator();
   TinyModel model(tiny_config("softmax"), DType::f32);
   CheckpointContents contents;
@@ -55,7 +55,6 @@ TEST(GrownState, GrownCheckpointsBeginAtTheUpdatesDone) {
   EXPECT_EQ(grown.growth().origins, carry_origins(map, {}, 8));
   ASSERT_FALSE(grown.growth().origins.empty());
   EXPECT_EQ(grown.growth().origins.front().rows, (Runs{{12, 8}}));
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// A folder that is gone when the test ends.
+// Folders of a test's own: the same test may run at the same time on another device or in another
+// build.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -9,11 +10,13 @@
 
 namespace gda::test {
 
+// Empty; it is gone when this is.
 class TemporaryFolder {
  public:
   TemporaryFolder() {
-    std::string name = ::testing::TempDir() + "gda-XXXXXX";
-    path_ = ::mkdtemp(name.data());
+    std::string name = ::testing::TempDir() + "gda-test-XXXXXX";
+    if (::mkdtemp(name.data()) == nullptr) ADD_FAILURE() << "cannot make " << name;
+    path_ = name;
   }
   ~TemporaryFolder() {
     std::error_code ignored;
@@ -23,9 +26,16 @@ class TemporaryFolder {
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
 
  private:
   std::filesystem::path path_;
 };
+
+// Of this process; names in it are the tests' own.
+inline const TemporaryFolder& process_folder() {
+  static const TemporaryFolder folder;
+  return folder;
+}
 
 }  // namespace gda::test

@@ -7,7 +7,9 @@
 #include "gda/eval/generate.h"
 #include "gda/growth/exactness.h"
 #include "gda/train/trainer.h"
+#include "support/temporary_folder.h"
 #include "support/tiny_run.h"
+#include "support/train.h"
 
 namespace gda {
 namespace {
@@ -19,12 +21,8 @@ class DeviceTest : public ::testing::Test {
   void SetUp() override {
     if (!test::on_cuda()) GTEST_SKIP() << "these tests compare a GPU with the CPU";
     if (cuda_device_count() == 0) GTEST_SKIP() << "no CUDA device is there";
-    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    root_ = fs::path(::testing::TempDir()) / (std::string("gda-device-") + info->name());
-    fs::remove_all(root_);
     test::write_tiny_data(root_ / "data");
   }
-  void TearDown() override { fs::remove_all(root_); }
 
   // A run of `steps` steps whose matrices are of `compute` type, in a folder of its own.
   RunConfig config(const std::string& device, const std::string& compute, std::int64_t steps,
@@ -41,14 +39,8 @@ class DeviceTest : public ::testing::Test {
 
   static StepResult run(const RunConfig& config, bool resume = false) {
     const auto world = make_self_communicator();
-    const StopRequest stop;
     Trainer trainer(config, *world);
-    if (resume) {
-      trainer.resume();
-    } else {
-      trainer.begin();
-    }
-    trainer.run(stop);
+    test::train(trainer, resume);
     return trainer.last_step();
   }
 
@@ -69,7 +61,8 @@ class DeviceTest : public ::testing::Test {
     return bytes;
   }
 
-  fs::path root_;
+  const test::TemporaryFolder folder_;
+  const fs::path root_ = folder_.path();
 };
 
 // One step is one forward pass and one gradient. Sums have at most some hundred terms, in another

@@ -9,7 +9,7 @@
 
 #include "gda/core/checksum.h"
 #include "gda/core/error.h"
-#include "train/temporary_folder.h"
+#include "support/temporary_folder.h"
 
 namespace gda {
 namespace {

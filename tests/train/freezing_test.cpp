@@ -7,6 +7,7 @@
 
 #include "gda/core/error.h"
 #include "gda/train/trainer.h"
+#include "support/temporary_folder.h"
 #include "support/tiny_run.h"
 
 namespace gda {
@@ -30,13 +31,7 @@ bool is_upper(const std::string& name) {
 
 class FreezingTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    root_ = fs::path(::testing::TempDir()) / (std::string("gda-freezing-") + info->name());
-    fs::remove_all(root_);
-    test::write_tiny_data(root_ / "data");
-  }
-  void TearDown() override { fs::remove_all(root_); }
+  void SetUp() override { test::write_tiny_data(root_ / "data"); }
 
   RunConfig config(const std::string& name, const WordOrList& trainable,
                    std::int64_t steps = 20) const {
@@ -104,7 +99,8 @@ class FreezingTest : public ::testing::Test {
     return model.checkpoints.finish(true)->path;
   }
 
-  fs::path root_;
+  const test::TemporaryFolder folder_;
+  const fs::path root_ = folder_.path();
   std::unique_ptr<Communicator> self_ = make_self_communicator();
 };
 

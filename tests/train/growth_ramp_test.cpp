@@ -8,7 +8,8 @@
 #include "gda/eval/loss.h"
 #include "gda/train/trainer.h"
 #include "support/ramp_run.h"
-#include "train/temporary_folder.h"
+#include "support/temporary_folder.h"
+#include "support/train.h"
 
 namespace gda {
 namespace {
@@ -45,10 +46,8 @@ class GrowthRampTest : public ::testing::Test {
 
   static End resume(const RunConfig& config) {
     const auto self = make_self_communicator();
-    const StopRequest stop;
     Trainer trainer(config, *self);
-    trainer.resume();
-    trainer.run(stop);
+    test::train(trainer, true);
     End end;
     const auto append = [&](const Tensor& tensor) {
       const std::vector<std::byte> bytes = test::bytes_of(tensor);

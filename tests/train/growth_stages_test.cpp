@@ -6,8 +6,9 @@
 
 #include "gda/core/error.h"
 #include "gda/train/trainer.h"
+#include "support/temporary_folder.h"
 #include "support/tiny_run.h"
-#include "train/temporary_folder.h"
+#include "support/train.h"
 
 namespace gda {
 namespace {
@@ -55,14 +56,8 @@ class GrowthStagesTest : public ::testing::Test {
   static End run(const RunConfig& config, bool resume) {
     config.validate();
     const auto self = make_self_communicator();
-    const StopRequest stop;
     Trainer trainer(config, *self);
-    if (resume) {
-      trainer.resume();
-    } else {
-      trainer.begin();
-    }
-    trainer.run(stop);
+    test::train(trainer, resume);
     End end;
     const auto append = [&](const Tensor& tensor) {
       const std::vector<std::byte> bytes = test::bytes_of(tensor);

@@ -12,7 +12,7 @@
 
 #include "gda/core/error.h"
 #include "gda/core/file.h"
-#include "train/temporary_folder.h"
+#include "support/temporary_folder.h"
 
 namespace gda {
 namespace {

@@ -7,6 +7,7 @@
 
 #include "gda/core/error.h"
 #include "gda/core/file.h"
+#include "support/temporary_folder.h"
 
 namespace gda {
 namespace {
@@ -27,10 +28,9 @@ train:
 logging: {dir: runs/x}
 )";
 
-// Writes `text` to a file of its own in the tests' folder.
+// Writes `text` to a file.
 fs::path write_config(const std::string& text) {
-  const std::string test = testing::UnitTest::GetInstance()->current_test_info()->name();
-  const fs::path path = fs::path(testing::TempDir()) / ("run_config_" + test + ".yaml");
+  const fs::path path = test::process_folder() / "run.yaml";
   write_text_file_atomically(path, text);
   return path;
 }

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "gda/core/file.h"
-#include "train/temporary_folder.h"
+#include "support/temporary_folder.h"
 
 namespace gda {
 namespace {

@@ -6,6 +6,7 @@
 
 #include "gda/core/error.h"
 #include "gda/core/file.h"
+#include "support/temporary_folder.h"
 #include "support/tiny_run.h"
 
 namespace gda {
@@ -13,9 +14,7 @@ namespace {
 
 // 100 steps of 8 sequences of 16 tokens; `stages` is a YAML list.
 RunConfig run_with(const std::string& stages) {
-  const std::string test = testing::UnitTest::GetInstance()->current_test_info()->name();
-  const std::filesystem::path path =
-      std::filesystem::path(testing::TempDir()) / ("run_timeline_" + test + ".yaml");
+  const std::filesystem::path path = test::process_folder() / "run.yaml";
   RunConfig config = test::tiny_run("data", "runs/x");
   config.train.steps = 100;
   config.train.global_batch_size = 8;
@@ -105,8 +104,7 @@ TEST(RunTimeline, WeightsJumpWithoutMovingWhatCameBefore) {
 }
 
 TEST(RunTimeline, APlanFileIsStoredWithTheRun) {
-  const std::filesystem::path plan =
-      std::filesystem::path(testing::TempDir()) / "run_timeline_plan.yaml";
+  const std::filesystem::path plan = test::process_folder() / "plan.yaml";
   write_text_file_atomically(plan, "steps: [{operator: depth, every: 1}]\n");
   const RunConfig config = run_with("[{step: 30, plan_file: " + plan.string() + "}]");
   ASSERT_EQ(config.growth.stages.size(), 1U);

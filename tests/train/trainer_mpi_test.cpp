@@ -7,6 +7,7 @@
 #include "gda/train/trainer.h"
 #include "support/mpi.h"
 #include "support/ramp_run.h"
+#include "support/train.h"
 
 namespace gda {
 namespace {
@@ -34,14 +35,8 @@ class RanksTest : public ::testing::Test {
   }
 
   static StepResult run(Communicator& group, const RunConfig& config, bool resume) {
-    const StopRequest stop;
     Trainer trainer(config, group);
-    if (resume) {
-      trainer.resume();
-    } else {
-      trainer.begin();
-    }
-    trainer.run(stop);
+    test::train(trainer, resume);
     return trainer.last_step();
   }
 

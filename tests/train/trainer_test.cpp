@@ -8,7 +8,9 @@
 #include <fstream>
 
 #include "gda/core/error.h"
+#include "support/temporary_folder.h"
 #include "support/tiny_run.h"
+#include "support/train.h"
 
 namespace gda {
 namespace {
@@ -17,13 +19,7 @@ namespace fs = std::filesystem;
 
 class TrainerTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    root_ = fs::path(::testing::TempDir()) / (std::string("gda-trainer-") + info->name());
-    fs::remove_all(root_);
-    test::write_tiny_data(root_ / "data");
-  }
-  void TearDown() override { fs::remove_all(root_); }
+  void SetUp() override { test::write_tiny_data(root_ / "data"); }
 
   RunConfig config(const std::string& name) const {
     return test::tiny_run(root_ / "data", root_ / name);
@@ -53,18 +49,13 @@ class TrainerTest : public ::testing::Test {
 
   static End run(const RunConfig& config, bool resume = false) {
     const auto world = make_self_communicator();
-    const StopRequest stop;
     Trainer trainer(config, *world);
-    if (resume) {
-      trainer.resume();
-    } else {
-      trainer.begin();
-    }
-    trainer.run(stop);
+    test::train(trainer, resume);
     return end_of(trainer);
   }
 
-  fs::path root_;
+  const test::TemporaryFolder folder_;
+  const fs::path root_ = folder_.path();
 };
 
 TEST_F(TrainerTest, LearnsAndIsReproducible) {
@@ -147,10 +138,8 @@ TEST_F(TrainerTest, BatchRampTakesEverySampleOnce) {
   ramp.train.batch_ramp = {
       {.step = 0, .value = 3}, {.step = 4, .value = 6}, {.step = 7, .value = 12}};
   const auto world = make_self_communicator();
-  const StopRequest stop;
   Trainer trainer(ramp, *world);
-  trainer.begin();
-  trainer.run(stop);
+  test::train(trainer);
   EXPECT_EQ(trainer.state().samples, 4 * 3 + 3 * 6 + 2 * 12);
 }
 
@@ -201,10 +190,8 @@ TEST_F(TrainerTest, BeginsFromAModelFolder) {
   next.train.steps = 1;
   next.optimizer.lr = 0;
   const auto world = make_self_communicator();
-  const StopRequest stop;
   Trainer trainer(next, *world);
-  trainer.begin();
-  trainer.run(stop);
+  test::train(trainer);
   std::vector<std::byte> values;
   for (const Bucket& bucket : trainer.parameters().buckets()) {
     const std::vector<std::byte> bytes = test::bytes_of(bucket.values);
