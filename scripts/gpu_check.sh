@@ -59,7 +59,8 @@ while (($# > 0)); do
 done
 ((${#parts[@]} > 0)) || parts=(tests sanitizer nccl bench)
 
-tests=(ops/gda_ops_test train/gda_train_test train/gda_train_mpi_test dist/gda_dist_mpi_test bench/gda_ops_bench)
+tests=(ops/gda_ops_test train/gda_train_test train/gda_train_mpi_test dist/gda_dist_mpi_test dist/gda_dist_failing_program
+  bench/gda_ops_bench)
 if [[ -n $pack ]]; then
   scripts/build.sh --preset cuda --target all --target gda_ops_bench
   programs=()
@@ -120,6 +121,8 @@ fi
 if wants nccl; then
   mpirun=("$bin/mpirun" --oversubscribe --bind-to none -np 2)
   check nccl-collectives 60 env GDA_TEST_DEVICE=cuda "${mpirun[@]}" "$bin/gda_dist_mpi_test" '--gtest_filter=*Device*'
+  # One rank comes late: the watchdog of the other ends both with code 1.
+  check nccl-watchdog 60 bash -c '"$@"; (($? == 1))' - "${mpirun[@]}" "$bin/gda_dist_failing_program" 'late on a device'
   check nccl-runs 90 env GDA_TEST_DEVICE=cuda OMP_NUM_THREADS=2 "${mpirun[@]}" "$bin/gda_train_mpi_test" \
     '--gtest_filter=RanksTest.OneRankOrMany:RanksTest.ACheckpoint*:RanksTest.ResumingChangesNothing'
 fi

@@ -21,14 +21,6 @@ void check_targets(std::string_view op, const Tensor& target, std::int64_t vocab
   }
 }
 
-// Rows whose logits fit into the given memory, spread evenly over the chunks.
-std::int64_t chunk_rows(const Tensor& logits_of_one, std::int64_t rows, std::size_t max_bytes) {
-  const auto fitting =
-      std::max<std::int64_t>(1, static_cast<std::int64_t>(max_bytes / logits_of_one.bytes()));
-  const std::int64_t chunks = (rows + fitting - 1) / fitting;
-  return (rows + chunks - 1) / chunks;
-}
-
 // log sum exp(logits) - logits[target]; the plain version for f64.
 double reference_loss(const double* logits, std::int64_t n, std::int64_t target) {
   const double largest = *std::max_element(logits, logits + n);
@@ -109,8 +101,7 @@ void for_each_chunk(const Context& context, const Tensor& x, const Tensor& weigh
   const DType dtype = accumulate_type(x.dtype());
   const std::int64_t vocabulary = weight.dim(0);
   const std::int64_t rows = x.dim(0);
-  const std::int64_t step =
-      chunk_rows(Tensor(nullptr, dtype, {1, vocabulary}), rows, options.max_logit_bytes);
+  const std::int64_t step = ops::chunk_rows(rows, vocabulary, dtype, options);
   const ArenaScope scope(context.arena);
   const Tensor memory = context.arena.allocate(dtype, {step, vocabulary});
   for (std::int64_t begin = 0; begin < rows; begin += step) {

@@ -78,11 +78,7 @@ void for_each_chunk(const Context& context, const Tensor& x, const Tensor& weigh
   const DType dtype = accumulate_type(x.dtype());
   const std::int64_t vocabulary = weight.dim(0);
   const std::int64_t rows = x.dim(0);
-  const std::size_t bytes_a_row = static_cast<std::size_t>(vocabulary) * size_of(dtype);
-  const auto fitting =
-      std::max<std::int64_t>(1, static_cast<std::int64_t>(options.max_logit_bytes / bytes_a_row));
-  const std::int64_t chunks = (rows + fitting - 1) / fitting;
-  const std::int64_t step = (rows + chunks - 1) / chunks;
+  const std::int64_t step = ops::chunk_rows(rows, vocabulary, dtype, options);
   const ArenaScope scope(context.arena);
   const Tensor memory = context.arena.allocate(dtype, {step, vocabulary});
   for (std::int64_t begin = 0; begin < rows; begin += step) {

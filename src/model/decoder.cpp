@@ -42,8 +42,12 @@ struct Decoder::Trunk {
   Tensor rho;     // [N]
 };
 
-Decoder::Decoder(const ModelConfig& config, const ParameterStore& parameters, Recompute recompute)
-    : config_(config), parameters_(&parameters), recompute_(recompute) {
+Decoder::Decoder(const ModelConfig& config, const ParameterStore& parameters, Recompute recompute,
+                 LinearCrossEntropyOptions loss_options)
+    : config_(config),
+      parameters_(&parameters),
+      recompute_(recompute),
+      loss_options_(loss_options) {
   config_.validate();
   for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
     layers_.emplace_back(config_, parameters, layer);
@@ -140,7 +144,7 @@ void Decoder::forward_backward(const Context& context, const SequenceBatch& inpu
   {
     const ProfileRange range("loss");
     linear_cross_entropy_forward_backward(context, trunk.normed, head_, target, scale, loss,
-                                          dhidden, head_gradient_);
+                                          dhidden, head_gradient_, loss_options_);
   }
   if (hooks.backward_begins) hooks.backward_begins();
   if (head_bucket_ != embedding_bucket_) call(hooks.gradient_ready, head_bucket_);
@@ -151,7 +155,7 @@ void Decoder::forward_loss(const Context& context, const SequenceBatch& input, c
                            const Tensor& loss) {
   const ArenaScope scope(context.arena);
   const Trunk trunk = forward(context, input, Recompute::full, {});
-  linear_cross_entropy_forward(context, trunk.normed, head_, target, loss);
+  linear_cross_entropy_forward(context, trunk.normed, head_, target, loss, loss_options_);
 }
 
 void Decoder::forward_logits(const Context& context, const SequenceBatch& input,

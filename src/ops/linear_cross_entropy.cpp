@@ -21,6 +21,12 @@ void check(std::string_view op, const Context& context, const Tensor& x, const T
   ops::check_tensor(op, "loss", loss, accumulate_type(x.dtype()), rows, context);
 }
 
+LinearCrossEntropyOptions complete(LinearCrossEntropyOptions options, const Context& context) {
+  const bool gpu = context.stream.device.type == DeviceType::cuda;
+  if (options.max_logit_bytes == 0) options.max_logit_bytes = std::size_t{gpu ? 1024U : 64U} << 20;
+  return options;
+}
+
 }  // namespace
 
 void linear_cross_entropy_forward(const Context& context, const Tensor& x, const Tensor& weight,
@@ -28,6 +34,7 @@ void linear_cross_entropy_forward(const Context& context, const Tensor& x, const
                                   LinearCrossEntropyOptions options) {
   check("linear_cross_entropy_forward", context, x, weight, target, loss);
   if (x.elements() == 0) return;
+  options = complete(options, context);
   ops::on_device(
       context,
       [&] { cpu::linear_cross_entropy_forward(context, x, weight, target, loss, options); },
@@ -46,6 +53,7 @@ void linear_cross_entropy_forward_backward(const Context& context, const Tensor&
     ops::check_tensor(kOp, "dweight", dweight, accumulate_type(x.dtype()), weight.shape(), context);
   }
   if (x.elements() == 0) return;
+  options = complete(options, context);
   ops::on_device(
       context,
       [&] {

@@ -82,6 +82,11 @@ void TrainConfig::fields(FieldVisitor& visit) {
                       "or whole layers",
                .one_of = {"none", "selective", "full"}},
               recompute);
+  visit.field({.key = "max_logit_mib",
+               .doc = "memory for logits, whose tokens are taken in chunks; 0: 64 on a CPU, 1024 "
+                      "on a GPU",
+               .minimum = 0},
+              max_logit_mib);
   visit.field({.key = "seed", .doc = "of the initial parameters", .minimum = 0}, seed);
   visit.field({.key = "init_from",
                .doc = "model folder whose parameters a new run begins with: a checkpoint, or "

@@ -26,6 +26,10 @@ Recompute recompute_of(const std::string& name) {
   return name == "full" ? Recompute::full : Recompute::none;
 }
 
+LinearCrossEntropyOptions loss_options(const TrainConfig& train) {
+  return {.max_logit_bytes = static_cast<std::size_t>(train.max_logit_mib) << 20};
+}
+
 LossGuardOptions guard_options(const SkipConfig& skip) {
   return {.spike_sigmas = skip.spike_sigmas,
           .window = skip.window,
@@ -96,6 +100,7 @@ void Trainer::allocate_model(const std::vector<std::string>& added, std::string_
                           .specs = std::move(specs),
                           .compute = compute_,
                           .recompute = recompute_of(config_.train.recompute),
+                          .loss = loss_options(config_.train),
                           .sources = static_cast<std::size_t>(data_.sources()),
                           .checkpoints = checkpoint_folder(config_),
                           .checkpoint = config_.checkpoint,

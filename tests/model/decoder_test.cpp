@@ -80,6 +80,31 @@ TEST_P(DecoderTest, RecomputationIsBitEqual) {
   }
 }
 
+// Row by row, the logits of one row are all that there is; in f64 the losses are those of one
+// chunk.
+TEST_P(DecoderTest, LogitsTakeNoMoreMemoryThanToldTo) {
+  ModelConfig wide = config();
+  wide.vocab_size = 1999;
+  TinyModel model(wide, DType::f64);
+  const TinyBatch batch(wide);
+  Decoder by_row(wide, model.parameters, Recompute::none, {.max_logit_bytes = 1});
+  constexpr std::int64_t kRows = TinyBatch::kBatch * TinyBatch::kLength;
+  const auto run = [&](Decoder& decoder, const OwnedTensor& loss) {
+    Arena arena(Device{}, 4096);
+    decoder.forward_backward({.stream = {}, .arena = arena}, batch.view(), batch.target.tensor, 1,
+                             loss.tensor);
+    return arena.peak();
+  };
+  const OwnedTensor together(DType::f64, {kRows});
+  const OwnedTensor apart(DType::f64, {kRows});
+  const std::size_t most = run(model.decoder, together);
+  const std::size_t least = run(by_row, apart);
+  EXPECT_LE(least + (kRows - 1) * 1999 * sizeof(double), most + 4096);
+  for (std::int64_t row = 0; row < kRows; ++row) {
+    EXPECT_NEAR(apart.tensor.data<double>()[row], together.tensor.data<double>()[row], 1e-12);
+  }
+}
+
 // Documents are separate: the first document's losses do not change with the second's tokens.
 TEST_P(DecoderTest, DocumentsDoNotSeeEachOther) {
   TinyModel model(config(), DType::f32);

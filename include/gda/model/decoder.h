@@ -73,7 +73,7 @@ class Decoder {
  public:
   // `parameters` must outlive the decoder and hold parameter_specs(config).
   Decoder(const ModelConfig& config, const ParameterStore& parameters,
-          Recompute recompute = Recompute::none);
+          Recompute recompute = Recompute::none, LinearCrossEntropyOptions loss_options = {});
   ~Decoder();
   Decoder(Decoder&&) noexcept;
 
@@ -133,6 +133,7 @@ class Decoder {
   ModelConfig config_;
   const ParameterStore* parameters_;
   Recompute recompute_;
+  LinearCrossEntropyOptions loss_options_;
   std::unique_ptr<GrowthMasks> masks_;
   std::vector<DecoderLayer> layers_;
   Tensor embedding_, embedding_gradient_;

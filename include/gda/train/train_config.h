@@ -49,6 +49,7 @@ struct TrainConfig {
   // Steps rise from 0, and the last value is global_batch_size. Empty: no ramp.
   std::vector<BatchRampPoint> batch_ramp;
   std::string recompute = "none";  // none | selective | full
+  std::int64_t max_logit_mib = 0;  // 0: as the operator has it (linear_cross_entropy.h)
   std::int64_t seed = 1;           // of the initial parameters
   // Model folder whose parameters a new run begins with: a checkpoint, or Hugging Face's. Empty:
   // parameters begin by their initialisers.

@@ -17,6 +17,7 @@ struct TrainedModelOptions {
   std::vector<ParameterSpec> specs;  // of the configuration's parameters
   DType compute = DType::f32;
   Recompute recompute = Recompute::none;
+  LinearCrossEntropyOptions loss = {};
   std::size_t sources = 1;  // of data
   std::filesystem::path checkpoints;
   CheckpointConfig checkpoint;
@@ -27,7 +28,7 @@ struct TrainedModel {
   // Allocates everything; values are zero. `world` must outlive it.
   TrainedModel(const TrainedModelOptions& options, Communicator& world)
       : parameters(options.specs, options.compute, world.size(), true, options.device),
-        decoder(options.config, parameters, options.recompute),
+        decoder(options.config, parameters, options.recompute, options.loss),
         optimizer(parameters, world),
         step(decoder, optimizer, world, options.sources),
         checkpoints(options.checkpoints, options.checkpoint, world, parameters, optimizer) {}
