@@ -40,7 +40,9 @@ constexpr int kNobody = -1;
 // Every process of the group calls the same operations in the same order, messages aside, which
 // only their two ends call. All operations of a process, of whatever group, run one after another
 // in the background, in the order of the calls; several may be under way while the caller computes.
-// Ranks that have two groups in common call the operations of both in the same order.
+// So operations of several groups are called in one order, of which every rank leaves out those of
+// groups that it is not in: another may end in a ring of ranks that wait for each other.
+//
 // Tensors are contiguous and on the CPU. Sums are taken in rank order, so they are the same bits on
 // every rank and in every run of the same size; f32 sums round once (added in f64).
 //
@@ -52,7 +54,7 @@ class Communicator {
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  // The number that a rank of this group has among all processes. Messages speak of that.
+  // The number that a rank of this group has among all processes. Errors speak of that.
   virtual int world_rank(int rank) const = 0;
 
   // data of every rank, combined, in place. f32, f64 or i32. min and max of a NaN are NaN.
@@ -77,7 +79,7 @@ class Communicator {
   Pending receive(const Tensor& data, int from) { return send_receive({}, kNobody, data, from); }
 
   // Cuts the group into one for each colour: ranks of the same colour, in the order that they have
-  // here. The name, "tensor", is for messages. This group outlives them.
+  // here. The name, "tensor", is for errors. This group outlives them.
   virtual std::unique_ptr<Communicator> split(int colour, const std::string& name) = 0;
 
   void barrier();
