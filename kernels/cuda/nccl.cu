@@ -290,11 +290,11 @@ bool nccl_is_available() {
   return true;
 }
 
-std::unique_ptr<Communicator> make_nccl_communicator(std::shared_ptr<Communicator> host,
+std::unique_ptr<Communicator> make_nccl_communicator(const std::shared_ptr<Communicator>& host,
                                                      const Stream& compute,
                                                      std::chrono::milliseconds timeout) {
   auto line = std::make_shared<Line>(*host, compute, timeout);
-  return std::make_unique<NcclCommunicator>(std::move(host), std::move(line), "");
+  return std::make_unique<NcclCommunicator>(host, std::move(line), "");
 }
 
 }  // namespace gda::cuda

@@ -8,7 +8,7 @@ bool nccl_is_available() {
   return false;
 }
 
-std::unique_ptr<Communicator> make_nccl_communicator(std::shared_ptr<Communicator> /*host*/,
+std::unique_ptr<Communicator> make_nccl_communicator(const std::shared_ptr<Communicator>& /*host*/,
                                                      const Stream& /*compute*/,
                                                      std::chrono::milliseconds /*timeout*/) {
   fail<ConfigError>(

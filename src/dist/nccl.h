@@ -12,7 +12,7 @@ namespace gda::cuda {
 bool nccl_is_available();
 
 // As make_device_communicator with the backend nccl.
-std::unique_ptr<Communicator> make_nccl_communicator(std::shared_ptr<Communicator> host,
+std::unique_ptr<Communicator> make_nccl_communicator(const std::shared_ptr<Communicator>& host,
                                                      const Stream& compute,
                                                      std::chrono::milliseconds timeout);
 
