@@ -252,16 +252,32 @@ class AllToAll final : public Operation {
   bool posted_ = false;
 };
 
+// The length of a message goes before it, and the receiver compares.
 class SendReceive final : public Operation {
  public:
   SendReceive(const Tensor& send, int to, const Tensor& receive, int from)
       : send_(send), to_(to), receive_(receive), from_(from) {}
 
   bool next_round(Transfers& transfers) override {
-    if (posted_) return false;
-    if (from_ != kNobody) transfers.receive(receive_.raw(), receive_.bytes(), from_);
-    if (to_ != kNobody) transfers.send(send_.raw(), send_.bytes(), to_);
-    return posted_ = true;
+    switch (round_++) {
+      case 0:
+        if (from_ != kNobody) transfers.receive(&awaited_, sizeof awaited_, from_);
+        if (to_ != kNobody) {
+          sent_ = send_.bytes();
+          transfers.send(&sent_, sizeof sent_, to_);
+        }
+        return true;
+      case 1:
+        if (from_ != kNobody) {
+          require<MessageError>(awaited_ == receive_.bytes(), "rank {} sends {} bytes and not {}",
+                                transfers.world_rank(from_), awaited_, receive_.bytes());
+          transfers.receive(receive_.raw(), receive_.bytes(), from_);
+        }
+        if (to_ != kNobody) transfers.send(send_.raw(), send_.bytes(), to_);
+        return true;
+      default:
+        return false;
+    }
   }
 
  private:
@@ -269,7 +285,9 @@ class SendReceive final : public Operation {
   int to_;
   Tensor receive_;
   int from_;
-  bool posted_ = false;
+  std::uint64_t sent_ = 0;
+  std::uint64_t awaited_ = 0;
+  int round_ = 0;
 };
 
 }  // namespace

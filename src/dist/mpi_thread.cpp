@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <string_view>
 #include <utility>
@@ -55,8 +56,18 @@ class Backoff {
 // A rank that waits for a late one polls at this distance: about a fiftieth of a core, and no
 // matter beside how late the other is.
 constexpr std::chrono::microseconds kWaitForRanks{1000};
-// What is no larger arrives whole without anybody's help, so there is only the rank to wait for.
-constexpr std::size_t kSmall = 4096;
+// What is no larger arrives whole without anybody's help, so there is only the rank to wait for;
+// MPI also sees when it is longer than expected.
+constexpr std::size_t kSmall = 2048;
+// What ranks show each other before they send more: what they are about to do. An odd length, which
+// no data has.
+using Sign = std::array<char, 61>;
+
+Sign sign_of(const OperationInfo& info) {
+  Sign sign{};
+  info.what.copy(sign.data(), sign.size() - 1);
+  return sign;
+}
 // Once all are there data flows only while MPI is called: without memory that processes can read
 // from each other it goes in pieces of some 10 KiB a call.
 constexpr std::chrono::microseconds kWaitForData{20};
@@ -205,24 +216,33 @@ void MpiThread::carry_out(Task& task) {
        .message_bytes = task.limits.message_bytes});
   const bool small = info.bytes <= kSmall;
   if (!small && !is_message(info)) greet(task, begin);
+  // The first round of a message is its length alone.
+  bool waits_for_rank = small || is_message(info);
   while (task.operation->next_round(transfers_)) {
-    wait_for_round(task, begin, small ? kWaitForRanks : kWaitForData);
+    wait_for_round(task, begin, waits_for_rank ? kWaitForRanks : kWaitForData);
+    waits_for_rank = small;
   }
   history_.push_back({info, seconds_since(begin)});
   if (history_.size() > kHistory) history_.pop_front();
 }
 
-// Ranks show each other that they are there: to wait for them is another matter than to wait for
-// their data.
+// Ranks show each other that they are there, and for what: to wait for them is another matter than
+// to wait for their data, and data of another length must not come.
 void MpiThread::greet(const Task& task, Clock::time_point begin) {
   const dist::Group place = task.group->place;
-  std::vector<std::byte> signs(static_cast<std::size_t>(place.size));
+  const Sign own = sign_of(task.info);
+  std::vector<Sign> signs(static_cast<std::size_t>(place.size), own);
   for (int peer = 0; peer < place.size; ++peer) {
     if (peer == place.rank) continue;
-    transfers_.receive(&signs[static_cast<std::size_t>(peer)], 1, peer);
-    transfers_.send(&signs[static_cast<std::size_t>(place.rank)], 1, peer);
+    transfers_.receive(&signs[static_cast<std::size_t>(peer)], sizeof(Sign), peer);
+    transfers_.send(&own, sizeof(Sign), peer);
   }
   wait_for_round(task, begin, kWaitForRanks);
+  for (int peer = 0; peer < place.size; ++peer) {
+    const Sign& sign = signs[static_cast<std::size_t>(peer)];
+    require<dist::MessageError>(sign == own, "rank {} calls {} instead",
+                                transfers_.world_rank(peer), sign.data());
+  }
 }
 
 void MpiThread::wait_for_round(const Task& task, Clock::time_point begin,

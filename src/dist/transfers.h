@@ -25,7 +25,7 @@ struct TransferPolicy {
 // Throws DistError with MPI's text unless the code is MPI_SUCCESS.
 void check_mpi(int code, const char* call);
 
-// A message that came is not the one that was expected: it has another length.
+// A rank does something else than this one, or sends another length than is expected.
 class MessageError : public DistError {
  public:
   using DistError::DistError;
@@ -46,9 +46,13 @@ class Transfers {
   std::byte* scratch(std::size_t bytes);
 
   void send(const void* data, std::size_t bytes, int peer);
+  // No more than `bytes` may come: Open MPI may write what is longer over the end (seen with 4.1,
+  // shared memory and messages beyond some 4 KiB). So ranks compare first.
   void receive(void* data, std::size_t bytes, int peer);
   // Lets MPI work; true when nothing is under way any more.
   bool done();
+  // The number of a rank of the channel among all processes.
+  int world_rank(int peer) const { return (*channel_.world_ranks)[static_cast<std::size_t>(peer)]; }
   // Those at the other end of what is under way, each once, ascending, by their world ranks.
   std::vector<int> awaited() const;
 
@@ -60,7 +64,6 @@ class Transfers {
 
   // Throws MessageError unless the whole message has come.
   void check(const Message& message, const MPI_Status& status) const;
-  int world_rank(int peer) const { return (*channel_.world_ranks)[static_cast<std::size_t>(peer)]; }
 
   Channel channel_;
   std::vector<std::byte> scratch_;

@@ -46,16 +46,23 @@ void run(const std::string& way) {
   world->set_step(120);
   const bool culprit = world->rank() == 1;
   if (way == "late on a device") wait_on_a_device(*world, culprit);
-  std::vector<float> data(1024, 1.0F);
-  const gda::Tensor tensor(data.data(), gda::DType::f32, {1024});
+  std::vector<float> data(8192, 1.0F);
+  const gda::Tensor all(data.data(), gda::DType::f32, {8192});
+  const gda::Tensor tensor = all.rows(0, 1024);
   // Ranks 1 and 2 in this order, and 0 alone.
-  const bool grouped = way == "late in a group" || way == "other size" || way == "no message";
+  const bool grouped = way == "late in a group" || way == "no message";
   const auto pair = grouped ? world->split(world->rank() == 0 ? 0 : 1, "pair") : nullptr;
   if (culprit) be_culprit(way);
   if (way == "no message" && pair->rank() == 1) pair->receive(tensor, 0).wait();
-  const bool small = culprit && way == "other size";
+  if (way == "other message" && !culprit) {
+    // Rank 0 sends to rank 2 half of what that awaits.
+    if (world->rank() == 0) world->send(tensor.rows(0, 512), 2).wait();
+    if (world->rank() == 2) world->receive(tensor, 0).wait();
+  }
   gda::Communicator& group = grouped ? *pair : *world;
-  group.all_reduce(small ? tensor.rows(0, 512) : tensor, gda::Reduction::sum).wait();
+  const std::int64_t rows = way == "other large size" ? 8192 : 1024;
+  const bool half = culprit && way.starts_with("other");
+  group.all_reduce(all.rows(0, half ? rows / 2 : rows), gda::Reduction::sum).wait();
   world->barrier();
 }
 

@@ -85,10 +85,28 @@ TEST(MpiFailureTest, LateRankOnADeviceIsToldByTheWatchdog) {
       1);
 }
 
-// One rank is told that what came is too long for it, or the other that it is too short.
+constexpr const char* kLikelyCause =
+    "; the ranks may run different programs, configurations or data";
+
+// Small data goes at once: one of the ranks sees that what came has another length.
 TEST(MpiFailureTest, SizesThatDifferAreNotTakenSilently) {
-  expect_failure("other size", {"is not the one expected: ",
-                                "the ranks may run different programs, configurations or data"});
+  expect_failure("other size", {"is not the one expected: ", kLikelyCause});
+}
+
+// Before large data ranks tell each other what they are about to send.
+TEST(MpiFailureTest, LargeSizesThatDifferAreBothNamed) {
+  expect_failure(
+      "other large size",
+      {"of 3: all_reduce f32[8192] (32768 bytes, operation 1, step 120): rank 1 calls all_reduce "
+       "f32[4096] instead",
+       kLikelyCause});
+}
+
+TEST(MpiFailureTest, MessagesOfAnotherLengthAreRefused) {
+  expect_failure("other message",
+                 {"rank 2 of 3: receive f32[1024] from rank 0 (4096 bytes, message 0, step 120): "
+                  "rank 0 sends 2048 bytes and not 4096",
+                  kLikelyCause});
 }
 
 TEST(MpiFailureTest, ExceptionEndsAllRanks) {
