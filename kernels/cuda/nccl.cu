@@ -5,6 +5,8 @@
 #include <atomic>
 #include <cstring>
 #include <exception>
+#include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>

@@ -31,8 +31,7 @@ int run_training(const std::function<RunConfig(std::int64_t ranks)>& load, RunSt
   const auto timeout = [&] { return std::chrono::seconds(load(1).parallel.timeout_seconds); };
   const std::string out_of_memory =
       "a smaller train.micro_batch_size or train.max_logit_mib, train.recompute: selective or "
-      "full, "
-      "and more ranks (they share the optimizer's state) need less";
+      "full, and more ranks (they share the optimizer's state) need less";
   StopRequest stop;  // before MPI: a signal may come early
   return on_all_ranks(timeout, out_of_memory, [&](Communicator& world) {
     const RunConfig config = load(world.size());

@@ -12,7 +12,7 @@ constexpr std::array<Axis, kAxes> kOrder = {Axis::pipeline, Axis::data, Axis::co
 int stride(const MeshShape& shape, Axis axis) {
   int ranks = 1;
   for (int inner = static_cast<int>(axis) + 1; inner < kAxes; ++inner) {
-    ranks *= shape.size(kOrder[static_cast<std::size_t>(inner)]);
+    ranks *= shape.size(static_cast<Axis>(inner));
   }
   return ranks;
 }
@@ -54,7 +54,7 @@ Mesh::Mesh(Communicator& world, const MeshShape& shape) : shape_(shape), rank_(w
   }
   require<ConfigError>(shape.ranks() == world.size(),
                        "{} ranks cannot be laid out as pipeline {} x data {} x context {} x tensor "
-                       "{}, which has {} places",
+                       "{}: start {}, or change the parallel section",
                        world.size(), shape.pipeline, shape.data, shape.context, shape.tensor,
                        shape.ranks());
   for (const Axis axis : kOrder) {

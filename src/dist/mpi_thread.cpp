@@ -59,8 +59,12 @@ constexpr std::chrono::microseconds kWaitForRanks{1000};
 // What is no larger arrives whole without anybody's help, so there is only the rank to wait for;
 // MPI also sees when it is longer than expected.
 constexpr std::size_t kSmall = 2048;
-// What ranks show each other before they send more: what they are about to do. An odd length, which
-// no data has.
+// Once all are there data flows only while MPI is called: without memory that processes can read
+// from each other it goes in pieces of some 10 KiB a call.
+constexpr std::chrono::microseconds kWaitForData{20};
+
+// What ranks show each other before they send what is not small: what they are about to do. An odd
+// length, which no data has.
 using Sign = std::array<char, 61>;
 
 Sign sign_of(const OperationInfo& info) {
@@ -68,9 +72,6 @@ Sign sign_of(const OperationInfo& info) {
   info.what.copy(sign.data(), sign.size() - 1);
   return sign;
 }
-// Once all are there data flows only while MPI is called: without memory that processes can read
-// from each other it goes in pieces of some 10 KiB a call.
-constexpr std::chrono::microseconds kWaitForData{20};
 
 bool is_message(const OperationInfo& info) {
   return info.kind == OperationInfo::Kind::message;

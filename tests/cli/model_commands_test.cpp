@@ -11,6 +11,7 @@
 #include "gda/data/tokenizer_training.h"
 #include "gda/train/trainer.h"
 #include "support/tiny_run.h"
+#include "support/train.h"
 
 namespace gda::test {
 namespace {
@@ -22,10 +23,8 @@ constexpr std::int64_t kTextVocabulary = 400;
 
 void train(const RunConfig& config) {
   const auto world = make_self_communicator();
-  const StopRequest stop;
   Trainer trainer(config, *world);
-  trainer.begin();
-  trainer.run(stop);
+  test::train(trainer);
 }
 
 void train_text_tokenizer(const fs::path& folder) {

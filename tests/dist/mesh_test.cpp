@@ -74,8 +74,8 @@ std::string refusal(int ranks, const MeshShape& shape) {
 
 TEST(MeshTest, ShapesThatDoNotFitAreRefused) {
   EXPECT_EQ(refusal(8, {.data = 2, .tensor = 3}),
-            "8 ranks cannot be laid out as pipeline 1 x data 2 x context 1 x tensor 3, which has 6 "
-            "places");
+            "8 ranks cannot be laid out as pipeline 1 x data 2 x context 1 x tensor 3: start 6, or "
+            "change the parallel section");
   EXPECT_EQ(refusal(8, {.data = 0}), "the mesh has 0 places along the data axis");
 }
 

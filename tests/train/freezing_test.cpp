@@ -9,6 +9,7 @@
 #include "gda/train/trainer.h"
 #include "support/temporary_folder.h"
 #include "support/tiny_run.h"
+#include "support/train.h"
 
 namespace gda {
 namespace {
@@ -52,12 +53,7 @@ class FreezingTest : public ::testing::Test {
   };
   End run(const RunConfig& config, bool resume = false) {
     Trainer trainer(config, *self_);
-    if (resume) {
-      trainer.resume();
-    } else {
-      trainer.begin();
-    }
-    trainer.run(StopRequest());
+    test::train(trainer, resume);
     return {.bits = bits_of(trainer.parameters()),
             .last = trainer.last_step(),
             .growth = trainer.growth(),
