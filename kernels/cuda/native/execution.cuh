@@ -30,7 +30,7 @@ class Shared {
 
 template <class T>
 __device__ Shared<T> shared_memory(int byte_offset, int /*count*/) {
-  extern __shared__ __align__(128) unsigned char gda_shared_bytes[];
+  extern __shared__ __align__(1024) unsigned char gda_shared_bytes[];
   return Shared<T>(reinterpret_cast<T*>(gda_shared_bytes + byte_offset));
 }
 

@@ -57,6 +57,14 @@ __device__ inline void copy_async_16(void* shared, const void* global, bool vali
                : "r"(detail::shared_address(shared)), "l"(global), "r"(bytes)
                : "memory");
 }
+// The same of 4 bytes.
+__device__ inline void copy_async_4(void* shared, const void* global, bool valid) {
+  const int bytes = valid ? 4 : 0;
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;"
+               :
+               : "r"(detail::shared_address(shared)), "l"(global), "r"(bytes)
+               : "memory");
+}
 __device__ inline void copy_async_commit() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 }

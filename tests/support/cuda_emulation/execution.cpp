@@ -39,6 +39,9 @@ struct Thread {
   std::uint64_t meetings = 0;
   std::vector<std::vector<Copy>> copy_groups;
   std::vector<Copy> open_group;
+  bool has_unfenced_copies = false;
+  std::vector<std::vector<std::function<void()>>> product_groups;
+  std::vector<std::function<void()>> open_products;
 };
 
 namespace {
@@ -90,6 +93,9 @@ void start(Thread& thread, const std::function<void()>& kernel) {
           kernel();
           if (!thread.open_group.empty() || !thread.copy_groups.empty()) {
             fault("a thread returned before it waited for its asynchronous copies");
+          }
+          if (!thread.open_products.empty() || !thread.product_groups.empty()) {
+            fault("a thread returned before it waited for its products");
           }
         } catch (const boost::context::detail::forced_unwind&) {
           throw;
@@ -280,6 +286,35 @@ void wait_for_copies(int groups_left) {
   auto& groups = running->copy_groups;
   while (groups.size() > static_cast<std::size_t>(groups_left)) {
     make_copies(groups.front());
+    running->has_unfenced_copies = running->has_unfenced_copies || !groups.front().empty();
+    groups.erase(groups.begin());
+  }
+}
+
+void fence_copies() {
+  running->has_unfenced_copies = false;
+}
+
+void require_fenced_copies(const char* name) {
+  for (const Thread& thread : block->threads) {
+    if (thread.has_unfenced_copies) {
+      fault(fmt::format("{} while copies of thread {} are not fenced", name, thread.number));
+    }
+  }
+}
+
+void product_later(std::function<void()> finish) {
+  running->open_products.push_back(std::move(finish));
+}
+
+void end_product_group() {
+  running->product_groups.push_back(std::exchange(running->open_products, {}));
+}
+
+void wait_for_product_groups(int groups_left) {
+  auto& groups = running->product_groups;
+  while (groups.size() > static_cast<std::size_t>(groups_left)) {
+    for (const auto& finish : groups.front()) finish();
     groups.erase(groups.begin());
   }
 }

@@ -62,6 +62,15 @@ std::size_t shared_bytes();
 void copy_later(void* target, const void* source, std::size_t bytes);
 void end_copy_group();
 void wait_for_copies(int groups_left);
+// What was copied is to be read by products that read shared memory themselves (wgmma.cuh).
+void fence_copies();
+// Fault if a thread of the block has copies that it waited for and did not fence.
+void require_fenced_copies(const char* name);
+
+// Products under way: `finish` runs at the wait that asks for it.
+void product_later(std::function<void()> finish);
+void end_product_group();
+void wait_for_product_groups(int groups_left);
 
 // Runs all blocks of a grid, one after the other, in an order that differs from that of their
 // indices. Shared memory begins as NaN.

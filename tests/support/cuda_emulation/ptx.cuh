@@ -78,14 +78,27 @@ inline void load_matrix_x4_transposed(std::uint32_t (&to)[4], const bfloat16* ro
   detail::load_matrices(to, row, true);
 }
 
+namespace detail {
+template <int kBytes>
+void copy_async(void* shared, const void* global, bool valid) {
+  using namespace emulation;
+  static const std::array<std::byte, kBytes> zeros{};
+  const auto aligned = [](const void* p) {
+    return reinterpret_cast<std::uintptr_t>(p) % kBytes == 0;
+  };
+  require<Fault>(aligned(shared) && (!valid || aligned(global)),
+                 "cp.async: an address that is not aligned to {} bytes", kBytes);
+  copy_later(shared, valid ? global : zeros.data(), kBytes);
+}
+}  // namespace detail
+
 // 16 bytes from global to shared memory, zeros where not `valid`.
 inline void copy_async_16(void* shared, const void* global, bool valid) {
-  using namespace emulation;
-  static const std::array<std::byte, 16> zeros{};
-  const auto aligned = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; };
-  require<Fault>(aligned(shared) && (!valid || aligned(global)),
-                 "cp.async: an address that is not aligned to 16 bytes");
-  copy_later(shared, valid ? global : zeros.data(), 16);
+  detail::copy_async<16>(shared, global, valid);
+}
+// The same of 4 bytes.
+inline void copy_async_4(void* shared, const void* global, bool valid) {
+  detail::copy_async<4>(shared, global, valid);
 }
 inline void copy_async_commit() {
   emulation::end_copy_group();

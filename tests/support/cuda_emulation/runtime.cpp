@@ -167,7 +167,7 @@ DeviceFacts facts_of(int /*device*/) {
   return {.name = "emulated",
           .uuid = "00000000000000000000000000000000",
           .memory_bytes = kMemoryBytes,
-          .major = 8,
+          .major = 9,
           .minor = 0,
           .multiprocessors = 1};
 }
