@@ -1,4 +1,5 @@
 #include "attention_heads.cuh"
+#include "attention_hopper.h"
 #include "attention_plain.h"
 #include "attention_tiled.h"
 #include "ops/attention_kernels.h"
@@ -40,7 +41,9 @@ void dot_heads(const Context& context, const AttentionShape& shape, const Tensor
 void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
                        const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
                        const Tensor& lse) {
-  if (tiled::takes(shape, q, k, v, out)) {
+  if (hopper::takes(context, shape, q, k, v, out)) {
+    hopper::attention_forward(context, shape, q, k, v, first_key, out, lse);
+  } else if (tiled::takes(shape, q, k, v, out)) {
     tiled::attention_forward(context, shape, q, k, v, first_key, out, lse);
   } else {
     plain::attention_forward(context, shape, q, k, v, first_key, out, lse);
@@ -54,7 +57,10 @@ void attention_backward(const Context& context, const AttentionShape& shape, con
   const ArenaScope scope(context.arena);
   const Tensor delta = context.arena.allocate(lse.dtype(), lse.shape());
   dot_heads(context, shape, dout, out, delta);
-  if (tiled::takes(shape, q, k, v, dout) && tiled::takes(shape, dq, dk, dv, dout)) {
+  if (hopper::takes(context, shape, q, k, v, dout) &&
+      hopper::takes(context, shape, dq, dk, dv, dout)) {
+    hopper::attention_backward(context, shape, q, k, v, first_key, lse, dout, delta, dq, dk, dv);
+  } else if (tiled::takes(shape, q, k, v, dout) && tiled::takes(shape, dq, dk, dv, dout)) {
     tiled::attention_backward(context, shape, q, k, v, first_key, lse, dout, delta, dq, dk, dv);
   } else {
     plain::attention_backward(context, shape, q, k, v, first_key, lse, dout, delta, dq, dk, dv);

@@ -2,6 +2,11 @@
 set(GDA_CUDA_KERNELS
   adamw.cu
   attention.cu
+  attention_hopper.cu
+  attention_hopper_forward.cu
+  attention_hopper_keys.cu
+  attention_hopper_queries.cu
+  attention_hopper_values.cu
   attention_plain.cu
   attention_tiled.cu
   attention_tiled_backward.cu

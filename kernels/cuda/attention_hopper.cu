@@ -1,0 +1,69 @@
+#include "attention_hopper.h"
+
+#include <cstdlib>
+#include <string_view>
+
+#include "attention_hopper_gradients.cuh"
+#include "attention_hopper_launch.cuh"
+#include "attention_tiled.h"
+#include "core/device_runtime.h"
+
+namespace gda::cuda::hopper {
+namespace {
+
+// wgmma is of this generation alone.
+bool is_hopper(const Device& device) {
+  static const bool is = [&] {
+    const DeviceFacts facts = facts_of(device.index);
+    return facts.major == 9 && facts.minor == 0;
+  }();
+  return is;
+}
+
+bool is_wanted() {
+  static const bool wanted = [] {
+    const char* name = std::getenv("GDA_ATTENTION");
+    if (name == nullptr) return true;
+    require<ConfigError>(std::string_view(name) == "portable",
+                         "GDA_ATTENTION={}: expected portable (no kernels of one generation of "
+                         "GPUs), or the variable unset",
+                         name);
+    return false;
+  }();
+  return wanted;
+}
+
+}  // namespace
+
+bool takes(const Context& context, const AttentionShape& shape, const Tensor& q, const Tensor& k,
+           const Tensor& v, const Tensor& out) {
+  const bool widths = shape.head_dim == 64 || shape.head_dim == 128;
+  return widths && tiled::takes(shape, q, k, v, out) && is_wanted() && is_hopper(context.device());
+}
+
+dim3 row_grid(const Problem& p, std::int64_t batch) {
+  int largest = 0;
+  for (int pack = 0; pack < p.packs.count; ++pack) {
+    largest = std::max(largest, p.packs.size(pack));
+  }
+  const std::int64_t rows = static_cast<std::int64_t>(p.length.queries) * largest;
+  return {static_cast<unsigned>(p.packs.count * batch), blocks_for(rows, kRows), 1};
+}
+
+dim3 key_grid(const AttentionShape& shape, std::int64_t heads) {
+  return {static_cast<unsigned>(heads * shape.batch), blocks_for(shape.key_length, kRows), 1};
+}
+
+void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
+                        const Tensor& k, const Tensor& v, const Tensor& first_key,
+                        const Tensor& lse, const Tensor& dout, const Tensor& delta,
+                        const Tensor& dq, const Tensor& dk, const Tensor& dv) {
+  const Problem p = tiled::problem_of(shape, q, k, v, first_key);
+  const Gradients g{
+      {dout.data<bfloat16>(), dout.row_stride()}, lse.data<float>(), delta.data<float>()};
+  backward_queries(context, shape, p, g, dq);
+  backward_keys(context, shape, p, g, dk);
+  backward_values(context, shape, p, g, dv);
+}
+
+}  // namespace gda::cuda::hopper
