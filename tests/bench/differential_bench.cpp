@@ -5,9 +5,9 @@
 namespace gda::bench {
 namespace {
 
-const std::int64_t kRows = scaled(4096);
+const std::int64_t kRows = on_cuda() ? 16384 : 4096;
 
-// Three signal heads to a noise head, d = 64.
+// Three signal heads to a noise head, d = 64; on a GPU 128.
 struct Tensors {
   explicit Tensors(DType dtype)
       : attended(numbers(dtype, {kRows, shape.heads() * shape.value_dim})),
@@ -18,7 +18,8 @@ struct Tensors {
         dsubln(DType::f32, {shape.value_dim}),
         dlambda(DType::f32, {1}),
         rho(numbers(DType::f32, {kRows, shape.signal_heads()})) {}
-  DifferentialShape shape{.noise_heads = 3, .ratio = 3, .value_dim = 128, .lambda_init = 0.2};
+  DifferentialShape shape{
+      .noise_heads = 3, .ratio = 3, .value_dim = on_cuda() ? 256 : 128, .lambda_init = 0.2};
   BenchContext bench;
   BenchTensor attended, dattended, y, lambda, subln, dsubln, dlambda, rho;
 };

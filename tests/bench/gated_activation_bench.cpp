@@ -5,8 +5,8 @@
 namespace gda::bench {
 namespace {
 
-const std::int64_t kRows = scaled(4096);
-constexpr std::int64_t kInner = 2048;
+const std::int64_t kRows = on_cuda() ? 16384 : 4096;
+const std::int64_t kInner = on_cuda() ? 8192 : 2048;
 
 // gate and up are halves of fused rows, as the model has them.
 struct Tensors {

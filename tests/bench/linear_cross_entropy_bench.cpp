@@ -6,13 +6,19 @@ namespace gda::bench {
 namespace {
 
 const std::int64_t kTokens = scaled(1024);
-constexpr std::int64_t kVocabulary = 50304;
-constexpr std::int64_t kWidth = 768;
-const double kProductFlops = 2.0 * kTokens * kVocabulary * kWidth;
+const std::int64_t kVocabulary = on_cuda() ? 32000 : 50304;
+const std::int64_t kWidth = on_cuda() ? 2048 : 768;
+const double kProductFlops = 2.0 * static_cast<double>(kTokens * kVocabulary * kWidth);
 
 // Logits of one chunk in MiB.
 void chunks(benchmark::internal::Benchmark* bench) {
-  bench->ArgName("MiB")->Arg(16)->Arg(64)->Arg(256)->UseManualTime()->Unit(benchmark::kMillisecond);
+  bench->ArgName("MiB");
+  if (on_cuda()) {
+    bench->Arg(256)->Arg(1024);
+  } else {
+    bench->Arg(16)->Arg(64)->Arg(256);
+  }
+  bench->UseManualTime()->Unit(benchmark::kMillisecond);
 }
 
 LinearCrossEntropyOptions options(const benchmark::State& state) {

@@ -50,9 +50,15 @@ void weight_gradient(benchmark::State& state, DType dtype) {
   report_flops(state, dtype, layer.flops());
 }
 
-// The layers of a 124M-parameter model at 1024 tokens.
+// The layers of a 124M-parameter model at 1024 tokens; on a GPU those of
+// scripts/bench/gda-1.5b.yaml at a micro-batch of 16,384.
 void training_sizes(benchmark::internal::Benchmark* bench) {
   bench->ArgNames({"tokens", "in", "out"})->UseManualTime()->Unit(benchmark::kMillisecond);
+  if (on_cuda()) {
+    for (const std::int64_t out : {2048, 2304, 16384}) bench->Args({16384, 2048, out});
+    bench->Args({16384, 8192, 2048});
+    return;
+  }
   for (const std::int64_t out : {768, 2304, 4096, 50304}) bench->Args({1024, 768, out});
 }
 

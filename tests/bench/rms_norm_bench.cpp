@@ -5,8 +5,9 @@
 namespace gda::bench {
 namespace {
 
-const std::int64_t kRows = scaled(8192);
-constexpr std::int64_t kHidden = 768;
+// A micro-batch of a model that suits the device.
+const std::int64_t kRows = on_cuda() ? 16384 : 8192;
+const std::int64_t kHidden = on_cuda() ? 2048 : 768;
 
 // Counts each activation once, as read or written; weights and rho are small beside them.
 struct Tensors {
