@@ -7,10 +7,12 @@
 #   scripts/bundle.sh --to DIR               another folder, which must not be there yet
 #   scripts/bundle.sh --tar FILE.tar.gz      also as one file
 #   scripts/bundle.sh --with PROGRAM         one more program, such as a test; may be repeated
+#   scripts/bundle.sh --data FILE            also this file, into share/
 #
-# There run bin/gda, or bin/mpirun -np 8 bin/gda. What stays outside: the C library (that of the
+# There run bin/gda, or bin/mpirun -np 8 bin/gda; bin/check-libraries says what is missing. What stays outside: the C library (that of the
 # machine it was built on, or newer), the GPU's driver, and CUDA's own libraries (cuBLASLt, NCCL),
-# which are looked for in CUDA_HOME, /usr/local/cuda and the libraries of Python's nvidia packages.
+# which are looked for in GDA_CUDA_LIBRARIES, CUDA_HOME, /usr/local/cuda, /opt and the nvidia packages of
+# Python, also of the python3 on the PATH.
 # Open MPI comes with TCP and shared memory; for other networks use the cluster's own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,9 +26,10 @@ preset=cpu
 to=
 tar=
 programs=()
+data=()
 while (($# > 0)); do
   case $1 in
-    --preset | --to | --tar | --with)
+    --preset | --to | --tar | --with | --data)
       (($# > 1)) || usage_error "$1 needs a value"
       ;;&
     --preset)
@@ -45,12 +48,17 @@ while (($# > 0)); do
       programs+=("$2")
       shift
       ;;
+    --data)
+      [[ -r $2 ]] || usage_error "$2 is not there"
+      data+=("$2")
+      shift
+      ;;
     -h | --help)
-      sed -n '2,14s/^# \{0,1\}//p' scripts/bundle.sh
+      sed -n '2,16s/^# \{0,1\}//p' scripts/bundle.sh
       exit 0
       ;;
     *)
-      usage_error "unknown option $1; known: --preset, --to, --tar, --with, --help"
+      usage_error "unknown option $1; known: --preset, --to, --tar, --with, --data, --help"
       ;;
   esac
   shift
@@ -119,6 +127,7 @@ add_open_mpi
 cp -r configs LICENSE "$to/"
 mkdir -p "$to/scripts"
 [[ ! -d scripts/launch ]] || cp -r scripts/launch "$to/scripts/"
+((${#data[@]} == 0)) || cp "${data[@]}" "$to/share/"
 cat > "$to/bin/run" << 'RUN'
 #!/bin/sh
 # Runs the program of this link's name with the libraries beside it.
@@ -128,12 +137,40 @@ self=$0
 case $self in */*) ;; *) self=$(command -v "$self") ;; esac
 root=$(cd "$(dirname "$self")/.." && pwd)
 # CUDA's libraries, where there are any.
-for folder in "${CUDA_HOME:-/usr/local/cuda}/lib64" "${CUDA_HOME:-/usr/local/cuda}/lib" \
-    /usr/lib/python3*/site-packages/nvidia/*/lib /usr/local/lib/python3*/*-packages/nvidia/*/lib \
-    /opt/*/lib/python3*/site-packages/nvidia/*/lib ${GDA_CUDA_LIBRARIES:-}; do
-  if [ -d "$folder" ]; then LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$folder; fi
-done
+places="${GDA_CUDA_LIBRARIES:-} ${CUDA_HOME:-/usr/local/cuda}/lib64 ${CUDA_HOME:-/usr/local/cuda}/lib /opt/*/lib
+  /usr/lib/python3*/site-packages/nvidia/*/lib /usr/local/lib/python3*/*-packages/nvidia/*/lib
+  /opt/*/lib/python3*/site-packages/nvidia/*/lib /opt/*/.venv/lib/python3*/site-packages/nvidia/*/lib"
+needed='@NEEDED@'
+missing=$needed
+use() {
+  for folder in "$@"; do
+    for library in $missing; do
+      [ -e "$folder/$library" ] || continue
+      LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$folder
+      rest=
+      for other in $missing; do [ "$other" = "$library" ] || rest="$rest $other"; done
+      missing=$rest
+    done
+  done
+}
+# shellcheck disable=SC2086
+use $places
+if [ -n "$missing" ]; then
+  packages=$(python3 -c 'import sysconfig; print(sysconfig.get_path("purelib"))' 2> /dev/null || true)
+  if [ -n "$packages" ]; then
+    places="$places $packages/nvidia/*/lib"
+    use "$packages"/nvidia/*/lib
+  fi
+fi
 export LD_LIBRARY_PATH="$root/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+if [ "$name" = check-libraries ]; then
+  missing=$(for program in "$root"/libexec/*; do ldd "$program" 2>&1; done | grep -E 'not found|not a dynamic' | sort -u)
+  [ -n "$missing" ] || exit 0
+  printf 'missing for the programs of %s:\n%s\nlooked for in LD_LIBRARY_PATH=%s and\n' "$root" "$missing" "$LD_LIBRARY_PATH"
+  # shellcheck disable=SC2086
+  printf '  %s\n' $places
+  exit 1
+fi
 # A cluster's own mpirun starts gda with its own Open MPI.
 if [ "$name" = mpirun ] || [ -z "${OMPI_COMM_WORLD_SIZE:-}${PMIX_RANK:-}${SLURM_PROCID:-}" ]; then
   export OPAL_PREFIX="$root" OPAL_BINDIR="$root/bin" OPAL_LIBDIR="$root/lib" \
@@ -145,7 +182,11 @@ if [ "$name" = mpirun ] || [ -z "${OMPI_COMM_WORLD_SIZE:-}${PMIX_RANK:-}${SLURM_
 fi
 exec "$root/libexec/$name" "$@"
 RUN
+# CUDA's own libraries that these programs name.
+needed=$(for program in "$to"/libexec/*; do ldd "$program"; done | awk '/lib(cublas|cudart|nccl)/ { print $1 }' | sort -u | tr '\n' ' ')
+sed -i "s/@NEEDED@/${needed% }/" "$to/bin/run"
 chmod 755 "$to/bin/run"
+ln -s run "$to/bin/check-libraries"
 size=$(du -sm "$to" | cut -f1)
 printf 'bundle.sh: %s: %s programs, %s libraries, %d MiB\n' "$to" \
   "$(find "$to/libexec" -type f | wc -l)" "$(find "$to/lib" -type f | wc -l)" "$size"

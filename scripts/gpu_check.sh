@@ -1,18 +1,29 @@
 #!/usr/bin/env bash
-# Checks gda on a machine with a GPU and little else: the CUDA tests, compute-sanitizer, two NCCL
-# ranks on the one GPU, then the benchmarks beside PyTorch's. Prints one table; under 9 minutes.
+# Checks and measures gda on a machine with a GPU and little else, in at most 7 minutes: whether it starts,
+# losses beside a CPU's, operators' tests, speeds beside the device's own, training steps, profiles,
+# PyTorch's attention and step, compute-sanitizer, two NCCL ranks on the one GPU, whole runs. Each stage
+# has its limit of time, and none stops the next. Ends with a table for docs/performance.md.
 #
 #   scripts/gpu_check.sh --pack DIR       where there is a compiler: builds (preset cuda), and puts
 #                                         the programs and their libraries into DIR and DIR.tar.gz
 #   scripts/gpu_check.sh --bundle DIR     where there is a GPU: with what was packed, either of them
 #   scripts/gpu_check.sh                  where there are both
-#   scripts/gpu_check.sh --only tests     tests, sanitizer, nccl or bench alone; may be repeated
-#   scripts/gpu_check.sh --logs DIR       keeps what every program said (build/gpu-check)
+#   scripts/gpu_check.sh --only STAGE     one stage; may be repeated
+#   scripts/gpu_check.sh --variant NAME   other settings, and the stages that they matter to:
+#                                         scripts/gpu_check/variants.txt
+#   scripts/gpu_check.sh --limit STAGE=SECONDS   another limit; may be repeated
+#   scripts/gpu_check.sh --logs DIR       gets table.md, and said.tar.gz with all that programs said
+#                                         (build/gpu-check-logs)
+#   scripts/gpu_check.sh --make-losses    prints scripts/gpu_check/losses-124m.txt anew, from a CPU
 #
-# Needs the driver and CUDA's cuBLASLt and NCCL. compute-sanitizer and a python3 with torch are used
-# where they are there; PYTHON=... names another python3.
+# Needs the driver and CUDA's cuBLASLt and NCCL. ncu, compute-sanitizer and a python3 with torch are used
+# where they are there; PYTHON=... names another python3. Exit code 1: something failed; what could not be
+# run because its tool is missing is no failure, and in the table.
 set -euo pipefail
+command_line="$0 $*"
 cd "$(dirname "$0")/.."
+source scripts/gpu_check/run.sh
+source scripts/gpu_check/stages.sh
 
 usage_error() {
   printf 'gpu_check.sh: error: %s\n' "$1" >&2
@@ -21,11 +32,35 @@ usage_error() {
 
 bundle=
 pack=
-logs=build/gpu-check
+logs=build/gpu-check-logs
 parts=()
+settings=()
+python=${PYTHON:-python3}
+
+check_stage() {
+  [[ -n ${limits[$2]:-} ]] || usage_error "$1 $2: known are ${stages[*]}"
+}
+
+# Sets `settings`, the environment, and the stages unless they are chosen already.
+use_variant() {
+  local name chosen words word known
+  known=$(sed -nE 's/^([a-z-]+) \|.*/\1/p' scripts/gpu_check/variants.txt | tr '\n' ' ')
+  while IFS='|' read -r name chosen words; do
+    [[ $name == "$1 " ]] || continue
+    for word in $words; do
+      if [[ ${word%%=*} == *.* ]]; then settings+=("$word"); else export "${word?}"; fi
+    done
+    ((${#parts[@]} > 0)) || read -ra parts <<< "$chosen"
+    return
+  done < scripts/gpu_check/variants.txt
+  usage_error "--variant $1: known are $known"
+}
+
+variant=
+make_losses=false
 while (($# > 0)); do
   case $1 in
-    --pack | --bundle | --only | --logs)
+    --pack | --bundle | --only | --logs | --variant | --limit)
       (($# > 1)) || usage_error "$1 needs a value"
       ;;&
     --pack)
@@ -41,143 +76,113 @@ while (($# > 0)); do
       shift
       ;;
     --only)
-      case $2 in
-        tests | sanitizer | nccl | bench) parts+=("$2") ;;
-        *) usage_error "--only $2: known are tests, sanitizer, nccl and bench" ;;
-      esac
+      check_stage --only "$2"
+      parts+=("$2")
       shift
       ;;
+    --variant)
+      variant=$2
+      shift
+      ;;
+    --limit)
+      check_stage --limit "${2%%=*}"
+      [[ ${2#*=} =~ ^[0-9]+$ ]] || usage_error "--limit $2: expected STAGE=SECONDS"
+      limits[${2%%=*}]=${2#*=}
+      shift
+      ;;
+    --make-losses) make_losses=true ;;
     -h | --help)
-      sed -n '2,13s/^# \{0,1\}//p' scripts/gpu_check.sh
+      sed -n '2,23s/^# \{0,1\}//p' scripts/gpu_check.sh
       exit 0
       ;;
     *)
-      usage_error "unknown option $1; known: --pack, --bundle, --only, --logs, --help"
+      usage_error "unknown option $1; known: --pack, --bundle, --only, --variant, --limit, --logs, --make-losses, --help"
       ;;
   esac
   shift
 done
-((${#parts[@]} > 0)) || parts=(tests sanitizer nccl bench)
+[[ -z $variant ]] || use_variant "$variant"
+((${#parts[@]} > 0)) || parts=("${stages[@]}")
 
-tests=(ops/gda_ops_test train/gda_train_test train/gda_train_mpi_test dist/gda_dist_mpi_test dist/gda_dist_failing_program
-  bench/gda_ops_bench)
-if [[ -n $pack ]]; then
-  scripts/build.sh --preset cuda --target all --target gda_ops_bench
-  programs=()
-  for test in "${tests[@]}"; do programs+=(--with "build/cuda/tests/$test"); done
-  exec scripts/bundle.sh --preset cuda --to "$pack" --tar "$pack.tar.gz" "${programs[@]}"
+work=$(mktemp -d)
+session=
+# shellcheck disable=SC2317
+leave() {
+  [[ -z $session ]] || end_session "$session"
+  [[ ! -d $work/said ]] || pack_said
+  rm -rf "$work"
+}
+trap leave EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT
+trap 'exit 129' HUP
+
+# A shard of random tokens in llm.c's format: a header of 256 numbers, then 16-bit tokens. The same everywhere.
+make_tokens() {
+  perl -e 'srand 1; my $n = 600000;
+    print pack("l<256", 20240520, 1, $n, (0) x 253), pack("S<*", map { int rand 32000 } 1 .. $n)' > "$1"
+}
+
+if $make_losses; then
+  make_tokens "$work/random.bin"
+  scripts/build.sh --preset cpu --target gda >&2
+  build/cpu/gda train scripts/bench/gda-124m.yaml device=cpu precision.compute=fp32 logging.dir="$work/run" \
+    "data.sources=[{name: random, path: $work/random.bin, weight: 1}]" >&2
+  grep -E '^(#|tolerance)' scripts/gpu_check/losses-124m.txt
+  sed -E 's/.*"step":([0-9]+),.*"loss":([0-9.]+),"lr.*"grad_norm":([0-9.]+),.*/\1 \2 \3/' "$work/run/metrics.jsonl"
+  exit 0
 fi
 
-command -v nvidia-smi > /dev/null || usage_error "there is no nvidia-smi here, so no NVIDIA driver"
+tests=(ops/gda_ops_test ops/gda_each_kernel train/gda_train_test train/gda_train_mpi_test dist/gda_dist_mpi_test
+  dist/gda_dist_failing_program bench/gda_ops_bench)
+if [[ -n $pack ]]; then
+  [[ ! -e $pack/bin/check-libraries ]] || rm -rf "$pack" "$pack.tar.gz"  # an older one
+  targets=(--target gda)
+  programs=()
+  for test in "${tests[@]}"; do
+    targets+=(--target "${test##*/}")
+    programs+=(--with "build/cuda/tests/$test")
+  done
+  scripts/build.sh --preset cuda "${targets[@]}"
+  make_tokens "$work/random.bin"
+  scripts/bundle.sh --preset cuda --to "$pack" --tar "$pack.tar.gz" "${programs[@]}" --data "$work/random.bin"
+  exit 0
+fi
+
 if [[ -z $bundle ]]; then
   bundle=build/bundle-gpu-check
-  rm -rf "$bundle" "$bundle.tar.gz"
   "$0" --pack "$bundle"
 fi
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+[[ -e $bundle ]] || usage_error "$bundle is not there; make it with scripts/gpu_check.sh --pack"
 if [[ -f $bundle ]]; then
   mkdir "$work/bundle"
   tar -xzf "$bundle" -C "$work/bundle" --strip-components 1
   bundle=$work/bundle
 fi
+bundle=$(cd "$bundle" && pwd)
 bin=$bundle/bin
-[[ -x $bin/gda_ops_test ]] || usage_error "$bundle holds no tests; make it with scripts/gpu_check.sh --pack"
-bin=$(cd "$bin" && pwd)
-mkdir -p "$logs"
-python=${PYTHON:-python3}
+data=$bundle/share
+[[ -x $bin/gda_each_kernel && -e $data/random.bin ]] ||
+  usage_error "$bundle holds no tests or no tokens; make it with scripts/gpu_check.sh --pack"
+mkdir -p "$logs" "$work/said"
+logs=$(cd "$logs" && pwd)
+said=$work/said
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 
-wants() { [[ " ${parts[*]} " == *" $1 "* ]]; }
-table=()
-failures=0
-# check NAME SECONDS COMMAND...: runs it under a limit of time, keeps its output, notes the outcome.
-check() {
-  local name=$1 limit=$2 started=$SECONDS code=0 result
-  shift 2
-  timeout "$limit" "$@" > "$logs/$name.log" 2>&1 || code=$?
-  # Tests without a device are skipped, which is no success here.
-  if ((code == 0)) && grep -q 'no CUDA device' "$logs/$name.log"; then code=1; fi
-  case $code in
-    0) result=passed ;;
-    124) result="FAILED: not done in $limit s" ;;
-    *) result="FAILED: exit code $code" ;;
-  esac
-  if ((code != 0)); then
-    failures=$((failures + 1))
-    tail -n 25 "$logs/$name.log"
-  fi
-  table+=("$(printf '%-26s %-30s %4d s' "$name" "$result" $((SECONDS - started)))")
-  printf '%s\n' "${table[-1]}"
-}
-skip() { table+=("$(printf '%-26s skipped: %s' "$1" "$2")"); }
+# What PyTorch needs of the disk is in memory when its turn comes.
+(setsid "$python" -c 'import torch' &) > /dev/null 2>&1 < /dev/null || true
 
-nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
-if wants tests; then
-  check operators 150 env GDA_TEST_DEVICE=cuda "$bin/gda_ops_test" '--gtest_filter=-Vector*'
-  check whole-runs 120 env GDA_TEST_DEVICE=cuda "$bin/gda_train_test" \
-    '--gtest_filter=DeviceTest.*:TrainerTest.*:FreezingTest.*:GrowthRampTest.*:GrowthStagesTest.*-*.EvaluatesWithTheMaskOfTheStep'
-fi
-if wants nccl; then
-  mpirun=("$bin/mpirun" --oversubscribe --bind-to none -np 2)
-  check nccl-collectives 60 env GDA_TEST_DEVICE=cuda "${mpirun[@]}" "$bin/gda_dist_mpi_test" '--gtest_filter=*Device*'
-  # One rank comes late: the watchdog of the other ends both with code 1.
-  check nccl-watchdog 60 bash -c '"$@"; (($? == 1))' - "${mpirun[@]}" "$bin/gda_dist_failing_program" 'late on a device'
-  check nccl-runs 90 env GDA_TEST_DEVICE=cuda OMP_NUM_THREADS=2 "${mpirun[@]}" "$bin/gda_train_mpi_test" \
-    '--gtest_filter=RanksTest.OneRankOrMany:RanksTest.ACheckpoint*:RanksTest.ResumingChangesNothing'
-fi
-if wants sanitizer; then
-  sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2> /dev/null || true)
-  if [[ -n $sanitizer ]]; then
-    for tool in memcheck racecheck; do
-      check "$tool" 60 env GDA_TEST_DEVICE=cuda "$sanitizer" --tool "$tool" --error-exitcode 9 --target-processes all \
-        "$bin/gda_ops_test" '--gtest_filter=RmsNorm.*:Swiglu.*:Rope.*:Attention.WidthsOfTensorCores:Attention.StridedRows'
-    done
-  else
-    skip sanitizer 'no compute-sanitizer here'
-  fi
-fi
-
-# The value of a key in lines of JSON, one a line, and the median of numbers.
-values() { sed -nE "s/.*\"$1\": ?([0-9.eE+-]+).*/\1/p"; }
-median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) print v[int((NR + 1) / 2)] }'; }
-
-# A training step of a model of scripts/bench: tokens a second, and MFU against 989 TFLOP/s (bf16, H100 and H200).
-bench_model() {
-  local name=$1 run=$work/$1
-  check "step-$name" 90 "$bin/gda" train "scripts/bench/$name.yaml" device=cuda logging.dir="$run" \
-    "data.sources=[{name: random, path: $work/random.bin, weight: 1}]"
-  [[ -f $run/metrics.jsonl ]] || return 0
-  figures+=("$(printf '%-26s %9.0f tokens/s, MFU %s (causal)' "$name" \
-    "$(tail -n +3 "$run/metrics.jsonl" | values tokens_per_second | median)" \
-    "$(tail -n +3 "$run/metrics.jsonl" | values mfu_causal | median)")")
-}
-
-figures=()
-if wants bench; then
-  check operator-speeds 100 env GDA_BENCH_DEVICE=cuda "$bin/gda_ops_bench" --benchmark_min_time=0.05
-  # A shard in llm.c's format: a header of 256 numbers, then 16-bit tokens.
-  perl -e 'srand 1; my $n = 600000;
-           print pack("l<256", 20240520, 1, $n, (0) x 253), pack("S<*", map { int rand 32000 } 1 .. $n)' > "$work/random.bin"
-  bench_model gda-1.5b
-  bench_model softmax-1.5b
-  if "$python" -c 'import torch; assert torch.cuda.is_available()' 2> /dev/null; then
-    check torch-attention 60 "$python" scripts/bench/torch_attention.py
-    check torch-gda-1.5b 120 "$python" scripts/bench/torch_step.py --device cuda --model gda-1.5b --length 4096 \
-      --batch 4 --steps 4 --warmup 3 --compile
-    if [[ -s $logs/torch-gda-1.5b.log ]]; then
-      figures+=("$(printf '%-26s %9.0f tokens/s' 'torch.compile gda-1.5b' \
-        "$(sed -E 's/.*"seconds": \[([^]]*)\].*/\1/' "$logs/torch-gda-1.5b.log" | tail -n 1 | tr -d ' ' | tr ',' '\n' |
-          median | awk '{ print 4 * 4096 / $1 }')")")
-    fi
-  else
-    skip torch "$python has no torch with CUDA: no peer"
-  fi
-  sed -nE '/^(attention|differential|rms_norm|swiglu|adamw|convert|add_f32)/p' "$logs/operator-speeds.log"
-  cat "$logs/torch-attention.log" 2> /dev/null || true
-fi
+gpu=$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2> /dev/null | head -n 1 || true)
+cuda=$(nvidia-smi 2> /dev/null | sed -nE 's/.*CUDA Version: *([0-9.]+).*/\1/p' | head -n 1 || true)
+heading=("${gpu:-no nvidia-smi}, CUDA ${cuda:-unknown}, $(date -u +%Y-%m-%d), variant: ${variant:-none}:")
+printf '%s\n' "${heading[@]}"
+for part in "${parts[@]}"; do
+  begin "$part" "${limits[$part]}"
+  "stage_${part//-/_}"
+  pack_said
+done
 
 printf '\n'
-printf '%s\n' "${table[@]}" "${figures[@]}"
-printf 'what the programs said: %s\n' "$logs"
+cat "$logs/table.md"
+printf '\nwhat the programs said: %s/said.tar.gz\n' "$logs"
 exit $((failures > 0))

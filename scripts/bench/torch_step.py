@@ -4,9 +4,13 @@ The same models as scripts/bench/softmax-124m.yaml (the default), softmax-1.5b.y
 gda-1.5b.yaml: pre-norm layers, RoPE, SwiGLU, RMSNorm. PyTorch's own fused parts are used where it
 has them (attention, RMSNorm, cross-entropy, AdamW), and bf16 autocast on a GPU or where the
 processor multiplies bf16. Prints one JSON object: seconds of each step, and peak memory.
+
+With --layers A B it measures models of A and of B layers and prints a line with the tokens per second
+of the whole model, whose layers take equally long: enough layers to tell, few enough for a minute.
 """
 
 import argparse
+import copy
 import json
 import math
 import resource
@@ -64,7 +68,8 @@ class GroupedDifferential(nn.Module):
         # Signal and noise queries, signal and noise keys, and values of twice their width.
         self.widths = [sizes.heads, sizes.noise, sizes.groups, sizes.groups, 2 * sizes.groups]
         self.qkv = nn.Linear(sizes.hidden, sum(self.widths) * sizes.head, bias=False)
-        self.init = 0.8 - 0.6 * math.exp(-0.3 * layer)
+        # A tensor, so that all layers are the same program to torch.compile.
+        self.register_buffer("init", torch.tensor(0.8 - 0.6 * math.exp(-0.3 * layer)))
         self.vectors = nn.ParameterList(
             nn.Parameter(0.1 * torch.randn(sizes.head)) for _ in range(4)
         )
@@ -130,30 +135,18 @@ class Model(nn.Module):
         return F.cross_entropy(logits.view(-1, logits.shape[-1]).float(), targets.view(-1))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--warmup", type=int, default=1)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--length", type=int, default=256)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--model", default="softmax-124m", choices=list(MODELS))
-    parser.add_argument("--compile", action="store_true", help="through torch.compile")
-    arguments = parser.parse_args()
-
-    torch.manual_seed(1)
-    torch.set_num_threads(arguments.threads)
-    with open("/proc/cpuinfo") as cpu:
-        flags = cpu.read()
+def train(arguments, sizes, has_bf16):
+    """Seconds of each step, and the number of parameters."""
     device = arguments.device
-    has_bf16 = device == "cuda" or "avx512_bf16" in flags or "amx_bf16" in flags
-    sizes = MODELS[arguments.model]
+    torch.manual_seed(1)
     model = Model(sizes, arguments.length).to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True
     )
-    run = torch.compile(model) if arguments.compile else model
+    if arguments.compile == "layers":
+        for layer in model.layers:
+            layer.compile()
+    run = torch.compile(model) if arguments.compile == "model" else model
     tokens = torch.randint(sizes.vocab, (arguments.batch, arguments.length + 1), device=device)
     seconds = []
     for _ in range(arguments.warmup + arguments.steps):
@@ -166,15 +159,59 @@ def main():
         optimizer.zero_grad(set_to_none=True)
         loss.item()
         seconds.append(time.perf_counter() - begin)
+    return seconds[arguments.warmup :], sum(p.numel() for p in model.parameters())
+
+
+def scaled(arguments, sizes, has_bf16):
+    """Prints the rate of the whole model, from those of two depths: eager first, then compiled."""
+    for way in ("", arguments.compile) if arguments.compile else ("",):
+        arguments.compile = way
+        times = []
+        for layers in arguments.layers:
+            part = copy.copy(sizes)
+            part.layers = layers
+            times.append(min(train(arguments, part, has_bf16)[0]))
+        a, b = arguments.layers
+        whole = times[0] + (times[1] - times[0]) / (b - a) * (sizes.layers - a)
+        rate = arguments.batch * arguments.length / whole
+        parts = ", ".join(f"{n} layers {t:.4f} s" for n, t in zip(arguments.layers, times))
+        name = f"torch.compile of each of its {way}" if way else "eager"
+        print(f"tokens/s {rate:.0f}: PyTorch, {name}; {parts}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--warmup", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--length", type=int, default=256)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--model", default="softmax-124m", choices=list(MODELS))
+    parser.add_argument("--layers", type=int, nargs=2, help="measure these depths, and scale")
+    parser.add_argument(
+        "--compile", default="", choices=["layers", "model"], help="through torch.compile"
+    )
+    arguments = parser.parse_args()
+
+    torch.set_num_threads(arguments.threads)
+    with open("/proc/cpuinfo") as cpu:
+        flags = cpu.read()
+    has_bf16 = arguments.device == "cuda" or "avx512_bf16" in flags or "amx_bf16" in flags
+    sizes = MODELS[arguments.model]
+    if arguments.layers:
+        scaled(arguments, sizes, has_bf16)
+        return
+    seconds, parameters = train(arguments, sizes, has_bf16)
     print(
         json.dumps(
             {
                 "torch": torch.__version__,
                 "compute": "bf16" if has_bf16 else "fp32",
-                "parameters": sum(p.numel() for p in model.parameters()),
-                "seconds": seconds[arguments.warmup :],
+                "parameters": parameters,
+                "seconds": seconds,
                 "peak_gib": torch.cuda.max_memory_allocated() / 2**30
-                if device == "cuda"
+                if arguments.device == "cuda"
                 else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
             }
         )

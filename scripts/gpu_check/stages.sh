@@ -1,0 +1,181 @@
+# shellcheck shell=bash disable=SC2154,SC2034
+# The stages of scripts/gpu_check.sh, which sets bin, data, said, python and settings (of gda train). Each
+# is a function stage_NAME; limits are the seconds that a stage may take in all.
+
+stages=(device losses tests speeds train profile torch-attention sanitizer nccl torch-step runs)
+declare -A limits=(
+  [device]=10 [losses]=20 [tests]=60 [speeds]=40 [train]=45 [profile]=45 [torch-attention]=30
+  [sanitizer]=40 [nccl]=60 [torch-step]=40 [runs]=30)
+
+# The first of these programs that is there; nothing without one.
+first_of() {
+  local candidate
+  for candidate in "$@"; do
+    if command -v "$candidate" 2> /dev/null; then return; fi
+  done
+}
+
+# The value of a key in lines of JSON, one a line, and the median of numbers.
+values() { sed -nE "s/.*\"$1\": ?([0-9.eE+-]+).*/\1/p"; }
+median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) print v[int((NR + 1) / 2)] }'; }
+
+stage_device() {
+  step libraries 5 "$bin/check-libraries"
+  if command -v nvidia-smi > /dev/null; then
+    step nvidia-smi 5 nvidia-smi
+    figures_of nvidia-smi --query-gpu=memory.total,clocks.max.sm,power.limit,mig.mode.current --format=csv,noheader
+  else
+    skip nvidia-smi 'there is none here'
+  fi
+  step 'managed memory, 1 KB' 9 "$bin/gda_each_kernel" managed
+}
+
+launcher=()  # what starts the runs
+# train NAME SECONDS MODEL SETTING...: a run of scripts/bench/MODEL.yaml on the GPU.
+train() {
+  local name=$1 limit=$2 model=$3
+  shift 3
+  step "$name" "$limit" "${launcher[@]}" "$bin/gda" train "scripts/bench/$model.yaml" device=cuda logging.dir="$said/$name" \
+    "data.sources=[{name: random, path: $data/random.bin, weight: 1}]" "$@" "${settings[@]}"
+}
+
+stage_losses() {
+  train losses-124m 19 gda-124m precision.compute=bf16
+  if [[ ! -s $said/losses-124m/metrics.jsonl ]]; then return; fi
+  step losses-as-on-a-cpu 5 awk -f scripts/gpu_check/losses.awk scripts/gpu_check/losses-124m.txt \
+    "$said/losses-124m/metrics.jsonl"
+  figures_of head -n 3 "$said/losses-as-on-a-cpu.log"
+}
+
+# shards NAME SECONDS PROGRAM FILTER
+shards() {
+  step "$1" "$2" env GDA_TEST_DEVICE=cuda OMP_NUM_THREADS=2 scripts/gpu_check/shards.sh 8 "$said/$1" "$bin/$3" "--gtest_filter=$4"
+  figures_of grep 'tests passed' "$said/$1.log"
+}
+
+stage_tests() {
+  shards tests-attention 30 gda_ops_test '*Attention*'
+  shards tests-others 60 gda_ops_test '-*Attention*:Vector*'
+}
+
+# Lines of Google Benchmark as figures: name, time, and the rates that it counts.
+speeds_of() {
+  awk '/manual_time/ {
+      name = $1
+      gsub(/\/manual_time/, "", name)
+      line = name ": " $2 " " $3
+      for (i = 7; i <= NF; ++i) if ($i ~ /^(causal_TFLOP|GB|GFLOP|peak)/) line = line ", " $i
+      print line
+    }
+    /^(GPU|bf16 peak|memory peak): / { print }' "$1"
+}
+
+stage_speeds() {
+  local bench=(env GDA_BENCH_DEVICE=cuda "$bin/gda_ops_bench" --benchmark_min_time=0.02)
+  step speeds-attention 25 "${bench[@]}" '--benchmark_filter=attention_(forward|backward)_pass/bf16'
+  figures_of speeds_of "$said/speeds-attention.log"
+  step speeds-others 25 "${bench[@]}" \
+    '--benchmark_filter=^((forward|input_gradient|weight_gradient|loss_and_gradients)/bf16|(add_)?rms_norm_.*/bf16|adamw/bf16|differential_.*/bf16|swiglu_.*/bf16)'
+  figures_of speeds_of "$said/speeds-others.log"
+}
+
+# Of a run of gda the medians of what comes after the first two steps.
+rates_of() {
+  local metrics=$said/$1/metrics.jsonl
+  [[ -s $metrics ]] || return 0
+  printf '%.0f tokens/s, MFU %s (causal, of 989 TFLOP/s), losses %s\n' \
+    "$(tail -n +3 "$metrics" | values tokens_per_second | median)" \
+    "$(tail -n +3 "$metrics" | values mfu_causal | median | cut -c 1-5)" \
+    "$(values loss < "$metrics" | cut -c 1-7 | tr '\n' ' ')"
+}
+
+stage_train() {
+  train train-1.5b 30 gda-1.5b train.steps=5
+  figures_of rates_of train-1.5b
+  train train-1.5b-graphs 30 gda-1.5b train.steps=5 train.cuda_graphs=true
+  figures_of rates_of train-1.5b-graphs
+}
+
+# Of ncu's page of details what tells most, a line a kernel.
+details_of() {
+  awk '/^  [^ ].*Context/ { if (line != "") print line; line = substr($1, 1, 60); if (line == "void") line = substr($2, 1, 60) }
+    /^ +(Duration|Registers Per Thread|Achieved Occupancy|SM Busy|Executed Ipc Active|DRAM Throughput) / {
+      name = $1; for (i = 2; i <= NF - 2; ++i) name = name " " $i
+      line = line ", " name " " $NF
+    }
+    END { if (line != "") print line }' "$1"
+}
+
+stage_profile() {
+  local ncu
+  ncu=$(first_of ncu /usr/local/cuda/bin/ncu /opt/nvidia/nsight-compute/*/ncu)
+  if [[ -z $ncu ]]; then
+    skip profile 'no ncu here'
+    return
+  fi
+  local always=(--clock-control none --target-processes all --kernel-name-base demangled)
+  step profile-attention 22 "$ncu" "${always[@]}" --set full --kernel-name 'regex:attention|tiled|hopper' --launch-count 10 \
+    --force-overwrite --export "$said/attention" "$bin/gda_each_kernel" attention 4096 4
+  if [[ -s $said/attention.ncu-rep ]]; then
+    limited 8 "$said/attention-details.log" "$ncu" --import "$said/attention.ncu-rep" --page details || true
+    figures_of details_of "$said/attention-details.log"
+  fi
+  # Two layers, and algorithms of cuBLASLt that are not chosen by timing them under a profiler.
+  launcher=("$ncu" "${always[@]}" --print-kernel-base demangled --metrics gpu__time_duration.sum --csv --page raw
+    --print-units base --log-file "$said/durations.csv")
+  train profile-micro-batch 25 gda-1.5b train.steps=2 train.global_batch_size=4 model.num_hidden_layers=2 train.reproducible=true
+  launcher=()
+  awk -f scripts/gpu_check/kernels.awk "$said/durations.csv" > "$said/durations.txt" 2> /dev/null || true
+  figures_of head -n 12 "$said/durations.txt"
+}
+
+stage_torch_attention() {
+  has_torch torch-attention || return 0
+  step torch-attention 29 "$python" scripts/bench/torch_attention.py
+  figures_of grep -E '^(torch|cudnn|softmax)' "$said/torch-attention.log"
+}
+
+has_torch() {
+  command -v "$python" > /dev/null && limited 20 "$said/torch.log" "$python" -c 'import torch; assert torch.cuda.is_available()' &&
+    return
+  skip "$1" "$python has no torch with CUDA: no peer"
+  return 1
+}
+
+stage_torch_step() {
+  has_torch torch-step || return 0
+  step torch-step 40 "$python" scripts/bench/torch_step.py --device cuda --model gda-1.5b --length 4096 --batch 4 \
+    --steps 3 --warmup 2 --layers 2 6 --compile layers
+  figures_of grep '^tokens' "$said/torch-step.log"
+}
+
+stage_sanitizer() {
+  local sanitizer tool
+  sanitizer=$(first_of compute-sanitizer /usr/local/cuda/bin/compute-sanitizer /usr/local/cuda/compute-sanitizer/compute-sanitizer)
+  if [[ -z $sanitizer ]]; then
+    skip sanitizer 'no compute-sanitizer here'
+    return
+  fi
+  for tool in memcheck racecheck; do
+    step "$tool" 20 "$sanitizer" --tool "$tool" --error-exitcode 9 --target-processes all "$bin/gda_each_kernel" all
+    figures_of grep -E 'ERROR SUMMARY|RACECHECK SUMMARY' "$said/$tool.log"
+    figures_of awk '/ finite$/ { ++n } END { print n + 0 " operators finite" }' "$said/$tool.log"
+  done
+}
+
+stage_nccl() {
+  local ranks=("$bin/mpirun" --oversubscribe --bind-to none -np 2)
+  # Two ranks on one GPU take turns, so all of it is small. The machine need not have a network.
+  local environment=(env GDA_TEST_DEVICE=cuda OMP_NUM_THREADS=2 NCCL_SOCKET_IFNAME=lo NCCL_IB_DISABLE=1 NCCL_DEBUG=WARN)
+  step nccl-all-reduce 25 "${environment[@]}" "${ranks[@]}" "$bin/gda_dist_mpi_test" '--gtest_filter=*Device*AllReduce*'
+  step nccl-run 25 "${environment[@]}" "${ranks[@]}" "$bin/gda_train_mpi_test" '--gtest_filter=RanksTest.OneRankOrMany'
+  # One rank comes late: the watchdog of the other ends both with code 1.
+  step nccl-watchdog 20 "${environment[@]}" bash -c '"$@"; (($? == 1))' - "${ranks[@]}" "$bin/gda_dist_failing_program" \
+    'late on a device'
+  step nccl-others 40 "${environment[@]}" "${ranks[@]}" "$bin/gda_dist_mpi_test" '--gtest_filter=*Device*-*AllReduce*'
+}
+
+stage_runs() {
+  shards runs 30 gda_train_test \
+    'DeviceTest.*:TrainerTest.*:FreezingTest.*:GrowthRampTest.*:GrowthStagesTest.*-*.EvaluatesWithTheMaskOfTheStep'
+}
