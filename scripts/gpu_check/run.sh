@@ -58,7 +58,6 @@ add_row() {
   rows+=("$1 | $2")
   notes+=('')
   printf '%-30s %s\n' "$1" "$2"
-  write_table > "$logs/table.md"
 }
 
 # A figure of the last row.
@@ -116,8 +115,8 @@ write_table() {
   for i in "${!rows[@]}"; do printf '| %s | %s |\n' "${rows[i]}" "${notes[i]//|/\/}"; done
 }
 
-# All that was said, but for what is very large, as one file that is whole at any time.
+# The table so far, and all that was said, but for what is very large, as one file that is whole at any time.
 pack_said() {
-  cp "$logs/table.md" "$said/" 2> /dev/null || true
+  write_table > "$logs/table.md"
   (cd "$said" && find . -type f -size -8192k) | tar -czf "$logs/.said" -C "$said" -T - && mv "$logs/.said" "$logs/said.tar.gz"
 }

@@ -26,6 +26,6 @@ for ((i = 0; i < count; ++i)); do
   fi
 done
 awk '/^\[       OK \]/ { ok++ } /^\[  FAILED  \] [^ ]+ \([0-9]+ ms\)/ { bad++ } /^\[  SKIPPED \] [^ ]+ \([0-9]+ ms\)/ { skipped++ }
-  END { printf "%d tests passed, %d failed, %d skipped\n", ok, bad, skipped }' "$folder"/shard-*.log
+  END { printf "%d tests passed, %d failed, %d skipped\n", ok, bad, skipped; exit ok == 0 }' "$folder"/shard-*.log || failed=1
 grep -h 'no CUDA device' "$folder"/shard-*.log | head -n 1
 exit "$failed"

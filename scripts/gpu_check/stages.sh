@@ -27,7 +27,7 @@ stage_device() {
   else
     skip nvidia-smi 'there is none here'
   fi
-  step 'managed memory, 1 KB' 9 "$bin/gda_each_kernel" managed
+  step managed-kilobyte 9 "$bin/gda_each_kernel" managed
 }
 
 launcher=()  # what starts the runs
@@ -41,7 +41,6 @@ train() {
 
 stage_losses() {
   train losses-124m 19 gda-124m precision.compute=bf16
-  if [[ ! -s $said/losses-124m/metrics.jsonl ]]; then return; fi
   step losses-as-on-a-cpu 5 awk -f scripts/gpu_check/losses.awk scripts/gpu_check/losses-124m.txt \
     "$said/losses-124m/metrics.jsonl"
   figures_of head -n 3 "$said/losses-as-on-a-cpu.log"
@@ -98,10 +97,17 @@ stage_train() {
 
 # Of ncu's page of details what tells most, a line a kernel.
 details_of() {
-  awk '/^  [^ ].*Context/ { if (line != "") print line; line = substr($1, 1, 60); if (line == "void") line = substr($2, 1, 60) }
+  awk '/^  [^ ].*Context/ {
+      if (line != "") print line
+      line = $0
+      gsub(/^ *(void )?|gda::cuda::|<unnamed>::|\(anonymous namespace\)::/, "", line)
+      sub(/\(.*/, "", line)
+      line = substr(line, 1, 80)
+    }
     /^ +(Duration|Registers Per Thread|Achieved Occupancy|SM Busy|Executed Ipc Active|DRAM Throughput) / {
-      name = $1; for (i = 2; i <= NF - 2; ++i) name = name " " $i
-      line = line ", " name " " $NF
+      name = $1
+      for (i = 2; i <= NF - 2; ++i) name = name " " $i
+      line = line ", " name " " $NF " " $(NF - 1)
     }
     END { if (line != "") print line }' "$1"
 }
