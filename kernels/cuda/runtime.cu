@@ -85,7 +85,8 @@ void release(void* data, int device) noexcept {
   if (cudaSetDevice(device) == cudaSuccess) cudaFree(data);
 }
 
-void* allocate_pinned(std::size_t bytes) {
+void* allocate_pinned(std::size_t bytes, int device) {
+  use_device(device);
   void* data = nullptr;
   return succeeded(cudaHostAlloc(&data, bytes, cudaHostAllocDefault), "cudaHostAlloc") ? data
                                                                                        : nullptr;
@@ -113,11 +114,13 @@ void destroy_stream(void* stream, int device) noexcept {
 
 void copy(const Stream& stream, void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
+  use_device(stream.device.index);
   check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, handle_of(stream)), "cudaMemcpyAsync",
         "copy");
 }
 
 void synchronize(const Stream& stream) {
+  use_device(stream.device.index);
   check(cudaStreamSynchronize(handle_of(stream)), "cudaStreamSynchronize", "synchronize");
 }
 
@@ -133,25 +136,33 @@ void destroy_event(void* event, int device) noexcept {
 }
 
 void record(void* event, const Stream& stream) {
+  use_device(stream.device.index);
   check(cudaEventRecord(event_of(event), handle_of(stream)), "cudaEventRecord", "event");
 }
 
 void wait_in(const Stream& stream, void* event) {
+  use_device(stream.device.index);
   check(cudaStreamWaitEvent(handle_of(stream), event_of(event), 0), "cudaStreamWaitEvent", "event");
 }
 
-bool reached(void* event) {
+bool reached(void* event, int device) {
+  use_device(device);
   const cudaError_t status = cudaEventQuery(event_of(event));
-  if (status == cudaErrorNotReady) return false;
+  if (status == cudaErrorNotReady) {
+    cudaGetLastError();  // it is not of the next call
+    return false;
+  }
   check(status, "cudaEventQuery", "event");
   return true;
 }
 
-void wait_for(void* event) {
+void wait_for(void* event, int device) {
+  use_device(device);
   check(cudaEventSynchronize(event_of(event)), "cudaEventSynchronize", "event");
 }
 
-double seconds_between(void* first, void* second) {
+double seconds_between(void* first, void* second, int device) {
+  use_device(device);
   float milliseconds = 0;
   check(cudaEventElapsedTime(&milliseconds, event_of(first), event_of(second)),
         "cudaEventElapsedTime", "event");
@@ -159,12 +170,14 @@ double seconds_between(void* first, void* second) {
 }
 
 void begin_capture(const Stream& stream) {
+  use_device(stream.device.index);
   // Of this thread alone: another one may ask for events meanwhile.
   check(cudaStreamBeginCapture(handle_of(stream), cudaStreamCaptureModeThreadLocal),
         "cudaStreamBeginCapture", "graph");
 }
 
 void* end_capture(const Stream& stream) {
+  use_device(stream.device.index);
   cudaGraph_t graph = nullptr;
   check(cudaStreamEndCapture(handle_of(stream), &graph), "cudaStreamEndCapture", "graph");
   cudaGraphExec_t executable = nullptr;
@@ -174,7 +187,23 @@ void* end_capture(const Stream& stream) {
   return executable;
 }
 
+bool is_capturing(const Stream& stream) {
+  use_device(stream.device.index);
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(handle_of(stream), &status), "cudaStreamIsCapturing", "graph");
+  return status != cudaStreamCaptureStatusNone;
+}
+
+void abandon_capture(const Stream& stream) noexcept {
+  // What failed is reported already, and a capture that is invalid ends with an error.
+  cudaGraph_t graph = nullptr;
+  cudaStreamEndCapture(handle_of(stream), &graph);
+  if (graph != nullptr) cudaGraphDestroy(graph);
+  cudaGetLastError();
+}
+
 void launch_graph(void* graph, const Stream& stream) {
+  use_device(stream.device.index);
   check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), handle_of(stream)), "cudaGraphLaunch",
         "graph");
 }

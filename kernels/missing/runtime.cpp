@@ -4,7 +4,7 @@
 namespace gda::cuda {
 namespace {
 
-[[noreturn]] void fail_without_cuda(const char* what, int device = 0) {
+[[noreturn]] void fail_without_cuda(const char* what, int device) {
   fail<OpError>("[{}] there is no cuda:{}: this build has no CUDA backend (GDA_CUDA=OFF)", what,
                 device);
 }
@@ -34,8 +34,8 @@ void* allocate(std::size_t /*bytes*/, int device, bool /*shared*/) {
 // Nothing was allocated.
 void release(void* /*data*/, int /*device*/) noexcept {}
 
-void* allocate_pinned(std::size_t /*bytes*/) {
-  fail_without_cuda("pinned memory");
+void* allocate_pinned(std::size_t /*bytes*/, int device) {
+  fail_without_cuda("pinned memory", device);
 }
 
 void release_pinned(void* /*data*/) noexcept {}
@@ -68,16 +68,16 @@ void wait_in(const Stream& stream, void* /*event*/) {
   fail_without_cuda("event", stream.device.index);
 }
 
-bool reached(void* /*event*/) {
-  fail_without_cuda("event");
+bool reached(void* /*event*/, int device) {
+  fail_without_cuda("event", device);
 }
 
-void wait_for(void* /*event*/) {
-  fail_without_cuda("event");
+void wait_for(void* /*event*/, int device) {
+  fail_without_cuda("event", device);
 }
 
-double seconds_between(void* /*first*/, void* /*second*/) {
-  fail_without_cuda("event");
+double seconds_between(void* /*first*/, void* /*second*/, int device) {
+  fail_without_cuda("event", device);
 }
 
 void begin_capture(const Stream& stream) {
@@ -87,6 +87,12 @@ void begin_capture(const Stream& stream) {
 void* end_capture(const Stream& stream) {
   fail_without_cuda("graph", stream.device.index);
 }
+
+bool is_capturing(const Stream& stream) {
+  fail_without_cuda("graph", stream.device.index);
+}
+
+void abandon_capture(const Stream& /*stream*/) noexcept {}
 
 void launch_graph(void* /*graph*/, const Stream& stream) {
   fail_without_cuda("graph", stream.device.index);

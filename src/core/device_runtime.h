@@ -11,7 +11,9 @@ namespace gda::cuda {
 // Devices that this process can use: 0 without a GPU or its driver.
 int device_count();
 DeviceFacts facts_of(int device);
-// This thread's calls of CUDA's own and of its libraries go to the device.
+// This thread's calls of CUDA's own and of its libraries go to the device. A thread that launches
+// kernels or calls a library has to choose before: else it opens a context on the first device,
+// which takes half a GiB. The functions below choose the device that they are given.
 void use_device(int device);
 // Bytes that could be allocated now, by any process.
 std::size_t free_bytes(int device);
@@ -21,15 +23,15 @@ std::size_t free_bytes(int device);
 void* allocate(std::size_t bytes, int device, bool shared = false);
 void release(void* data, int device) noexcept;
 // Memory of the host that devices reach without a copy in between. Null if there is not as much.
-void* allocate_pinned(std::size_t bytes);
+void* allocate_pinned(std::size_t bytes, int device);
 void release_pinned(void* data) noexcept;
 
 // A queue that waits for no other; what is in an urgent one goes first.
 void* create_stream(int device, bool urgent);
 void destroy_stream(void* stream, int device) noexcept;
 
-// Between any two places, in the order of the stream. Returns when pageable memory of the host was
-// read or written; with pinned memory at once.
+// Between any two places, in the order of the stream. May return at once whatever memory of the host
+// it is: that has to stay, and to be left alone, until the copy was waited for.
 void copy(const Stream& stream, void* to, const void* from, std::size_t bytes);
 // Waits until the stream is empty.
 void synchronize(const Stream& stream);
@@ -40,15 +42,19 @@ void destroy_event(void* event, int device) noexcept;
 void record(void* event, const Stream& stream);
 // What comes to the stream from now on begins after the event.
 void wait_in(const Stream& stream, void* event);
-bool reached(void* event);
-void wait_for(void* event);
+bool reached(void* event, int device);
+void wait_for(void* event, int device);
 // Of two events that were reached.
-double seconds_between(void* first, void* second);
+double seconds_between(void* first, void* second, int device);
 
 // Work that is put on the stream in between is kept instead of done; it may not involve pageable
-// memory of the host, nor wait. The result can be put on a stream as one piece of work.
+// memory of the host, nor wait, nor may this thread take memory. The result can be put on a stream
+// as one piece of work. After a failure of end_capture the stream can be used again.
 void begin_capture(const Stream& stream);
 void* end_capture(const Stream& stream);
+bool is_capturing(const Stream& stream);
+// Instead of end_capture, where something failed in between.
+void abandon_capture(const Stream& stream) noexcept;
 void launch_graph(void* graph, const Stream& stream);
 void destroy_graph(void* graph) noexcept;
 

@@ -1,13 +1,10 @@
 #include "gda/core/stream.h"
 
-#include <algorithm>
-#include <array>
 #include <cstring>
-#include <map>
-#include <mutex>
 #include <utility>
 
 #include "core/device_runtime.h"
+#include "core/staging.h"
 #include "gda/core/error.h"
 
 namespace gda {
@@ -63,15 +60,15 @@ void Event::hold_back(const Stream& stream) const {
 }
 
 bool Event::reached() const {
-  return handle_ == nullptr || cuda::reached(handle_);
+  return handle_ == nullptr || cuda::reached(handle_, device_.index);
 }
 
 void Event::wait() const {
-  if (handle_ != nullptr) cuda::wait_for(handle_);
+  if (handle_ != nullptr) cuda::wait_for(handle_, device_.index);
 }
 
 double Event::seconds_until(const Event& later) const {
-  return handle_ == nullptr ? 0 : cuda::seconds_between(handle_, later.handle_);
+  return handle_ == nullptr ? 0 : cuda::seconds_between(handle_, later.handle_, device_.index);
 }
 
 Graph::~Graph() {
@@ -92,7 +89,7 @@ void Graph::record(const Stream& stream, const std::function<void()>& work) {
   try {
     work();
   } catch (...) {
-    cuda::destroy_graph(cuda::end_capture(stream));  // the stream must be usable again
+    cuda::abandon_capture(stream);  // the stream must be usable again
     throw;
   }
   handle_ = cuda::end_capture(stream);
@@ -117,7 +114,22 @@ void copy(const Stream& stream, const Tensor& from, const Tensor& to) {
   }
   require<OpError>(is_cuda(stream.device), "[copy] {} on {} to {}: expected a stream of the device",
                    from.str(), from.device().str(), to.device().str());
-  cuda::copy(stream, to.raw(), from.raw(), from.bytes());
+  if (is_cuda(from.device()) && is_cuda(to.device())) {
+    cuda::copy(stream, to.raw(), from.raw(), from.bytes());
+    return;
+  }
+  require<OpError>(!cuda::is_capturing(stream),
+                   "[copy] {} on {} to {}: a graph that is recorded cannot read or write memory of "
+                   "the host",
+                   from.str(), from.device().str(), to.device().str());
+  auto* const target = static_cast<std::byte*>(to.raw());
+  const std::span bytes(static_cast<const std::byte*>(from.raw()), from.bytes());
+  if (is_cuda(to.device())) {
+    internal::upload(stream, bytes, target);
+  } else {
+    cuda::copy(stream, target, bytes.data(), bytes.size());
+    cuda::synchronize(stream);
+  }
 }
 
 HostCopy::HostCopy(const Stream& stream, const Tensor& tensor) : tensor_(tensor) {
@@ -142,75 +154,15 @@ void fill_from_host(const Stream& stream, const Tensor& to,
   copy(stream, host.tensor, to);
 }
 
-namespace {
-
-// Two pinned buffers that take turns. Pinned memory takes long to get, so they are kept.
-class Staging {
- public:
-  static constexpr std::size_t kBytes = std::size_t{8} << 20;
-
-  // For one reader at a time.
-  static Staging& of(Device device) {
-    static std::map<int, Staging*> all;
-    Staging*& staging = all[device.index];
-    if (staging == nullptr) staging = new Staging(device);  // outlives the driver's own end
-    return *staging;
-  }
-
-  void fetch(const Stream& stream, std::size_t number, std::span<const std::byte> part) {
-    Half& half = halves_[number % 2];
-    half.copied.wait();
-    cuda::copy(stream, half.data, part.data(), part.size());
-    half.copied.record(stream);
-  }
-  const std::byte* await(std::size_t number) const {
-    const Half& half = halves_[number % 2];
-    half.copied.wait();
-    return half.data;
-  }
-
- private:
-  struct Half {
-    std::byte* data = nullptr;
-    Event copied;
-  };
-
-  explicit Staging(Device device) {
-    for (Half& half : halves_) {
-      half.copied = Event(device);
-      half.data = static_cast<std::byte*>(cuda::allocate_pinned(kBytes));
-      if (half.data == nullptr) throw OutOfMemory(kBytes, {}, "pinned staging");
-    }
-  }
-
-  std::array<Half, 2> halves_;
-};
-
-std::mutex& staging_mutex() {
-  static std::mutex mutex;
-  return mutex;
-}
-
-}  // namespace
-
 void read_bytes(const Stream& stream, const Tensor& tensor,
                 const std::function<void(std::span<const std::byte>)>& sink) {
   require<OpError>(tensor.is_contiguous(), "[read_bytes] expected a contiguous tensor, got {}",
                    tensor.str());
   const std::span bytes(static_cast<const std::byte*>(tensor.raw()), tensor.bytes());
-  if (bytes.empty()) return;
-  if (!is_cuda(tensor.device())) return sink(bytes);
-  const std::lock_guard one_reader(staging_mutex());
-  Staging& staging = Staging::of(tensor.device());
-  const std::size_t parts = (bytes.size() + Staging::kBytes - 1) / Staging::kBytes;
-  const auto part = [&](std::size_t i) {
-    const std::size_t begin = i * Staging::kBytes;
-    return bytes.subspan(begin, std::min(Staging::kBytes, bytes.size() - begin));
-  };
-  staging.fetch(stream, 0, part(0));
-  for (std::size_t i = 0; i < parts; ++i) {
-    if (i + 1 < parts) staging.fetch(stream, i + 1, part(i + 1));
-    sink({staging.await(i), part(i).size()});
+  if (is_cuda(tensor.device())) {
+    internal::download(stream, bytes, sink);
+  } else if (!bytes.empty()) {
+    sink(bytes);
   }
 }
 

@@ -1,5 +1,6 @@
 // The runtime of the emulated device: its memory, streams and events.
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <memory>
@@ -121,6 +122,12 @@ struct Event {
   std::shared_ptr<Recording> last;
 };
 
+// What a thread of a real device's process has to choose, or gets the first one.
+thread_local int chosen_device = -1;
+
+// Captures that this thread has begun.
+thread_local int captures = 0;
+
 Recording* recording_of(void* event) {
   return static_cast<Event*>(event)->last.get();
 }
@@ -141,7 +148,12 @@ void enqueue(const Stream& stream, std::function<void()> work) {
   });
 }
 
+void check_device_is_chosen() {
+  require<Error>(chosen_device >= 0, "the emulated device: this thread has not chosen its device");
+}
+
 void enqueue_until(const Stream& stream, std::function<bool()> work) {
+  check_device_is_chosen();
   const auto lock = lock_device();
   queue_of(stream).put(std::move(work));
 }
@@ -156,6 +168,10 @@ namespace {
 
 // Tests of running out of memory find the end of this device sooner than of another.
 constexpr std::size_t kMemoryBytes = std::size_t{2} << 30;
+
+void check_takes_memory() {
+  require<Error>(captures == 0, "the emulated device: memory is taken while a stream is captured");
+}
 
 }  // namespace
 
@@ -172,22 +188,29 @@ DeviceFacts facts_of(int /*device*/) {
           .multiprocessors = 1};
 }
 
-void use_device(int /*device*/) {}
+void use_device(int device) {
+  chosen_device = device;
+}
 
-std::size_t free_bytes(int /*device*/) {
+std::size_t free_bytes(int device) {
+  use_device(device);
   return kMemoryBytes - held_bytes();
 }
 
 void* allocate(std::size_t bytes, int device, bool shared) {
   if (bytes > free_bytes(device)) return nullptr;
+  check_takes_memory();
   return allocate_memory(bytes, shared ? Kind::shared : Kind::device);
 }
 
-void release(void* data, int /*device*/) noexcept {
+void release(void* data, int device) noexcept {
+  use_device(device);
   emulation::release(data);
 }
 
-void* allocate_pinned(std::size_t bytes) {
+void* allocate_pinned(std::size_t bytes, int device) {
+  use_device(device);
+  check_takes_memory();
   return allocate_memory(bytes, Kind::pinned);
 }
 
@@ -195,14 +218,16 @@ void release_pinned(void* data) noexcept {
   emulation::release(data);
 }
 
-void* create_stream(int /*device*/, bool urgent) {
+void* create_stream(int device, bool urgent) {
+  use_device(device);
   const auto lock = lock_device();
   Queue* queue = made_queues().emplace_back(new Queue);
   queue->urgent = urgent;
   return queue;
 }
 
-void destroy_stream(void* stream, int /*device*/) noexcept {
+void destroy_stream(void* stream, int device) noexcept {
+  use_device(device);
   auto* queue = static_cast<Queue*>(stream);
   queue->run_all();
   const auto lock = lock_device();
@@ -212,32 +237,29 @@ void destroy_stream(void* stream, int /*device*/) noexcept {
 
 void copy(const Stream& stream, void* to, const void* from, std::size_t bytes) {
   if (bytes == 0) return;
+  use_device(stream.device.index);
   require<Error>(!queue_of(stream).capture || !(is_pageable(from) || is_pageable(to)),
                  "the emulated device: pageable memory is copied while a stream is captured");
-  if (is_pageable(from)) {
-    const auto* data = static_cast<const std::byte*>(from);
-    enqueue(stream, [to, staged = std::vector(data, data + bytes)] {
-      std::memcpy(to, staged.data(), staged.size());
-    });
-  } else {
-    enqueue(stream, [to, from, bytes] { std::memmove(to, from, bytes); });
-  }
-  if (is_pageable(to)) synchronize(stream);
+  enqueue(stream, [to, from, bytes] { std::memmove(to, from, bytes); });
 }
 
 void synchronize(const Stream& stream) {
+  use_device(stream.device.index);
   queue_of(stream).run_all();
 }
 
-void* create_event(int /*device*/) {
+void* create_event(int device) {
+  use_device(device);
   return new Event;
 }
 
-void destroy_event(void* event, int /*device*/) noexcept {
+void destroy_event(void* event, int device) noexcept {
+  use_device(device);
   delete static_cast<Event*>(event);
 }
 
 void record(void* event, const Stream& stream) {
+  use_device(stream.device.index);
   const auto lock = lock_device();
   auto recording = std::make_shared<Recording>();
   recording->queue = &queue_of(stream);
@@ -249,13 +271,15 @@ void record(void* event, const Stream& stream) {
 }
 
 void wait_in(const Stream& stream, void* event) {
+  use_device(stream.device.index);
   const auto lock = lock_device();
   if (const auto recording = static_cast<Event*>(event)->last) {
     enqueue_until(stream, [recording] { return recording->try_to_reach(); });
   }
 }
 
-bool reached(void* event) {
+bool reached(void* event, int device) {
+  use_device(device);
   const auto lock = lock_device();
   Recording* recording = recording_of(event);
   if (recording == nullptr || recording->reached) return true;
@@ -263,26 +287,44 @@ bool reached(void* event) {
   return recording->reached;
 }
 
-void wait_for(void* event) {
+void wait_for(void* event, int device) {
+  use_device(device);
   if (Recording* recording = recording_of(event)) {
     recording->queue->advance_until([&] { return recording->reached; });
   }
 }
 
-double seconds_between(void* first, void* second) {
+double seconds_between(void* first, void* second, int device) {
+  use_device(device);
   return std::chrono::duration<double>(recording_of(second)->time - recording_of(first)->time)
       .count();
 }
 
 void begin_capture(const Stream& stream) {
+  use_device(stream.device.index);
   queue_of(stream).capture = std::make_unique<Graph>();
+  ++captures;
 }
 
 void* end_capture(const Stream& stream) {
-  return queue_of(stream).capture.release();
+  auto graph = std::exchange(queue_of(stream).capture, nullptr);
+  --captures;
+  require<DeviceError>(std::getenv("GDA_EMULATION_FAILS_CAPTURES") == nullptr,
+                       "the emulated device: a capture failed, as it was told to");
+  return graph.release();
+}
+
+bool is_capturing(const Stream& stream) {
+  return queue_of(stream).capture != nullptr;
+}
+
+void abandon_capture(const Stream& stream) noexcept {
+  queue_of(stream).capture.reset();
+  --captures;
 }
 
 void launch_graph(void* graph, const Stream& stream) {
+  use_device(stream.device.index);
   for (const Work& work : static_cast<Graph*>(graph)->work) queue_of(stream).put(work);
 }
 

@@ -1,7 +1,12 @@
 // The emulated device's memory and streams show what a real one may only do now and then.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <numeric>
+#include <string>
+#include <thread>
 
 #include "core/device_runtime.h"
 #include "execution.cuh"
@@ -67,20 +72,81 @@ TEST(CudaRuntime, EventsOrderStreams) {
   EXPECT_TRUE(incremented.reached());
 }
 
-// Pageable memory is free again on return, pinned memory once the copy is done.
-TEST(CudaRuntime, CopiesReadPinnedMemoryLate) {
+// Neither kind of memory is free again when a copy returns, nor has one to it arrived.
+TEST(CudaRuntime, CopiesAreDoneLate) {
   const OwnedStream stream(kDevice);
   const OwnedTensor value(DType::f32, {1}, kDevice);
   float pageable = 5;
-  cuda::copy(stream.get(), value.tensor.raw(), &pageable, sizeof pageable);
-  pageable = 6;
-  EXPECT_EQ(value_of(stream.get(), value.tensor), 5);
-  auto* pinned = static_cast<float*>(allocate_pinned(sizeof(float)));
-  *pinned = 5;
-  cuda::copy(stream.get(), value.tensor.raw(), pinned, sizeof *pinned);
-  *pinned = 6;
-  EXPECT_EQ(value_of(stream.get(), value.tensor), 6);
+  auto* const pinned = static_cast<float*>(allocate_pinned(sizeof(float), 0));
+  for (float* const host : {&pageable, pinned}) {
+    *host = 5;
+    cuda::copy(stream.get(), value.tensor.raw(), host, sizeof *host);
+    *host = 6;
+    EXPECT_EQ(value_of(stream.get(), value.tensor), 6);
+    *host = 7;
+    cuda::copy(stream.get(), host, value.tensor.raw(), sizeof *host);
+    EXPECT_EQ(*host, 7);
+    cuda::synchronize(stream.get());
+    EXPECT_EQ(*host, 6);
+  }
   release_pinned(pinned);
+}
+
+// Of the program's own copies memory of the host is free on return, and has what was copied to it.
+TEST(CudaRuntime, TensorsOfTheHostAreCopiedOnReturn) {
+  const OwnedStream stream(kDevice);
+  const OwnedTensor values(DType::f32, {600}, kDevice);
+  float host = 0;
+  const Tensor there(&host, DType::f32, {1}, {});
+  for (int i = 0; i < 600; ++i) {  // more than can be under way
+    host = static_cast<float>(i);
+    gda::copy(stream.get(), there, values.tensor.rows(i, 1));
+  }
+  const OwnedTensor back(DType::f32, {600});
+  gda::copy(stream.get(), values.tensor, back.tensor);
+  for (int i = 0; i < 600; ++i) ASSERT_EQ(back.tensor.data<float>()[i], i);
+}
+
+// Larger ones than there is pinned memory, by turns on two streams.
+TEST(CudaRuntime, TensorsOfAnySizeAreCopied) {
+  constexpr std::int64_t kElements = (std::int64_t{7} << 20) + 3;  // 28 MiB and a little
+  const OwnedTensor host(DType::i32, {kElements});
+  const OwnedTensor back(DType::i32, {kElements});
+  const OwnedStream first(kDevice);
+  const OwnedStream second(kDevice);
+  for (const OwnedStream* stream : {&first, &second, &first}) {
+    const OwnedTensor numbers(DType::i32, {kElements}, kDevice);
+    auto* const data = host.tensor.data<std::int32_t>();
+    std::iota(data, data + kElements, stream == &first ? 0 : 17);
+    gda::copy(stream->get(), host.tensor, numbers.tensor);
+    std::fill_n(data, kElements, -1);
+    gda::copy(stream->get(), numbers.tensor, back.tensor);
+    std::iota(data, data + kElements, stream == &first ? 0 : 17);
+    EXPECT_EQ(std::memcmp(back.tensor.raw(), data, host.tensor.bytes()), 0);
+  }
+}
+
+TEST(CudaRuntime, AThreadChoosesItsDevice) {
+  const OwnedStream stream(kDevice);
+  const OwnedTensor value(DType::f32, {1}, kDevice);
+  std::string message;
+  std::thread([&] {
+    Arena arena(kDevice);
+    const auto touch = [&] {
+      launch(
+          {.stream = stream.get(), .arena = arena}, "increment", +[](float* x) { *x += 1; },
+          {.blocks = {1, 1, 1}, .threads = 1}, value.tensor.data<float>());
+    };
+    try {
+      touch();
+    } catch (const Error& error) {
+      message = error.what();
+    }
+    use_device(0);
+    touch();
+  }).join();
+  EXPECT_EQ(message, "the emulated device: this thread has not chosen its device");
+  EXPECT_EQ(value_of(stream.get(), value.tensor), 1);
 }
 
 TEST(CudaRuntime, GraphsAreDoneAsOftenAsTheyAreLaunched) {
@@ -102,8 +168,21 @@ TEST(CudaRuntime, GraphsAreDoneAsOftenAsTheyAreLaunched) {
   };
   EXPECT_EQ(message([&] { gda::synchronize(stream.get()); }),
             "the emulated device: a stream is waited for while it is captured");
-  EXPECT_EQ(message([&] { value_of(stream.get(), value.tensor); }),
-            "the emulated device: pageable memory is copied while a stream is captured");
+  EXPECT_EQ(
+      message([&] { value_of(stream.get(), value.tensor); }),
+      "[copy] f32[1] on cuda:0 to cpu: a graph that is recorded cannot read or write memory of "
+      "the host");
+  float pageable = 0;
+  EXPECT_EQ(
+      message([&] { cuda::copy(stream.get(), &pageable, value.tensor.raw(), sizeof pageable); }),
+      "the emulated device: pageable memory is copied while a stream is captured");
+  EXPECT_EQ(message([&] { const Buffer buffer(1, kDevice); }),
+            "the emulated device: memory is taken while a stream is captured");
+  ::setenv("GDA_EMULATION_FAILS_CAPTURES", "1", 1);
+  EXPECT_EQ(message([&] { increment(stream.get(), value.tensor); }),
+            "the emulated device: a capture failed, as it was told to");
+  ::unsetenv("GDA_EMULATION_FAILS_CAPTURES");
+  EXPECT_TRUE(graph.empty());
   EXPECT_EQ(value_of(stream.get(), value.tensor), 3);  // the stream can be used again
 }
 
