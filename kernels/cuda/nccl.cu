@@ -7,6 +7,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -106,6 +107,7 @@ struct Line {
         watchdog({.rank = host.world_rank(host.rank()),
                   .size = host.size(),
                   .timeout = timeout,
+                  .begin = [device = compute.device.index] { use_device(device); },
                   .give_up = [](const std::string& /*message*/) { MpiSession::abort(1); }}) {}
 
   Stream compute;
@@ -128,7 +130,7 @@ class NcclCommunicator final : public Communicator {
     config.blocking = 0;  // so that a rank that does not come is noticed
     check_nccl(ncclCommInitRankConfig(&group_, size(), id, rank(), &config),
                "ncclCommInitRankConfig");
-    watch({.what = "ncclCommInitRankConfig"}, [this] { return is_idle(); });
+    watch({.what = "ncclCommInitRankConfig"}, [this] { return is_seen_idle(); });
     line_->watchdog.drain();
   }
 
@@ -139,8 +141,8 @@ class NcclCommunicator final : public Communicator {
       return;
     }
     line_->watchdog.drain();
-    ncclCommFinalize(group_);
-    watch({.what = "ncclCommFinalize"}, [this] { return is_idle(); });
+    finalize();
+    watch({.what = "ncclCommFinalize"}, [this] { return is_seen_idle(); });
     line_->watchdog.drain();
     ncclCommDestroy(group_);
   }
@@ -242,11 +244,34 @@ class NcclCommunicator final : public Communicator {
   }
 
   // Whether NCCL has nothing under way on the host's side. Throws DistError if the group is broken.
+  // Asking completes what is under way, so no other thread may be in a call of the group.
   bool is_idle() const {
+    const std::lock_guard lock(calls_);
+    return is_idle_now();
+  }
+  // For the watchdog, which must not wait for a call that does not return.
+  bool is_seen_idle() const {
+    const std::unique_lock lock(calls_, std::try_to_lock);
+    return lock.owns_lock() && is_idle_now();
+  }
+  bool is_idle_now() const {
     ncclResult_t state = ncclSuccess;
     check_nccl(ncclCommGetAsyncError(group_, &state), "ncclCommGetAsyncError");
     check_nccl(state, "NCCL's group");
     return state != ncclInProgress;
+  }
+
+  void finalize() {
+    const std::lock_guard lock(calls_);
+    ncclCommFinalize(group_);
+  }
+
+  // With the only thread in a call of the group.
+  template <class Call>
+  void issue(const OperationInfo& info, const Call& call) {
+    const std::lock_guard lock(calls_);
+    const auto stream = static_cast<cudaStream_t>(line_->stream.get().handle);
+    check_nccl(call(stream), info.what.c_str());
   }
 
   void watch(OperationInfo info, std::function<bool()> done) {
@@ -265,12 +290,12 @@ class NcclCommunicator final : public Communicator {
     const ProfileRange range(info.what.c_str());
     auto operation = std::make_shared<Operation>(line_->compute.device);
     watch(info, [this, operation] {
-      return operation->issued && operation->done.reached() && is_idle();
+      return operation->issued && operation->done.reached() && is_seen_idle();
     });
     const Stream stream = line_->stream.get();
     line_->before.record(line_->compute);
     line_->before.hold_back(stream);
-    check_nccl(call(static_cast<cudaStream_t>(stream.handle)), info.what.c_str());
+    issue(info, call);
     // Connections are made at the first use of an algorithm; another call may not overlap that.
     while (!is_idle()) std::this_thread::yield();
     operation->done.record(stream);
@@ -282,6 +307,7 @@ class NcclCommunicator final : public Communicator {
   std::shared_ptr<Line> line_;
   std::string name_;
   ncclComm_t group_ = nullptr;
+  mutable std::mutex calls_;  // held in every call of the group
   std::int64_t collectives_ = 0;
   std::int64_t messages_ = 0;
 };

@@ -48,8 +48,29 @@ void Watchdog::drain() {
   changed_.wait(lock, [&] { return watched_.empty() || stopped_; });
 }
 
+std::string Watchdog::begin() const {
+  try {
+    if (options_.begin) options_.begin();
+    return {};
+  } catch (const std::exception& error) {
+    return fmt::format("rank {} of {}: the watch over its operations failed: {}", options_.rank,
+                       options_.size, error.what());
+  }
+}
+
+void Watchdog::give_up(const std::string& fault, std::unique_lock<std::mutex>& lock) {
+  report(fault);
+  stopped_ = true;
+  lock.unlock();
+  changed_.notify_all();
+  std::this_thread::sleep_for(options_.grace);
+  options_.give_up(fault);
+}
+
 void Watchdog::run() {
+  const std::string obstacle = begin();
   std::unique_lock lock(mutex_);
+  if (!obstacle.empty()) return give_up(obstacle, lock);
   while (!stopped_) {
     if (watched_.empty()) {
       changed_.wait(lock, [&] { return stopped_ || !watched_.empty(); });
@@ -57,12 +78,7 @@ void Watchdog::run() {
     }
     const std::string fault = fault_of_first();
     if (!fault.empty()) {
-      report(fault);
-      stopped_ = true;
-      lock.unlock();
-      changed_.notify_all();
-      std::this_thread::sleep_for(options_.grace);
-      options_.give_up(fault);
+      give_up(fault, lock);
       return;
     }
     if (watched_.empty()) changed_.notify_all();

@@ -21,6 +21,8 @@ struct WatchdogOptions {
   // How long after its report a rank waits for the others to write theirs, since the end of one
   // ends all.
   std::chrono::milliseconds grace{2'000};
+  // Called on the watchdog's thread before all else, if it is set: what the thread needs to ask.
+  std::function<void()> begin = {};
   // Ends the process. Called on the watchdog's thread, after the report.
   std::function<void(const std::string& message)> give_up;
 };
@@ -54,6 +56,9 @@ class Watchdog {
   };
 
   void run();
+  // What is wrong with the thread; empty: nothing.
+  std::string begin() const;
+  void give_up(const std::string& fault, std::unique_lock<std::mutex>& lock);
   // What is wrong with the first operation; empty: nothing, or there is none.
   std::string fault_of_first();
   void report(const std::string& fault);

@@ -167,6 +167,16 @@ TEST_P(DeviceCommunicatorTest, OperationsKeepTheOrderOfTheStream) {
   expect(first.tensor, sum);
 }
 
+// The watchdog asks for those that are done, while others are called.
+TEST_P(DeviceCommunicatorTest, ManyOperationsAreCalledAndWatched) {
+  const OwnedTensor data = numbers(kPart);
+  for (int i = 0; i < 200; ++i) {
+    group_->broadcast(data.tensor, i % world().size()).wait();
+    synchronize(stream_.get());
+  }
+  expect(data.tensor, [&](std::int64_t i) { return value(0, i); });
+}
+
 TEST_P(DeviceCommunicatorTest, RefusesWhatDoesNotFit) {
   const OwnedTensor data = numbers(kPart * world().size() + 1);
   EXPECT_THROW(group_->reduce_scatter(data.tensor, data.tensor.rows(0, kPart)), DistError);

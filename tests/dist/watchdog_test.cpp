@@ -44,6 +44,27 @@ TEST_F(WatchdogTest, OperationsThatEndAreLeftAlone) {
   EXPECT_EQ(asked, 120);
 }
 
+TEST_F(WatchdogTest, ItsThreadBeginsBeforeItAsks) {
+  std::thread::id thread;
+  WatchdogOptions watched = options(20s);
+  watched.begin = [&] { thread = std::this_thread::get_id(); };
+  Watchdog watchdog(watched);
+  watchdog.watch(info("all_gather f32[1024]", 0), [&] {
+    EXPECT_EQ(std::this_thread::get_id(), thread);
+    return true;
+  });
+  watchdog.drain();
+}
+
+TEST_F(WatchdogTest, AThreadThatCannotBeginIsAFault) {
+  WatchdogOptions watched = options(20s);
+  watched.begin = [] { fail<DeviceError>("[device] cudaSetDevice failed"); };
+  Watchdog watchdog(watched);
+  watchdog.watch(info("all_gather f32[1024]", 0), [] { return true; });
+  EXPECT_EQ(message(),
+            "rank 1 of 4: the watch over its operations failed: [device] cudaSetDevice failed");
+}
+
 TEST_F(WatchdogTest, NamesTheOperationThatDoesNotEnd) {
   std::atomic<bool> ended = false;
   Watchdog watchdog(options(50ms));

@@ -1,6 +1,8 @@
 #include "nccl.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <exception>
@@ -9,6 +11,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -34,6 +37,7 @@ struct NcclState {
   NcclState(const std::string& folder, int rank, int size) : pipes(folder, rank, size) {}
 
   Pipes pipes;
+  std::atomic<int> threads_inside = 0;
   bool aborted = false;
   ncclResult_t failure = ncclSuccess;
 
@@ -51,8 +55,33 @@ struct NcclState {
   }
 };
 
+// A call of a group, which takes its time, so that another thread's shows.
+class Call {
+ public:
+  explicit Call(std::shared_ptr<NcclState> state) : state_(std::move(state)) {
+    check_device_is_chosen();
+    if (state_->threads_inside.fetch_add(1) > 0) overlap();
+    std::this_thread::sleep_for(std::chrono::microseconds(20));
+    if (state_->threads_inside > 1) overlap();
+    lock_ = lock_device();
+  }
+  ~Call() { --state_->threads_inside; }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+ private:
+  void overlap() {
+    const auto lock = lock_device();
+    state_->failure = refuse(ncclInvalidUsage, "two threads are in calls of one group");
+  }
+
+  std::shared_ptr<NcclState> state_;
+  std::unique_lock<std::recursive_mutex> lock_;
+};
+
 }  // namespace gda::emulation
 
+using gda::emulation::Call;
 using gda::emulation::Label;
 using gda::emulation::last_error;
 using gda::emulation::lock_device;
@@ -198,7 +227,7 @@ void combine(const std::byte* terms, void* to, std::size_t count, std::size_t ra
 ncclResult_t reduce(Kind kind, const void* from, std::size_t stride, void* to, std::size_t count,
                     ncclDataType_t type, ncclRedOp_t operation, ncclComm* group,
                     cudaStream_t stream) {
-  const auto lock = lock_device();
+  const Call call(group->state);
   if (type == ncclBfloat16) return refuse(ncclInvalidArgument, "the emulation adds no bf16");
   const std::size_t bytes = count * size_of(type);
   const auto ranks = static_cast<std::size_t>(group->state->pipes.size());
@@ -212,7 +241,7 @@ ncclResult_t reduce(Kind kind, const void* from, std::size_t stride, void* to, s
 
 ncclResult_t post_message(Post post, const void* data, std::size_t bytes, ncclComm* group,
                           cudaStream_t stream) {
-  const auto lock = lock_device();
+  const Call call(group->state);
   if (const auto status = check(group, data, bytes)) return status;
   Together& calls = together();
   if (calls.depth == 0) return group->begin(std::move(post), {}, stream);
@@ -262,6 +291,7 @@ ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
 
 ncclResult_t ncclCommInitRankConfig(ncclComm_t* group, int size, ncclUniqueId id, int rank,
                                     ncclConfig_t* config) {
+  gda::emulation::check_device_is_chosen();
   const auto lock = lock_device();
   if (config->blocking != 0) return refuse(ncclInvalidArgument, "the emulation does not block");
   const auto folder = std::filesystem::temp_directory_path() / id.internal;
@@ -272,26 +302,26 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* group, int size, ncclUniqueId id
 }
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t group, ncclResult_t* state) {
-  const auto lock = lock_device();
+  const Call call(group->state);
   *state = group->ask();
   return ncclSuccess;
 }
 
 ncclResult_t ncclCommFinalize(ncclComm_t group) {
-  const auto lock = lock_device();
+  const Call call(group->state);
   if (const auto status = check(group, nullptr, 0)) return status;
   return group->begin(meet(group->state, {}), nullptr, true);
 }
 
 ncclResult_t ncclCommDestroy(ncclComm_t group) {
-  const auto lock = lock_device();
+  const Call call(group->state);
   if (const auto status = check(group, nullptr, 0)) return status;
   delete group;
   return ncclSuccess;
 }
 
 ncclResult_t ncclCommAbort(ncclComm_t group) {
-  const auto lock = lock_device();
+  const Call call(group->state);
   group->state->aborted = true;
   delete group;
   return ncclSuccess;
@@ -303,9 +333,9 @@ ncclResult_t ncclGroupStart() {
 }
 
 ncclResult_t ncclGroupEnd() {
-  const auto lock = lock_device();
   Together& calls = together();
   if (--calls.depth > 0 || calls.posts.empty()) return ncclSuccess;
+  const Call call(calls.group->state);
   const auto post = [posts = std::exchange(calls.posts, {})](Pipes& pipes) {
     for (const Post& next : posts) next(pipes);
   };
@@ -325,7 +355,7 @@ ncclResult_t ncclReduceScatter(const void* from, void* to, std::size_t part, ncc
 
 ncclResult_t ncclAllGather(const void* from, void* to, std::size_t part, ncclDataType_t type,
                            ncclComm_t group, cudaStream_t stream) {
-  const auto lock = lock_device();
+  const Call call(group->state);
   const std::size_t bytes = part * size_of(type);
   const std::size_t all = bytes * static_cast<std::size_t>(group->state->pipes.size());
   if (const auto status = check(group, from, bytes)) return status;
@@ -336,7 +366,7 @@ ncclResult_t ncclAllGather(const void* from, void* to, std::size_t part, ncclDat
 
 ncclResult_t ncclBroadcast(const void* from, void* to, std::size_t count, ncclDataType_t type,
                            int root, ncclComm_t group, cudaStream_t stream) {
-  const auto lock = lock_device();
+  const Call call(group->state);
   const std::size_t bytes = count * size_of(type);
   if (const auto status = check(group, from, bytes)) return status;
   if (const auto status = check(group, to, bytes)) return status;
