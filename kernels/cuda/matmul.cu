@@ -8,9 +8,12 @@
 #include <cmath>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <tuple>
+#include <vector>
 
 #include "check.h"
+#include "core/device_runtime.h"
 #include "gda/core/error.h"
 #include "gda/core/stream.h"
 
@@ -20,7 +23,7 @@ namespace {
 // NVIDIA's advice for Hopper; more than earlier devices need.
 constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;
 
-// Guesses of cuBLASLt that are timed, and how often.
+// cuBLASLt's guesses that are tried, and how often one is timed.
 constexpr int kCandidates = 8;
 constexpr int kRunsOfACandidate = 3;
 
@@ -94,16 +97,29 @@ struct Product {
   }
 };
 
-// What an algorithm is chosen by: types, sizes, strides, options, alignment to 16 bytes, and
-// whether it may be chosen by timing.
-using Key = std::tuple<int, int, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
-                       std::int64_t, std::int64_t, bool, bool, bool, bool, bool>;
+// The largest power of two that the matrix and each of its rows begin at a multiple of. Up to 16
+// bytes, the largest access of a thread and what TMA asks for: more would make no algorithm
+// possible, but the choice of one depend on where a matrix happens to lie.
+std::uint32_t alignment_of(const Tensor& matrix) {
+  constexpr std::uintptr_t kMost = 16;
+  const auto bits = reinterpret_cast<std::uintptr_t>(matrix.raw()) |
+                    static_cast<std::uintptr_t>(matrix.row_stride()) * size_of(matrix.dtype()) |
+                    kMost;
+  return static_cast<std::uint32_t>(bits & (~bits + 1));
+}
+
+struct Alignments {
+  std::uint32_t a, b, out;
+};
+
+// What an algorithm is chosen by: types, sizes, strides, options, alignments, and whether it may be
+// chosen by timing.
+using Key =
+    std::tuple<int, int, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+               std::int64_t, bool, bool, bool, std::uint32_t, std::uint32_t, std::uint32_t, bool>;
 
 Key key_of(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options,
-           bool reproducible) {
-  const auto aligned = [](const Tensor& t) {
-    return reinterpret_cast<std::uintptr_t>(t.raw()) % 16 == 0;
-  };
+           const Alignments& alignments, bool reproducible) {
   return {static_cast<int>(a.dtype()),
           static_cast<int>(out.dtype()),
           out.dim(0),
@@ -115,9 +131,44 @@ Key key_of(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions op
           options.transpose_a,
           options.transpose_b,
           options.accumulate,
-          aligned(a) && aligned(b) && aligned(out),
+          alignments.a,
+          alignments.b,
+          alignments.out,
           reproducible};
 }
+
+// cuBLASLt's own type has no name of its own, which nvcc cannot put into a vector.
+struct Algorithm {
+  cublasLtMatmulAlgo_t value;
+};
+
+// What an algorithm has to be able to do, and may do.
+class Limits {
+ public:
+  explicit Limits(const Alignments& alignments) {
+    check_blas(cublasLtMatmulPreferenceCreate(preference_.address()),
+               "cublasLtMatmulPreferenceCreate");
+    set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kWorkspaceBytes);
+    // The order of the left and the right matrix as in Product; C and D are both the result.
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignments.b);
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignments.a);
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignments.out);
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignments.out);
+    // Parts of a sum are added in the type that is computed in: not rounded to bf16 in between.
+    set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+        static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  }
+  cublasLtMatmulPreference_t get() const { return preference_.get(); }
+
+ private:
+  template <class Value>
+  void set(cublasLtMatmulPreferenceAttributes_t attribute, const Value& value) {
+    check_blas(
+        cublasLtMatmulPreferenceSetAttribute(preference_.get(), attribute, &value, sizeof value),
+        "cublasLtMatmulPreferenceSetAttribute");
+  }
+  Preference preference_;
+};
 
 // A library handle with its workspace and the algorithms chosen so far; one a device, for the life
 // of the process. Products of one device go to one stream at a time, so they share the workspace.
@@ -141,14 +192,23 @@ class Library {
     const Product product(a, b, out, options);
     const Operands operands{a.raw(), b.raw(), out.raw(), options.accumulate,
                             a.dtype() == DType::f64};
-    const Key key = key_of(a, b, out, options, context.reproducible);
+    const Alignments alignments{alignment_of(a), alignment_of(b), alignment_of(out)};
+    const Key key = key_of(a, b, out, options, alignments, context.reproducible);
     const std::lock_guard lock(mutex_);
-    auto known = algorithms_.find(key);
-    if (known == algorithms_.end()) {
-      const Candidates candidates = candidates_for(product, context.reproducible ? 1 : kCandidates);
-      known = algorithms_.emplace(key, fastest(context, product, operands, out, candidates)).first;
+    const auto known = algorithms_.find(key);
+    if (known != algorithms_.end()) {
+      check_blas(run(context, product, known->second, operands), "cublasLtMatmul");
+      return;
     }
-    run(context, product, known->second, operands);
+    const Candidates candidates = candidates_for(product, alignments);
+    if (!context.reproducible) {
+      if (const auto choice = fastest(context, product, operands, out, candidates)) {
+        check_blas(run(context, product, *choice, operands), "cublasLtMatmul");
+        algorithms_.emplace(key, *choice);
+        return;
+      }
+    }
+    algorithms_.emplace(key, first(context, product, operands, candidates));
   }
 
  private:
@@ -160,97 +220,106 @@ class Library {
     bool wide;  // f64
   };
 
+  using Candidates = std::vector<Algorithm>;
+
   // cuBLASLt's guesses, the best first.
-  struct Candidates {
+  Candidates candidates_for(const Product& product, const Alignments& alignments) const {
+    const Limits limits(alignments);
     std::array<cublasLtMatmulHeuristicResult_t, kCandidates> found{};
     int count = 0;
-
-    const cublasLtMatmulAlgo_t& operator[](int i) const {
-      return found[static_cast<std::size_t>(i)].algo;
-    }
-  };
-  Candidates candidates_for(const Product& product, int most) const {
-    Preference preference;
-    check_blas(cublasLtMatmulPreferenceCreate(preference.address()),
-               "cublasLtMatmulPreferenceCreate");
-    check_blas(cublasLtMatmulPreferenceSetAttribute(preference.get(),
-                                                    CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                                    &kWorkspaceBytes, sizeof kWorkspaceBytes),
-               "cublasLtMatmulPreferenceSetAttribute");
-    Candidates candidates;
     check_blas(cublasLtMatmulAlgoGetHeuristic(handle_, product.operation.get(), product.left.get(),
                                               product.right.get(), product.result.get(),
-                                              product.result.get(), preference.get(), most,
-                                              candidates.found.data(), &candidates.count),
+                                              product.result.get(), limits.get(), kCandidates,
+                                              found.data(), &count),
                "cublasLtMatmulAlgoGetHeuristic");
-    require<DeviceError>(candidates.count > 0,
+    Candidates candidates;
+    for (int i = 0; i < count; ++i) {
+      const auto& guess = found[static_cast<std::size_t>(i)];
+      if (guess.state == CUBLAS_STATUS_SUCCESS) candidates.push_back({guess.algo});
+    }
+    require<DeviceError>(!candidates.empty(),
                          "[matmul] cuBLASLt knows no algorithm for this product");
     return candidates;
   }
 
+  // Does the product by the first that is not refused.
+  Algorithm first(const Context& context, const Product& product, const Operands& operands,
+                  const Candidates& candidates) const {
+    cublasStatus_t status = CUBLAS_STATUS_NOT_SUPPORTED;
+    for (const Algorithm& candidate : candidates) {
+      status = run(context, product, candidate, operands);
+      if (status == CUBLAS_STATUS_SUCCESS) return candidate;
+    }
+    check_blas(status, "cublasLtMatmul");
+    return candidates.front();
+  }
+
   // The one whose best of a few runs is the shortest. The result goes to memory of its own, since
-  // `out` may be added to; without room for that the first guess has to do.
-  cublasLtMatmulAlgo_t fastest(const Context& context, const Product& product, Operands operands,
-                               const Tensor& out, const Candidates& candidates) {
-    if (candidates.count == 1) return candidates[0];
+  // `out` may be added to. None where there is no room for that, or nothing can be timed.
+  std::optional<Algorithm> fastest(const Context& context, const Product& product,
+                                   Operands operands, const Tensor& out,
+                                   const Candidates& candidates) {
+    if (candidates.size() == 1 || is_capturing(context.stream)) return {};
     const std::size_t bytes =
         static_cast<std::size_t>(out.dim(0) * out.row_stride()) * size_of(out.dtype());
     Buffer scratch;
     try {
       scratch = Buffer(bytes, out.device(), "choice of matrix products");
     } catch (const OutOfMemory&) {
-      return candidates[0];
+      return {};
     }
     operands.out = scratch.data();
-    Event begin(out.device());
-    Event end(out.device());
-    const auto seconds = [&](const cublasLtMatmulAlgo_t& algorithm) {
-      double best = INFINITY;
-      for (int i = 0; i <= kRunsOfACandidate; ++i) {
-        begin.record(context.stream);
-        run(context, product, algorithm, operands);
-        end.record(context.stream);
-        end.wait();
-        if (i > 0) best = std::min(best, begin.seconds_until(end));  // the first one warms up
-      }
-      return best;
-    };
-    int choice = 0;
+    std::optional<Algorithm> choice;
     double least = INFINITY;
-    for (int i = 0; i < candidates.count; ++i) {
-      const double time = seconds(candidates[i]);
-      if (time < least) choice = i;
+    for (const Algorithm& candidate : candidates) {
+      const double time = seconds(context, product, candidate, operands);
+      if (time < least) choice = candidate;
       least = std::min(least, time);
     }
-    return candidates[choice];
+    return choice;
   }
 
-  void run(const Context& context, const Product& product, const cublasLtMatmulAlgo_t& algorithm,
-           const Operands& operands) const {
-    if (operands.wide) {
-      run<double>(context, product, algorithm, operands);
-    } else {
-      run<float>(context, product, algorithm, operands);
+  // Infinite if it is refused.
+  double seconds(const Context& context, const Product& product, const Algorithm& algorithm,
+                 const Operands& operands) const {
+    Event begin(context.device());
+    Event end(context.device());
+    double best = INFINITY;
+    for (int i = 0; i <= kRunsOfACandidate; ++i) {
+      begin.record(context.stream);
+      if (run(context, product, algorithm, operands) != CUBLAS_STATUS_SUCCESS) return INFINITY;
+      end.record(context.stream);
+      end.wait();
+      if (i > 0) best = std::min(best, begin.seconds_until(end));  // the first one warms up
     }
+    return best;
+  }
+
+  // Not success: the product was not done.
+  cublasStatus_t run(const Context& context, const Product& product, const Algorithm& algorithm,
+                     const Operands& operands) const {
+    const cublasStatus_t status = operands.wide ? run<double>(context, product, algorithm, operands)
+                                                : run<float>(context, product, algorithm, operands);
+    if (status != CUBLAS_STATUS_SUCCESS) cudaGetLastError();  // it is not of the next launch
+    return status;
   }
 
   template <class Scale>
-  void run(const Context& context, const Product& product, const cublasLtMatmulAlgo_t& algorithm,
-           const Operands& operands) const {
+  cublasStatus_t run(const Context& context, const Product& product, const Algorithm& algorithm,
+                     const Operands& operands) const {
     const Scale one = 1;
     const Scale kept = operands.accumulate ? 1 : 0;
-    check_blas(
-        cublasLtMatmul(handle_, product.operation.get(), &one, operands.b, product.left.get(),
-                       operands.a, product.right.get(), &kept, operands.out, product.result.get(),
-                       operands.out, product.result.get(), &algorithm, memory_.data(),
-                       kWorkspaceBytes, static_cast<cudaStream_t>(context.stream.handle)),
-        "cublasLtMatmul");
+    return cublasLtMatmul(handle_, product.operation.get(), &one, operands.b, product.left.get(),
+                          operands.a, product.right.get(), &kept, operands.out,
+                          product.result.get(), operands.out, product.result.get(),
+                          &algorithm.value, memory_.data(), kWorkspaceBytes,
+                          static_cast<cudaStream_t>(context.stream.handle));
   }
 
   cublasLtHandle_t handle_ = nullptr;
   Buffer memory_;
   std::mutex mutex_;
-  std::map<Key, cublasLtMatmulAlgo_t> algorithms_;
+  std::map<Key, Algorithm> algorithms_;
 };
 
 }  // namespace
