@@ -3,10 +3,17 @@
 //
 //   logits_n = W x_n,   loss_n = log sum_v exp(logits_nv) - logits_{n, target_n}
 //
-// Logits and losses are of the accumulate type. A logit that is inf or NaN makes its row's loss
-// (and gradient) NaN, unless the row is left out. A target outside [0, V) that is not kIgnoreTarget
-// is an OpError that names the position and the id (on a GPU, which is not waited for: its loss is
-// NaN).
+// Losses are of the accumulate type, and so are logits, with one exception: on a GPU, logits that a
+// gradient is wanted of are of the compute type, which halves their memory and its traffic in bf16.
+// A bf16 logit is wrong by up to 2^-8 of itself (0.03 at a logit of 8), to either side and anew for
+// each: losses of single tokens are wrong in their second decimal; a mean over N tokens by about
+// 1 / sqrt(N) of that, and by half the variance of these errors, 1e-4, which is below a step's
+// noise. The target's logit is rounded like the others, so that no loss is below 0 and it goes to 0
+// where the model is sure. The loss alone, which evaluations are compared by, is that of logits of
+// the accumulate type.
+// A logit that is inf or NaN makes its row's loss (and gradient) NaN, unless the row is left out. A
+// target outside [0, V) that is not kIgnoreTarget is an OpError that names the position and the id
+// (on a GPU, which is not waited for: its loss is NaN).
 #pragma once
 
 #include <cstdint>
@@ -22,7 +29,7 @@ struct LinearCrossEntropyOptions {
   // Logits of one chunk take at most this much memory (at least one row). 0: 64 MiB on the CPU,
   // 1 GiB on a GPU. Each chunk reads and writes all of dweight, 8 V D bytes in f32, for its
   // 6 V D FLOPs a row: memory and matrix units of an H200 (4.8 TB/s, 989 TFLOP/s) take the same
-  // time at 275 rows, and 1 GiB is 2048 rows of 131,072 entries.
+  // time at 275 rows, and 1 GiB is 4096 rows of 131,072 entries in bf16.
   std::size_t max_logit_bytes = 0;
 };
 
