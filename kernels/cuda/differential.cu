@@ -26,7 +26,7 @@ Stripe<V> stripe_of(const DifferentialShape& shape) {
 
 template <class T, int kWidth>
 __global__ void __launch_bounds__(kThreads)
-    forward_stripes(const T* attended, const accumulate_t<T>* lambda, const accumulate_t<T>* subln,
+    forward_stripes(const T* attended, const accumulate_t<T>* lambda, Vector<accumulate_t<T>> subln,
                     Stripe<accumulate_t<T>> s, std::int64_t stripes, T* y, accumulate_t<T>* rho) {
   using V = accumulate_t<T>;
   using P = Pack<T, kWidth>;
@@ -54,10 +54,11 @@ __global__ void __launch_bounds__(kThreads)
     for (int p = lane; p < packs; p += kWarp) {
       const P a = signal[p];
       const P b = noise[p];
+      const auto w = subln.template pack<kWidth>(p);
       P result;
       for (int k = 0; k < kWidth; ++k) {
         const V difference = widen(a.value[k]) - l * widen(b.value[k]);
-        result.value[k] = static_cast<T>(s.scale * subln[p * kWidth + k] * difference * r);
+        result.value[k] = static_cast<T>(s.scale * w.value[k] * difference * r);
       }
       out[p] = result;
     }
@@ -66,25 +67,28 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // Each warp takes every (gridDim.x * kWarps)-th stripe. Its sums over them, dsubln and dlambda, and
-// the noise head's gradient of the stripe at hand are in shared memory: [kWarps, 2, n].
+// the noise head's gradient of the stripe at hand are in shared memory: [kWarps, 2, n], then
+// dlambda [kWarps]. The block leaves the sums over its warps.
 template <class T, int kWidth>
 __global__ void __launch_bounds__(kThreads)
-    backward_stripes(const T* attended, const accumulate_t<T>* lambda, const accumulate_t<T>* subln,
-                     const accumulate_t<T>* rho, const T* dy, Stripe<accumulate_t<T>> s,
-                     std::int64_t stripes, T* dattended, accumulate_t<T>* dsubln_partial,
-                     double* dlambda_partial) {
+    backward_stripes(const T* attended, const accumulate_t<T>* lambda,
+                     Vector<accumulate_t<T>> subln, const accumulate_t<T>* rho, const T* dy,
+                     Stripe<accumulate_t<T>> s, std::int64_t stripes, T* dattended,
+                     accumulate_t<T>* dsubln_partial, double* dlambda_partial) {
   using V = accumulate_t<T>;
   using P = Pack<T, kWidth>;
+  using Sums = SharedSums<V, kWidth>;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
-  const Shared<V> sums = shared_memory<V>(0, kWarps * 2 * s.n);
-  const int weight_at = warp * 2 * s.n;
-  const int noise_at = weight_at + s.n;
+  const Shared<V> memory = shared_memory<V>(0, kWarps * 2 * s.n);
+  const Shared<double> dlambdas =
+      shared_memory<double>(static_cast<int>(kWarps * 2 * s.n * sizeof(V)), kWarps);
   const int packs = s.n / kWidth;
+  const Sums weight_sums{memory, warp * 2 * s.n, packs};
+  const Sums noise_sums{memory, (warp * 2 + 1) * s.n, packs};
   const V l = *lambda;
   double dlambda = 0;
-  for (int j = lane; j < s.n; j += kWarp) sums[weight_at + j] = 0;
-  __syncwarp();
+  for (int p = lane; p < packs; p += kWarp) add_terms(weight_sums, p, Pack<V, kWidth>{}, true);
   const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * kWarps + warp;
   for (std::int64_t stripe = first; stripe < stripes; stripe += gridDim.x * kWarps) {
     const auto* heads = reinterpret_cast<const P*>(attended + stripe * (s.ratio + 1) * s.n);
@@ -99,9 +103,10 @@ __global__ void __launch_bounds__(kThreads)
         const P a = signal[p];
         const P b = heads[noise_head + p];
         const P g = dout[p];
+        const auto w = subln.template pack<kWidth>(p);
         for (int k = 0; k < kWidth; ++k) {
           const V difference = widen(a.value[k]) - l * widen(b.value[k]);
-          dot += subln[p * kWidth + k] * widen(g.value[k]) * difference;
+          dot += w.value[k] * widen(g.value[k]) * difference;
         }
       }
       dot = s.scale * warp_sum(dot) * r * r * r / static_cast<V>(s.n);
@@ -109,35 +114,46 @@ __global__ void __launch_bounds__(kThreads)
         const P a = signal[p];
         const P b = heads[noise_head + p];
         const P g = dout[p];
+        const auto w = subln.template pack<kWidth>(p);
         P result;
+        Pack<V, kWidth> of_weight;
+        Pack<V, kWidth> of_noise;
         for (int k = 0; k < kWidth; ++k) {
-          const int j = p * kWidth + k;
           const V noise = widen(b.value[k]);
           const V difference = widen(a.value[k]) - l * noise;
           const V dout_j = s.scale * widen(g.value[k]);
-          const V gradient = r * subln[j] * dout_j - difference * dot;
+          const V gradient = r * w.value[k] * dout_j - difference * dot;
           result.value[k] = static_cast<T>(gradient);
-          sums[weight_at + j] += dout_j * difference * r;
-          sums[noise_at + j] = (head == 0 ? V(0) : sums[noise_at + j]) + gradient;
+          of_weight.value[k] = dout_j * difference * r;
+          of_noise.value[k] = gradient;
           dlambda -= static_cast<double>(gradient) * static_cast<double>(noise);
         }
         gradients[static_cast<std::int64_t>(head) * packs + p] = result;
+        add_terms(weight_sums, p, of_weight, false);
+        add_terms(noise_sums, p, of_noise, head == 0);
       }
     }
     for (int p = lane; p < packs; p += kWarp) {  // each lane reads what it wrote
       P result;
       for (int k = 0; k < kWidth; ++k) {
-        result.value[k] = static_cast<T>(-l * sums[noise_at + p * kWidth + k]);
+        result.value[k] = static_cast<T>(-l * noise_sums.part(p, k / Sums::kPart)[k % Sums::kPart]);
       }
       gradients[noise_head + p] = result;
     }
   }
   dlambda = warp_sum(dlambda);
-  const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * kWarps + warp;
-  if (lane == 0) dlambda_partial[at] = dlambda;
-  if (dsubln_partial == nullptr) return;
-  __syncwarp();
-  for (int j = lane; j < s.n; j += kWarp) dsubln_partial[at * s.n + j] = sums[weight_at + j];
+  if (lane == 0) dlambdas[warp] = dlambda;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    double sum = 0;
+    for (int w = 0; w < kWarps; ++w) sum += dlambdas[w];
+    dlambda_partial[blockIdx.x] = sum;
+  }
+  for (int j = static_cast<int>(threadIdx.x); dsubln_partial != nullptr && j < s.n; j += kThreads) {
+    V sum = 0;
+    for (int w = 0; w < kWarps; ++w) sum += Sums{memory, w * 2 * s.n, packs}.column(j);
+    dsubln_partial[static_cast<std::int64_t>(blockIdx.x) * s.n + j] = sum;
+  }
 }
 
 }  // namespace
@@ -153,8 +169,8 @@ void differential_forward(const Context& context, const DifferentialShape& shape
     with_pack_width<T>(in_packs(n, attended, y), [&](auto width) {
       launch(context, "differential_forward", forward_stripes<T, decltype(width)::value>,
              {.blocks = {blocks_for(stripes, kWarps), 1, 1}, .threads = kThreads},
-             attended.data<T>(), lambda.data<V>(), subln.data<V>(), stripe_of<V>(shape), stripes,
-             y.data<T>(), rho.data<V>());
+             attended.data<T>(), lambda.data<V>(), vector_of<V>(subln), stripe_of<V>(shape),
+             stripes, y.data<T>(), rho.data<V>());
     });
   });
 }
@@ -168,28 +184,28 @@ void differential_backward(const Context& context, const DifferentialShape& shap
   if (stripes == 0) return cuda::fill_zero(context, dlambda);
   const std::int64_t n = shape.value_dim;
   const unsigned blocks = row_blocks((stripes + kWarps - 1) / kWarps);
-  const std::int64_t parts = static_cast<std::int64_t>(blocks) * kWarps;
   const ArenaScope scope(context.arena);
   ops::with_compute_type(attended.dtype(), [&]<class T>(std::type_identity<T>) {
     using V = accumulate_t<T>;
     V* dsubln_partial = nullptr;
     if (dsubln) {
-      dsubln_partial = context.arena.allocate(dtype_of<V>, {parts, n}).template data<V>();
+      dsubln_partial = context.arena.allocate(dtype_of<V>, {blocks, n}).template data<V>();
     }
-    double* dlambda_partial = context.arena.allocate(DType::f64, {parts}).data<double>();
+    double* dlambda_partial = context.arena.allocate(DType::f64, {blocks}).data<double>();
     with_pack_width<T>(in_packs(n, attended, dy, dattended), [&](auto width) {
-      launch(context, kName, backward_stripes<T, decltype(width)::value>,
-             {.blocks = {blocks, 1, 1},
-              .threads = kThreads,
-              .shared_bytes = sizeof(V) * kWarps * 2 * static_cast<std::size_t>(n)},
-             attended.data<T>(), lambda.data<V>(), subln.data<V>(), rho.data<V>(), dy.data<T>(),
-             stripe_of<V>(shape), stripes, dattended.data<T>(), dsubln_partial, dlambda_partial);
+      launch(
+          context, kName, backward_stripes<T, decltype(width)::value>,
+          {.blocks = {blocks, 1, 1},
+           .threads = kThreads,
+           .shared_bytes = kWarps * (sizeof(V) * 2 * static_cast<std::size_t>(n) + sizeof(double))},
+          attended.data<T>(), lambda.data<V>(), vector_of<V>(subln), rho.data<V>(), dy.data<T>(),
+          stripe_of<V>(shape), stripes, dattended.data<T>(), dsubln_partial, dlambda_partial);
     });
     if (dsubln) {
-      add_partials(context, kName, static_cast<const V*>(dsubln_partial), parts, n, V(1), true,
+      add_partials(context, kName, static_cast<const V*>(dsubln_partial), blocks, n, V(1), true,
                    dsubln.data<V>());
     }
-    add_partials(context, kName, static_cast<const double*>(dlambda_partial), parts, 1, 1.0, false,
+    add_partials(context, kName, static_cast<const double*>(dlambda_partial), blocks, 1, 1.0, false,
                  dlambda.data<V>());
   });
 }

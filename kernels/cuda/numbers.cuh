@@ -40,14 +40,52 @@ Rows<T> rows_of(const Tensor& tensor) {
   return {tensor.data<T>(), tensor.row_stride()};
 }
 
+// The elements of a pack that are accessed at once where they are wider than those that the pack is
+// made for: f32 or f64 beside bf16 or f32.
+template <class V, int kWidth>
+constexpr int kPartWidth = std::min(kWidth, kPackWidth<V>);
+
+// A parameter's vector. It may begin anywhere among others, and packs of T beside it do not depend
+// on that.
+template <class V>
+struct Vector {
+  const V* data;
+  bool in_parts;  // it begins on 16 bytes
+
+  // Its elements beside pack p.
+  template <int kWidth>
+  __device__ Pack<V, kWidth> pack(std::int64_t p) const {
+    using Part = Pack<V, kPartWidth<V, kWidth>>;
+    const V* from = data + p * kWidth;
+    Pack<V, kWidth> all;
+    if (in_parts) {
+      for (int i = 0; i < kWidth; i += kPartWidth<V, kWidth>) {
+        const Part part = *reinterpret_cast<const Part*>(from + i);
+        for (int k = 0; k < kPartWidth<V, kWidth>; ++k) all.value[i + k] = part.value[k];
+      }
+    } else {
+      for (int k = 0; k < kWidth; ++k) all.value[k] = from[k];
+    }
+    return all;
+  }
+};
+
+inline bool begins_on_pack(const Tensor& tensor) {
+  return reinterpret_cast<std::uintptr_t>(tensor.raw()) % 16 == 0;
+}
+
+template <class V>
+Vector<V> vector_of(const Tensor& tensor) {
+  return {tensor.data<V>(), begins_on_pack(tensor)};
+}
+
 // Whether all rows of all these tensors begin on 16 bytes and hold whole packs.
 template <class... Tensors>
 bool in_packs(std::int64_t columns, const Tensors&... tensors) {
   const auto fits = [&](const Tensor& tensor) {
     if (!tensor) return true;
     const auto width = static_cast<std::int64_t>(16 / size_of(tensor.dtype()));
-    return reinterpret_cast<std::uintptr_t>(tensor.raw()) % 16 == 0 &&
-           tensor.row_stride() % width == 0 && columns % width == 0;
+    return begins_on_pack(tensor) && tensor.row_stride() % width == 0 && columns % width == 0;
   };
   return (fits(tensors) && ...);
 }

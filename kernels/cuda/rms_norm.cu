@@ -12,7 +12,7 @@ constexpr int kScratch = kThreads / kWarp;
 // kAdd: x += branch first. The second pass over the row finds it in the first-level cache.
 template <class T, int kWidth, bool kAdd, class Mask>
 __global__ void __launch_bounds__(kThreads)
-    forward_rows(Rows<T> x, Rows<T> branch, const accumulate_t<T>* weight, accumulate_t<T> eps,
+    forward_rows(Rows<T> x, Rows<T> branch, Vector<accumulate_t<T>> weight, accumulate_t<T> eps,
                  std::int64_t packs, Mask mask, Rows<T> y, accumulate_t<T>* rho) {
   using V = accumulate_t<T>;
   using P = Pack<T, kWidth>;
@@ -38,27 +38,41 @@ __global__ void __launch_bounds__(kThreads)
   auto* out = reinterpret_cast<P*>(y[row]);
   for (std::int64_t p = threadIdx.x; p < packs; p += blockDim.x) {
     const P pack = in[p];
+    const auto w = weight.template pack<kWidth>(p);
     P result;
     for (int k = 0; k < kWidth; ++k) {
-      const std::int64_t j = p * kWidth + k;
-      result.value[k] = static_cast<T>(mask[j] * weight[j] * widen(pack.value[k]) * r);
+      result.value[k] =
+          static_cast<T>(mask[p * kWidth + k] * w.value[k] * widen(pack.value[k]) * r);
     }
     out[p] = result;
   }
   if (threadIdx.x == 0) rho[row] = r;
 }
 
+// Sums of dweight in shared memory leave room for several blocks on a multiprocessor; longer rows
+// have them in global memory.
+constexpr std::size_t kMostSharedSums = std::size_t{64} << 10;
+
 // Each block takes every gridDim.x-th row, and leaves its sums of dweight in `partial`.
-template <class T, int kWidth, class Mask>
+template <class T, int kWidth, bool kSharedSums, class Mask>
 __global__ void __launch_bounds__(kThreads)
-    backward_rows(Rows<T> dy, Rows<T> x, const accumulate_t<T>* weight, const accumulate_t<T>* rho,
+    backward_rows(Rows<T> dy, Rows<T> x, Vector<accumulate_t<T>> weight, const accumulate_t<T>* rho,
                   Rows<T> residual, std::int64_t rows, std::int64_t packs, Mask mask, Rows<T> dx,
                   accumulate_t<T>* partial) {
   using V = accumulate_t<T>;
   using P = Pack<T, kWidth>;
   const Shared<V> scratch = shared_memory<V>(0, kScratch);
   const std::int64_t columns = packs * kWidth;
-  V* sums = partial == nullptr ? nullptr : partial + blockIdx.x * columns;
+  V* block_sums = partial == nullptr ? nullptr : partial + blockIdx.x * columns;
+  const auto sums = [&] {
+    if constexpr (kSharedSums) {
+      const int count = block_sums == nullptr ? 0 : static_cast<int>(columns);
+      const Shared<V> memory = shared_memory<V>(kScratch * sizeof(V), count);
+      return SharedSums<V, kWidth>{memory, 0, static_cast<int>(packs)};
+    } else {
+      return GlobalSums<V, kWidth>{block_sums};
+    }
+  }();
   for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     const auto* gradient = reinterpret_cast<const P*>(dy[row]);
     const auto* in = reinterpret_cast<const P*>(x[row]);
@@ -67,30 +81,37 @@ __global__ void __launch_bounds__(kThreads)
     for (std::int64_t p = threadIdx.x; p < packs; p += blockDim.x) {
       const P g = gradient[p];
       const P value = in[p];
+      const auto w = weight.template pack<kWidth>(p);
       for (int k = 0; k < kWidth; ++k) {
-        const std::int64_t j = p * kWidth + k;
-        dot += mask[j] * weight[j] * widen(g.value[k]) * widen(value.value[k]);
+        dot += mask[p * kWidth + k] * w.value[k] * widen(g.value[k]) * widen(value.value[k]);
       }
     }
     dot = block_sum(dot, scratch) * r * r * r / mask.sum;
     for (std::int64_t p = threadIdx.x; p < packs; p += blockDim.x) {
       const P g = gradient[p];
       const P value = in[p];
+      const auto w = weight.template pack<kWidth>(p);
       P carried{};
       if (residual.data != nullptr) carried = reinterpret_cast<const P*>(residual[row])[p];
       P result;
+      Pack<V, kWidth> terms;
       for (int k = 0; k < kWidth; ++k) {
-        const std::int64_t j = p * kWidth + k;
+        const V factor = mask[p * kWidth + k];
         const V dyj = widen(g.value[k]);
         const V xj = widen(value.value[k]);
         result.value[k] =
-            static_cast<T>(widen(carried.value[k]) + mask[j] * (r * weight[j] * dyj - xj * dot));
-        if (sums != nullptr) {
-          const V term = mask[j] * dyj * xj * r;
-          sums[j] = row == blockIdx.x ? term : sums[j] + term;
-        }
+            static_cast<T>(widen(carried.value[k]) + factor * (r * w.value[k] * dyj - xj * dot));
+        terms.value[k] = factor * dyj * xj * r;
       }
       reinterpret_cast<P*>(dx[row])[p] = result;
+      if (block_sums != nullptr) add_terms(sums, p, terms, row == blockIdx.x);
+    }
+  }
+  if constexpr (kSharedSums) {
+    if (block_sums == nullptr) return;
+    __syncthreads();
+    for (std::int64_t j = threadIdx.x; j < columns; j += blockDim.x) {
+      block_sums[j] = sums.column(static_cast<int>(j));
     }
   }
 }
@@ -109,7 +130,7 @@ void forward(const Context& context, const char* name, const Tensor& x, const Te
                {.blocks = {static_cast<unsigned>(x.dim(0)), 1, 1},
                 .threads = threads_for(x.dim(1) / kWidth, kThreads),
                 .shared_bytes = sizeof(V) * kScratch},
-               rows_of<T>(x), rows_of<T>(branch), weight.data<V>(), static_cast<V>(eps),
+               rows_of<T>(x), rows_of<T>(branch), vector_of<V>(weight), static_cast<V>(eps),
                x.dim(1) / kWidth, columns, rows_of<T>(y), rho.data<V>());
       });
     });
@@ -141,16 +162,25 @@ void rms_norm_backward(const Context& context, const Tensor& dy, const Tensor& x
     using V = accumulate_t<T>;
     V* partial = nullptr;
     if (dweight) partial = context.arena.allocate(dtype_of<V>, {blocks, n}).template data<V>();
-    with_pack_width<T>(in_packs(n, dy, x, residual_gradient, dx), [&](auto width) {
+    const std::size_t sums_bytes = dweight ? sizeof(V) * static_cast<std::size_t>(n) : 0;
+    const auto run = [&](auto width, auto in_shared, const auto& columns) {
       constexpr int kWidth = decltype(width)::value;
-      with_mask<V>(mask, n, [&]<class Mask>(const Mask& columns) {
-        launch(context, kName, backward_rows<T, kWidth, Mask>,
-               {.blocks = {blocks, 1, 1},
-                .threads = threads_for(n / kWidth, kThreads),
-                .shared_bytes = sizeof(V) * kScratch},
-               rows_of<T>(dy), rows_of<T>(x), weight.data<V>(), rho.data<V>(),
-               rows_of<T>(residual_gradient), x.dim(0), n / kWidth, columns, rows_of<T>(dx),
-               partial);
+      launch(context, kName,
+             backward_rows<T, kWidth, decltype(in_shared)::value,
+                           std::remove_cvref_t<decltype(columns)>>,
+             {.blocks = {blocks, 1, 1},
+              .threads = threads_for(n / kWidth, kThreads),
+              .shared_bytes = sizeof(V) * kScratch + (in_shared ? sums_bytes : 0)},
+             rows_of<T>(dy), rows_of<T>(x), vector_of<V>(weight), rho.data<V>(),
+             rows_of<T>(residual_gradient), x.dim(0), n / kWidth, columns, rows_of<T>(dx), partial);
+    };
+    with_pack_width<T>(in_packs(n, dy, x, residual_gradient, dx), [&](auto width) {
+      with_mask<V>(mask, n, [&](const auto& columns) {
+        if (sums_bytes <= kMostSharedSums) {
+          run(width, std::true_type{}, columns);
+        } else {
+          run(width, std::false_type{}, columns);
+        }
       });
     });
     if (dweight) {

@@ -70,30 +70,36 @@ TEST(RmsNorm, GradientsMatchFiniteDifferences) {
   }
 }
 
+void compare_with_reference(DType dtype, std::int64_t rows, std::int64_t n) {
+  SCOPED_TRACE(fmt::format("{} rows={} n={}", name_of(dtype), rows, n));
+  RmsNorm quick(dtype, rows, n);
+  RmsNorm exact(DType::f64, rows, n);
+  exact.take_inputs(quick);
+  for (RmsNorm* op : {&quick, &exact}) {
+    op->forward();
+    op->backward();
+  }
+  const double u = unit_roundoff(dtype);  // of the value that is stored
+  EXPECT_LE(relative_difference(quick.rho.tensor, exact.rho.tensor), row_error(n));
+  EXPECT_LE(relative_difference(quick.y.tensor, exact.y.tensor), row_error(n) + u);
+  // dx is a difference of terms up to rho |w dy| sqrt(n), which cancel when n is small.
+  const double term = max_abs(exact.rho.tensor) * max_abs(exact.weight.tensor) *
+                      max_abs(exact.dy.tensor) * std::sqrt(static_cast<double>(n));
+  EXPECT_LE(max_difference(quick.dx.tensor, exact.dx.tensor),
+            row_error(n) * term + u * max_abs(exact.dx.tensor));
+  // A sum over rows of dy * y / w, whose terms each carry a row's error; it errs by about
+  // sqrt(rows) u itself.
+  const double sum = max_abs(exact.dy.tensor) * max_abs(exact.y.tensor) * static_cast<double>(rows);
+  const double summing = std::sqrt(static_cast<double>(rows)) * unit_roundoff(DType::f32);
+  EXPECT_LE(max_difference(quick.dweight.tensor, exact.dweight.tensor),
+            (row_error(n) + summing) * sum);
+}
+
 TEST(RmsNorm, QuickMatchesReference) {
   for (const DType dtype : kQuickTypes) {
-    for (const std::int64_t n : kWidths) {
-      SCOPED_TRACE(fmt::format("{} n={}", name_of(dtype), n));
-      const std::int64_t rows = 37;
-      RmsNorm quick(dtype, rows, n);
-      RmsNorm exact(DType::f64, rows, n);
-      exact.take_inputs(quick);
-      for (RmsNorm* op : {&quick, &exact}) {
-        op->forward();
-        op->backward();
-      }
-      const double u = unit_roundoff(dtype);  // of the value that is stored
-      EXPECT_LE(relative_difference(quick.rho.tensor, exact.rho.tensor), row_error(n));
-      EXPECT_LE(relative_difference(quick.y.tensor, exact.y.tensor), row_error(n) + u);
-      // dx is a difference of terms up to rho |w dy| sqrt(n), which cancel when n is small.
-      const double term = max_abs(exact.rho.tensor) * max_abs(exact.weight.tensor) *
-                          max_abs(exact.dy.tensor) * std::sqrt(static_cast<double>(n));
-      EXPECT_LE(max_difference(quick.dx.tensor, exact.dx.tensor),
-                row_error(n) * term + u * max_abs(exact.dx.tensor));
-      // A sum over rows of dy * y / w, whose terms each carry a row's error.
-      const double sum = max_abs(exact.dy.tensor) * max_abs(exact.y.tensor) * rows;
-      EXPECT_LE(max_difference(quick.dweight.tensor, exact.dweight.tensor), row_error(n) * sum);
-    }
+    for (const std::int64_t n : kWidths) compare_with_reference(dtype, 37, n);
+    compare_with_reference(dtype, 1100, 16);   // several rows for each of a GPU's blocks
+    compare_with_reference(dtype, 3, 16'640);  // a block's shared memory does not hold the sums
   }
 }
 
