@@ -33,10 +33,16 @@ struct Matrix {
   std::int64_t columns;
 };
 
-template <class T>
+Tensor as_one_row(const Tensor& x) {
+  return x.reshape({1, x.elements()});
+}
+
+template <class T, int kWidth>
 struct Zero {
   Rows<T> x;
-  __device__ void operator()(std::int64_t row, std::int64_t i) const { x[row][i] = T{}; }
+  __device__ void operator()(std::int64_t row, std::int64_t i) const {
+    reinterpret_cast<Pack<T, kWidth>*>(x[row])[i] = Pack<T, kWidth>{};
+  }
 };
 
 template <class From, class To>
@@ -106,15 +112,22 @@ constexpr unsigned kSumBlocks = 512;
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    partial_sums_of_squares(const T* x, std::int64_t elements, double* partial) {
+    partial_sums_of_squares(const T* x, std::int64_t packs, std::int64_t elements,
+                            double* partial) {
+  using P = Pack<T, kPackWidth<T>>;
   const Shared<double> scratch = shared_memory<double>(0, kThreads / kWarp);
   double sum = 0;
-  const auto step = static_cast<std::int64_t>(gridDim.x) * kThreads;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-       i < elements; i += step) {
-    const auto value = static_cast<double>(x[i]);
+  const auto add = [&](T x_i) {
+    const auto value = static_cast<double>(x_i);
     sum += value * value;
+  };
+  const auto step = static_cast<std::int64_t>(gridDim.x) * kThreads;
+  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  for (std::int64_t p = first; p < packs; p += step) {
+    const P pack = reinterpret_cast<const P*>(x)[p];
+    for (int k = 0; k < kPackWidth<T>; ++k) add(pack.value[k]);
   }
+  for (std::int64_t i = packs * kPackWidth<T> + first; i < elements; i += step) add(x[i]);
   sum = block_sum(sum, scratch);
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
@@ -132,14 +145,12 @@ __global__ void __launch_bounds__(kThreads)
 template <class T>
 void axpby_of(const Context& context, const char* name, double a, const Tensor& x, double b,
               const Tensor& y) {
-  with_pack_width<T>(
-      in_packs(x.elements(), x.reshape({x.elements()}), y.reshape({y.elements()})),
-      [&](auto width) {
-        constexpr int kWidth = decltype(width)::value;
-        for_each_pack(context, name, 1, x.elements() / kWidth,
-                      Axpby<T, kWidth>{static_cast<accumulate_t<T>>(a),
-                                       static_cast<accumulate_t<T>>(b), x.data<T>(), y.data<T>()});
-      });
+  with_pack_width<T>(in_packs(x.elements(), as_one_row(x), as_one_row(y)), [&](auto width) {
+    constexpr int kWidth = decltype(width)::value;
+    for_each_pack(context, name, 1, x.elements() / kWidth,
+                  Axpby<T, kWidth>{static_cast<accumulate_t<T>>(a), static_cast<accumulate_t<T>>(b),
+                                   x.data<T>(), y.data<T>()});
+  });
 }
 
 }  // namespace
@@ -147,8 +158,12 @@ void axpby_of(const Context& context, const char* name, double a, const Tensor& 
 void fill_zero(const Context& context, const Tensor& x) {
   const Matrix matrix(x, !x.is_contiguous());
   const auto zero = [&]<class T>(std::type_identity<T>) {
-    for_each_pack(context, "fill_zero", matrix.rows, matrix.columns,
-                  Zero<T>{{static_cast<T*>(x.raw()), x.row_stride()}});
+    const bool packs = in_packs(matrix.columns, x.is_contiguous() ? as_one_row(x) : x);
+    with_pack_width<T>(packs, [&](auto width) {
+      constexpr int kWidth = decltype(width)::value;
+      for_each_pack(context, "fill_zero", matrix.rows, matrix.columns / kWidth,
+                    Zero<T, kWidth>{{static_cast<T*>(x.raw()), x.row_stride()}});
+    });
   };
   // Zero bits are zero in every type.
   switch (size_of(x.dtype())) {
@@ -211,8 +226,10 @@ void sum_of_squares(const Context& context, const Tensor& x, const Tensor& sum) 
                   .threads = kThreads,
                   .shared_bytes = sizeof(double) * kThreads / kWarp};
   const auto add_up = [&]<class T>(std::type_identity<T>) {
-    launch(context, "sum_of_squares", partial_sums_of_squares<T>, grid, x.data<T>(), x.elements(),
-           partial);
+    // Elements behind the last pack, or all of x where it begins on none, are taken one by one.
+    const std::int64_t packs = begins_on_pack(x) ? x.elements() / kPackWidth<T> : 0;
+    launch(context, "sum_of_squares", partial_sums_of_squares<T>, grid, x.data<T>(), packs,
+           x.elements(), partial);
   };
   if (x.dtype() == DType::f64) {
     add_up(std::type_identity<double>{});

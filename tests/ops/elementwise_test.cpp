@@ -91,20 +91,24 @@ TEST(Convert, RefusesBadArguments) {
       "[convert] from: expected contiguous rows, got row stride 4 for f32[4, 2]");
 }
 
+void expect_sum(DType dtype, const Shape& shape) {
+  const TestTensor x = random_tensor("x", dtype, shape);
+  const TestTensor y = random_tensor("y", dtype, shape);
+  const TestTensor expected(dtype, shape);
+  for (std::int64_t i = 0; i < x.tensor.elements(); ++i) {
+    // The f64 sum of two f32 or bf16 numbers is exact enough that rounding it twice is harmless:
+    // f32 rounds correctly from f64 (53 >= 2 * 24 + 2), and so does bf16 from f32.
+    const double sum = get(x.tensor, i) + get(y.tensor, i);
+    set(expected.tensor, i, dtype == DType::f64 ? sum : static_cast<float>(sum));
+  }
+  add(TestContext(), x.tensor, y.tensor);
+  EXPECT_EQ(max_difference(y.tensor, expected.tensor), 0) << name_of(dtype) << shape.str();
+}
+
 TEST(Add, AddsAndRoundsOnce) {
-  const TestContext context;
   for (const DType dtype : kComputeTypes) {
-    const TestTensor x = random_tensor("x", dtype, {3, 4099});
-    const TestTensor y = random_tensor("y", dtype, {3, 4099});
-    const TestTensor expected(dtype, {3, 4099});
-    for (std::int64_t i = 0; i < x.tensor.elements(); ++i) {
-      // The f64 sum of two f32 or bf16 numbers is exact enough that rounding it twice is harmless:
-      // f32 rounds correctly from f64 (53 >= 2 * 24 + 2), and so does bf16 from f32.
-      const double sum = get(x.tensor, i) + get(y.tensor, i);
-      set(expected.tensor, i, dtype == DType::f64 ? sum : static_cast<float>(sum));
-    }
-    add(context, x.tensor, y.tensor);
-    EXPECT_EQ(max_difference(y.tensor, expected.tensor), 0) << name_of(dtype);
+    expect_sum(dtype, {3, 4099});
+    expect_sum(dtype, {3, 4096});  // in packs on a GPU
   }
 }
 
@@ -274,6 +278,11 @@ TEST(SumOfSquares, MatchesPlainSum) {
       for (const double value : values(x.tensor)) expected += value * value;
       // n additions of positive terms, in f64, in either order.
       EXPECT_NEAR(squares_of(context, x.tensor), expected,
+                  2 * static_cast<double>(n) * unit_roundoff(DType::f64) * expected)
+          << n;
+      if (n == 0) continue;
+      const double first = get(x.tensor, 0);  // the others do not begin on 16 bytes
+      EXPECT_NEAR(squares_of(context, x.tensor.rows(1, n - 1)), expected - first * first,
                   2 * static_cast<double>(n) * unit_roundoff(DType::f64) * expected)
           << n;
     }

@@ -116,40 +116,45 @@ TEST(RopeTable, RefusesBadArguments) {
                "[make_rope_table] original_max_position_embeddings: expected at least 1, got 0");
 }
 
-TEST(Rope, TurnsPairsInPlaceAndLeavesOtherColumns) {
-  for (const DType dtype : kTypes) {
-    for (const std::int64_t half : {1, 7, 13, 64}) {
-      SCOPED_TRACE(fmt::format("{} half={}", name_of(dtype), half));
-      const std::int64_t heads = 3;
-      const std::int64_t rows = 11;
-      const std::int64_t width = heads * 2 * half;
-      const TestTensor table = rope_table(100, {}, 20, 2 * half, accumulate_type(dtype));
-      const TestTensor exact = rope_table(100, {}, 20, 2 * half, DType::f64);
-      const TestTensor position = random_indices("position", {rows}, 20);
-      const TestTensor fused = random_tensor("fused", dtype, {rows, width + 5});
-      const TestTensor before = cast(fused.tensor, DType::f64);
-      const TestContext context;
-      rope_forward(context, fused.tensor.columns(2, width), position.tensor, table.tensor);
-      // Two products of rounded cosines and a sum, each wrong by u of f32; then rounding to dtype.
-      const double allowed = max_abs(before.tensor) * std::numbers::sqrt2 *
-                             (4 * unit_roundoff(accumulate_type(dtype)) + unit_roundoff(dtype));
-      for (std::int64_t i = 0; i < rows; ++i) {
-        const auto old_at = [&](std::int64_t c) { return get(before.tensor, i * (width + 5) + c); };
-        const auto at = [&](std::int64_t c) { return get(fused.tensor, i * (width + 5) + c); };
-        for (const std::int64_t c : {std::int64_t{0}, std::int64_t{1}, width + 2, width + 4}) {
-          ASSERT_EQ(at(c), old_at(c));
-        }
-        const auto p = static_cast<std::int64_t>(get(position.tensor, i));
-        for (std::int64_t h = 0; h < heads; ++h) {
-          for (std::int64_t j = 0; j < half; ++j) {
-            const std::int64_t c = 2 + h * 2 * half + j;
-            const Pair turned = turn({old_at(c), old_at(c + half)}, angle_of(exact.tensor, p, j));
-            ASSERT_NEAR(at(c), turned.first, allowed);
-            ASSERT_NEAR(at(c + half), turned.second, allowed);
-          }
-        }
+// Columns of a wider matrix, `first` of which come before, and `after` behind.
+void expect_turned_pairs(DType dtype, std::int64_t half, std::int64_t first, std::int64_t after) {
+  SCOPED_TRACE(fmt::format("{} half={} first={}", name_of(dtype), half, first));
+  const std::int64_t heads = 3;
+  const std::int64_t rows = 11;
+  const std::int64_t width = heads * 2 * half;
+  const std::int64_t row_length = first + width + after;
+  const TestTensor table = rope_table(100, {}, 20, 2 * half, accumulate_type(dtype));
+  const TestTensor exact = rope_table(100, {}, 20, 2 * half, DType::f64);
+  const TestTensor position = random_indices("position", {rows}, 20);
+  const TestTensor fused = random_tensor("fused", dtype, {rows, row_length});
+  const TestTensor before = cast(fused.tensor, DType::f64);
+  const TestContext context;
+  rope_forward(context, fused.tensor.columns(first, width), position.tensor, table.tensor);
+  // Two products of rounded cosines and a sum, each wrong by u of f32; then rounding to dtype.
+  const double allowed = max_abs(before.tensor) * std::numbers::sqrt2 *
+                         (4 * unit_roundoff(accumulate_type(dtype)) + unit_roundoff(dtype));
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const auto old_at = [&](std::int64_t c) { return get(before.tensor, i * row_length + c); };
+    const auto at = [&](std::int64_t c) { return get(fused.tensor, i * row_length + c); };
+    for (const std::int64_t c : {std::int64_t{0}, first - 1, first + width, row_length - 1}) {
+      ASSERT_EQ(at(c), old_at(c));
+    }
+    const auto p = static_cast<std::int64_t>(get(position.tensor, i));
+    for (std::int64_t h = 0; h < heads; ++h) {
+      for (std::int64_t j = 0; j < half; ++j) {
+        const std::int64_t c = first + h * 2 * half + j;
+        const Pair turned = turn({old_at(c), old_at(c + half)}, angle_of(exact.tensor, p, j));
+        ASSERT_NEAR(at(c), turned.first, allowed);
+        ASSERT_NEAR(at(c + half), turned.second, allowed);
       }
     }
+  }
+}
+
+TEST(Rope, TurnsPairsInPlaceAndLeavesOtherColumns) {
+  for (const DType dtype : kTypes) {
+    for (const std::int64_t half : {1, 7, 13, 64}) expect_turned_pairs(dtype, half, 2, 3);
+    expect_turned_pairs(dtype, 64, 8, 16);  // rows begin on 16 bytes
   }
 }
 
