@@ -60,7 +60,7 @@ void attention_backward(const Context& context, const AttentionShape& shape, con
   if (hopper::takes(context, shape, q, k, v, dout) &&
       hopper::takes(context, shape, dq, dk, dv, dout)) {
     hopper::attention_backward(context, shape, q, k, v, first_key, lse, dout, delta, dq, dk, dv);
-  } else if (tiled::takes(shape, q, k, v, dout) && tiled::takes(shape, dq, dk, dv, dout)) {
+  } else if (tiled::takes_backward(shape, q, k, v, dout, dq, dk, dv)) {
     tiled::attention_backward(context, shape, q, k, v, first_key, lse, dout, delta, dq, dk, dv);
   } else {
     plain::attention_backward(context, shape, q, k, v, first_key, lse, dout, delta, dq, dk, dv);

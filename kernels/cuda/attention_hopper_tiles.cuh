@@ -2,7 +2,7 @@
 // them, products of tiles, and the one pipeline that all passes have.
 #pragma once
 
-#include "attention_tiles.cuh"
+#include "attention_products.cuh"
 #include "wgmma.cuh"
 
 namespace gda::cuda::hopper {

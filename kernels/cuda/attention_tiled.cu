@@ -27,17 +27,29 @@ bool every_key_head_is_of_one_pack(const AttentionShape& shape) {
   return true;
 }
 
-}  // namespace
-
-bool takes(const AttentionShape& shape, const Tensor& q, const Tensor& k, const Tensor& v,
-           const Tensor& out) {
+// Type, widths, alignment and heads.
+bool has_form(const AttentionShape& shape, const Tensor& q, const Tensor& k, const Tensor& v,
+              const Tensor& out) {
   const std::int64_t d = shape.head_dim;
   const bool widths =
       (d == 64 || d == 96 || d == 128) && (shape.value_dim == d || shape.value_dim == 2 * d);
   // Rows of a pack are counted in 32 bits.
-  const bool countable = shape.query_length * shape.query_heads() <= INT32_MAX - kTile;
+  const bool countable = shape.query_length * shape.query_heads() <= INT32_MAX - 4 * kTile;
   return q.dtype() == DType::bf16 && widths && countable && shape.query_heads() <= kMaxHeads &&
          in_packs(d, q, k, v, out) && every_key_head_is_of_one_pack(shape);
+}
+
+}  // namespace
+
+bool takes(const AttentionShape& shape, const Tensor& q, const Tensor& k, const Tensor& v,
+           const Tensor& out) {
+  return has_form(shape, q, k, v, out) && fits_forward(shape);
+}
+
+bool takes_backward(const AttentionShape& shape, const Tensor& q, const Tensor& k, const Tensor& v,
+                    const Tensor& dout, const Tensor& dq, const Tensor& dk, const Tensor& dv) {
+  return has_form(shape, q, k, v, dout) && has_form(shape, dq, dk, dv, dout) &&
+         fits_backward(shape);
 }
 
 Problem problem_of(const AttentionShape& shape, const Tensor& q, const Tensor& k, const Tensor& v,
@@ -65,13 +77,13 @@ Problem problem_of(const AttentionShape& shape, const Tensor& q, const Tensor& k
   return p;
 }
 
-dim3 pack_grid(const Problem& p, std::int64_t batch) {
+dim3 pack_grid(const Problem& p, int tile_rows, std::int64_t batch) {
   int largest = 0;
   for (int pack = 0; pack < p.packs.count; ++pack) {
     largest = std::max(largest, p.packs.size(pack));
   }
   const std::int64_t rows = static_cast<std::int64_t>(p.length.queries) * largest;
-  return {blocks_for(rows, kTile), static_cast<unsigned>(p.packs.count),
+  return {blocks_for(rows, tile_rows), static_cast<unsigned>(p.packs.count),
           static_cast<unsigned>(batch)};
 }
 

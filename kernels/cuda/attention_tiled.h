@@ -12,10 +12,13 @@
 
 namespace gda::cuda::tiled {
 
-// Whether these kernels do it: type, widths, 16-byte alignment of all rows, and every key head read
-// with one value head.
+// Whether these kernels do it: type, widths, 16-byte alignment of all rows, every key head read
+// with one value head, and tiles that fit into the device's shared memory. (99 KiB, of compute
+// capability 8.6 and 8.9, are too few for the backward pass of values wider than 128.)
 bool takes(const AttentionShape& shape, const Tensor& q, const Tensor& k, const Tensor& v,
            const Tensor& out);
+bool takes_backward(const AttentionShape& shape, const Tensor& q, const Tensor& k, const Tensor& v,
+                    const Tensor& dout, const Tensor& dq, const Tensor& dk, const Tensor& dv);
 
 void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
                        const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,

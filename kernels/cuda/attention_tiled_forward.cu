@@ -1,119 +1,45 @@
+#include "attention_copies.cuh"
+#include "attention_mask.cuh"
+#include "attention_softmax.cuh"
 #include "attention_tiled_launch.cuh"
 
 namespace gda::cuda::tiled {
 namespace {
 
-// Four warps of 16 rows each.
-constexpr int kWarps = kTile / 16;
-constexpr unsigned kThreads = kWarps * kWarp;
+template <int kD, int kDv, int kStages>
+struct Forward {
+  static constexpr int kWarps = kQueryWarps<kDv>;
+  static constexpr int kThreads = kWarps * kWarp;
+  static constexpr int kRows = kWarps * 16;
 
-template <int kD, int kDv>
-struct ForwardMemory {
+  // Bytes of shared memory from here.
   static constexpr int kQ = 0;
-  static constexpr int kK = kQ + Tile<kD>::kBytes;
-  static constexpr int kV = kK + Tile<kD>::kBytes;
-  static constexpr int kScratch = kV + Tile<kDv>::kBytes;
+  static constexpr int kK = kQ + Tile<kD, kRows>::kBytes;
+  static constexpr int kV = kK + kStages * Tile<kD>::kBytes;
+  static constexpr int kRowKeys = kV + kStages * Tile<kDv>::kBytes;
+  static constexpr int kScratch = kRowKeys + RowKeys<kRows>::kBytes;
   static constexpr int kBytes = kScratch + kWarps * static_cast<int>(sizeof(int));
+
+  static constexpr int kBlocks = blocks_that_fit(kThreads, kDv / 2 + kTile / 2, kBytes);
 };
 
-// Running maxima and sums of a thread's two rows, lane / 4 and that plus 8, in powers of two.
-struct Softmax {
-  float largest[2];
-  float total[2];
-};
-
-// Scores become weights; sums so far are scaled to the new maximum.
-template <int kColumns>
-__device__ void to_weights(Sums<kTile / 8>& scores, Softmax& state, Sums<kColumns>& sums) {
-  for (int half = 0; half < 2; ++half) {
-    float largest = state.largest[half];
-    for (const auto& column : scores.value) {
-      for (int i = 2 * half; i < 2 * half + 2; ++i) {
-        // (a NaN must not be lost)
-        largest = column[i] <= largest ? largest : column[i];
-      }
-    }
-    for (int offset = 1; offset <= 2; offset *= 2) {
-      const float other = __shfl_xor_sync(kWholeWarp, largest, offset);
-      largest = other <= largest ? largest : other;
-    }
-    // A row that has seen no key yet keeps zeros.
-    const float base = largest == -INFINITY ? 0.0F : largest;
-    const float correction = exp2_approximate(state.largest[half] - base);
-    float total = 0;
-    for (auto& column : scores.value) {
-      for (int i = 2 * half; i < 2 * half + 2; ++i) {
-        column[i] = exp2_approximate(column[i] - base);
-        total += column[i];
-      }
-    }
-    state.total[half] = state.total[half] * correction + total;
-    state.largest[half] = largest;
-    for (auto& column : sums.value) {
-      for (int i = 2 * half; i < 2 * half + 2; ++i) column[i] *= correction;
-    }
-  }
-}
-
-template <int kD, int kDv>
-__global__ void __launch_bounds__(kThreads)
-    forward_tiles(Problem p, Rows<bfloat16> out, float* lse) {
-  using Memory = ForwardMemory<kD, kDv>;
-  const PackRows rows(p, static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.z));
-  // Tiles with the most keys first.
-  const int first = (static_cast<int>(gridDim.x) - 1 - static_cast<int>(blockIdx.x)) * kTile;
-  if (first >= rows.count()) return;  // the whole block
-  const Tile<kD> q(Memory::kQ);
-  const Tile<kD> k(Memory::kK);
-  const Tile<kDv> v(Memory::kV);
-  const int key_head = p.packs.key[rows.pack];
-  const int value_head = p.packs.value[rows.pack];
-  const int row = static_cast<int>(threadIdx.x) / kWarp * 16;
-  const KeyRange keys = keys_of_tile(rows, first, shared_memory<int>(Memory::kScratch, kWarps));
-  const auto load_k = [&](int begin) {
-    k.load_async([&](int j) { return key_of(p, p.k, rows.first_key, begin + j, key_head, kD); });
-    copy_async_commit();
-  };
-  q.load_async([&](int m) { return row_of(rows, p.q, first + m, kD); });
-  const int begin = keys.begin / kTile * kTile;
-  load_k(begin);
-  Softmax state = {{-INFINITY, -INFINITY}, {0, 0}};
-  Sums<kDv / 8> sums;
-  sums.clear();
-  const float scale = p.scale * static_cast<float>(M_LOG2E);
-  for (int j = begin; j < keys.end; j += kTile) {
-    v.load_async([&](int i) { return key_of(p, p.v, rows.first_key, j + i, value_head, kDv); });
-    copy_async_commit();
-    copy_async_wait<1>();  // q and k are there
-    __syncthreads();
-    Sums<kTile / 8> scores;
-    scores.clear();
-    multiply_rows(q, row, k, 0, scores);
-    __syncthreads();
-    if (j + kTile < keys.end) load_k(j + kTile);
-    mask_scores(rows, first + row, j, scale, scores);
-    to_weights(scores, state, sums);
-    if (j + kTile < keys.end) {
-      copy_async_wait<1>();  // v is there
-    } else {
-      copy_async_wait<0>();
-    }
-    __syncthreads();
-    multiply_sums(scores, v, 0, sums);
-    __syncthreads();
-  }
+// Writes a warp's 16 rows from row m of a pack: sums over totals, and log-sum-exp.
+template <int kDv>
+__device__ void store_rows(const PackRows& rows, int first, const Sums<kDv / 8>& sums,
+                           const Softmax& state, const Rows<bfloat16>& out, float* lse) {
   for (int half = 0; half < 2; ++half) {
     float total = state.total[half];
     for (int offset = 1; offset <= 2; offset *= 2) {
       total += __shfl_xor_sync(kWholeWarp, total, offset);
     }
-    const int m = first + row + sum_row(2 * half);
+    const int m = first + sum_row(2 * half);
     if (m >= rows.count()) continue;
-    bfloat16* to = out[rows.first_row + rows.query(m)] + rows.head(m) * kDv;
+    const float factor = 1 / total;
+    bfloat16* to = out[rows.first_row + rows.query(m)] + rows.head(m) * kDv + sum_column(0);
     for (int n = 0; n < kDv / 8; ++n) {
       const auto& column = sums.value[n];
-      *reinterpret_cast<std::uint32_t*>(to + 8 * n + sum_column(0)) =
-          pack_bf16x2(column[2 * half] / total, column[2 * half + 1] / total);
+      *reinterpret_cast<std::uint32_t*>(to + 8 * n) =
+          pack_bf16x2(column[2 * half] * factor, column[2 * half + 1] * factor);
     }
     if (threadIdx.x % 4 == 0) {
       lse[rows.statistic(m)] = static_cast<float>(M_LN2) * state.largest[half] + std::log(total);
@@ -121,18 +47,58 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+template <int kD, int kDv, int kStages>
+__global__ void __launch_bounds__(Forward<kD, kDv, kStages>::kThreads,
+                                  Forward<kD, kDv, kStages>::kBlocks)
+    forward_tiles(Problem p, Rows<bfloat16> out, float* lse) {
+  using Shape = Forward<kD, kDv, kStages>;
+  const PackRows rows(p, static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.z));
+  // Tiles with the most keys first.
+  const int first = (static_cast<int>(gridDim.x) - 1 - static_cast<int>(blockIdx.x)) * Shape::kRows;
+  if (first >= rows.count()) return;  // the whole block
+  const int row = static_cast<int>(threadIdx.x) / kWarp * 16;
+  const Tile<kD, Shape::kRows> q(Shape::kQ);
+  const RowKeys<Shape::kRows> row_keys(Shape::kRowKeys);
+  copy_pack_rows<Shape::kThreads>(rows, p.q, first, q);
+  row_keys.set_rows(rows, first);
+  const KeyRange keys =
+      keys_of_tile<Shape::kRows>(rows, first, shared_memory<int>(Shape::kScratch, Shape::kWarps));
+  KeyTiles<kD, kDv, kStages, Shape::kThreads> tiles(rows, keys, Shape::kK, Shape::kV);
+  Softmax state(p.scale * static_cast<float>(M_LOG2E));
+  Sums<kDv / 8> sums;
+  sums.clear();
+  for (tiles.begin(); tiles.there(); tiles.next()) {
+    const Sight sight = sight_of<kTile>(row_keys, row, tiles.key());
+    if (sight == Sight::none) continue;
+    Sums<kTile / 8> scores;
+    scores.clear();
+    multiply_rows(q, row, tiles.k(), 0, scores);
+    if (sight == Sight::some) mask_scores(row_keys, row, tiles.key(), scores);
+    to_weights(scores, state, sums);
+    multiply_sums(scores, tiles.v(), 0, sums);
+  }
+  store_rows<kDv>(rows, first + row, sums, state, out, lse);
+}
+
 }  // namespace
+
+bool fits_forward(const AttentionShape& shape) {
+  return fits<Forward>(shape);
+}
 
 void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
                        const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
                        const Tensor& lse) {
   const Problem p = problem_of(shape, q, k, v, first_key);
   with_widths(shape, [&]<int kD, int kDv>() {
-    launch(context, "attention_forward", forward_tiles<kD, kDv>,
-           {.blocks = pack_grid(p, shape.batch),
-            .threads = kThreads,
-            .shared_bytes = ForwardMemory<kD, kDv>::kBytes},
-           p, rows_of<bfloat16>(out), lse.data<float>());
+    with_stages<Forward<kD, kDv, kMostStages>::kBytes>([&]<int kStages>() {
+      using Shape = Forward<kD, kDv, kStages>;
+      launch(context, "attention_forward", forward_tiles<kD, kDv, kStages>,
+             {.blocks = pack_grid(p, Shape::kRows, shape.batch),
+              .threads = Shape::kThreads,
+              .shared_bytes = Shape::kBytes},
+             p, rows_of<bfloat16>(out), lse.data<float>());
+    });
   });
 }
 

@@ -1,16 +1,20 @@
-// What the launches of the tiled attention kernels share, and the mask that all of them apply.
+// What the launches of the tiled attention kernels share.
 #pragma once
 
+#include "attention_policy.cuh"
 #include "attention_tiled.h"
-#include "attention_tiles.cuh"
 
 namespace gda::cuda::tiled {
 
 Problem problem_of(const AttentionShape& shape, const Tensor& q, const Tensor& k, const Tensor& v,
                    const Tensor& first_key);
 
-// Blocks: tiles of the largest pack's rows, packs, sequences.
-dim3 pack_grid(const Problem& p, std::int64_t batch);
+// Blocks: tiles of `tile_rows` of the largest pack's rows, packs, sequences.
+dim3 pack_grid(const Problem& p, int tile_rows, std::int64_t batch);
+
+// Whether the kernels' tiles fit into the device's shared memory.
+bool fits_forward(const AttentionShape& shape);
+bool fits_backward(const AttentionShape& shape);
 
 // Calls f<d, d_v>(); the shape is one that the kernels take.
 template <class F>
@@ -32,23 +36,23 @@ void with_widths(const AttentionShape& shape, F&& f) {
   }
 }
 
-// scores of rows [first_row, first_row + 16) of a pack and of 8 kColumns keys from first_key: times
-// `scale`, and -inf where a row does not see a key.
-template <int kColumns>
-__device__ void mask_scores(const PackRows& rows, int first_row, int first_key, float scale,
-                            Sums<kColumns>& scores) {
-  for (int half = 0; half < 2; ++half) {
-    const int m = first_row + sum_row(2 * half);
-    const bool exists = m < rows.count();
-    const int lowest = exists ? rows.first_key_of(m) : 0;
-    const int highest = exists ? rows.last_key_of(m) : -1;
-    for (int n = 0; n < kColumns; ++n) {
-      for (int i = 2 * half; i < 2 * half + 2; ++i) {
-        const int key = first_key + 8 * n + sum_column(i);
-        float& score = scores.value[n][i];
-        score = key >= lowest && key <= highest ? score * scale : -INFINITY;
-      }
-    }
+// Whether the device has room for what a kernel needs at least: one stage.
+template <template <int, int, int> class Kernel>
+bool fits(const AttentionShape& shape) {
+  bool result = false;
+  with_widths(shape, [&]<int kD, int kDv>() {
+    result = Kernel<kD, kDv, 1>::kBytes <= static_cast<int>(shared_memory_limit());
+  });
+  return result;
+}
+
+// Calls f<stages>(): two where the device has room for `kBytes`, which they take.
+template <int kBytes, class F>
+void with_stages(F&& f) {
+  if (kBytes <= static_cast<int>(shared_memory_limit())) {
+    f.template operator()<kMostStages>();
+  } else {
+    f.template operator()<1>();
   }
 }
 

@@ -10,6 +10,8 @@ set(GDA_CUDA_KERNELS
   attention_plain.cu
   attention_tiled.cu
   attention_tiled_backward.cu
+  attention_tiled_backward_keys.cu
+  attention_tiled_backward_queries.cu
   attention_tiled_forward.cu
   differential.cu
   elementwise.cu

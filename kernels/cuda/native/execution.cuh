@@ -13,6 +13,9 @@
 #include "check.h"
 #include "gda/ops/context.h"
 
+// Before a loop of constant length whose indices choose registers or fixed addresses.
+#define GDA_UNROLL _Pragma("unroll")
+
 namespace gda::cuda {
 
 // A part of the block's shared memory. (Tests check the bounds.)
@@ -32,6 +35,16 @@ template <class T>
 __device__ Shared<T> shared_memory(int byte_offset, int /*count*/) {
   extern __shared__ __align__(1024) unsigned char gda_shared_bytes[];
   return Shared<T>(reinterpret_cast<T*>(gda_shared_bytes + byte_offset));
+}
+
+// The most that a block of the current device may ask for.
+inline std::size_t shared_memory_limit() {
+  int device = 0;
+  int bytes = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice", "shared_memory_limit");
+  check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+        "cudaDeviceGetAttribute", "shared_memory_limit");
+  return static_cast<std::size_t>(bytes);
 }
 
 struct Grid {

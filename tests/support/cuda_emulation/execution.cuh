@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <span>
@@ -24,6 +25,7 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define GDA_UNROLL
 
 struct dim3 {
   unsigned x = 1, y = 1, z = 1;
@@ -159,6 +161,12 @@ Shared<T> shared_memory(int byte_offset, int count) {
   return {reinterpret_cast<T*>(emulation::shared_begin() + byte_offset), count};
 }
 
+// As much as compute capability 9.0 has, or GDA_EMULATED_SHARED_KIB.
+inline std::size_t shared_memory_limit() {
+  const char* given = std::getenv("GDA_EMULATED_SHARED_KIB");
+  return std::size_t{given == nullptr ? 227U : static_cast<unsigned>(std::atoi(given))} << 10;
+}
+
 struct Grid {
   dim3 blocks;
   unsigned threads = 1;
@@ -169,6 +177,9 @@ template <class... Parameters, class... Arguments>
 void launch(const Context& context, const char* name, void (*kernel)(Parameters...),
             const Grid& grid, Arguments... arguments) {
   if (context.arena.is_plan()) return;
+  require<emulation::Fault>(grid.shared_bytes <= shared_memory_limit(),
+                            "{}: {} bytes of shared memory, of {}", name, grid.shared_bytes,
+                            shared_memory_limit());
   emulation::enqueue(context.stream, [=] {
     emulation::run(name, grid.blocks, {grid.threads, 1, 1}, grid.shared_bytes,
                    [&] { kernel(static_cast<Parameters>(arguments)...); });
