@@ -112,7 +112,11 @@ template <int kWidth>
 __device__ void load_rows(const PackRows& rows, const Rows<const bfloat16>& from, int first,
                           const Tile<kRows, kWidth>& to) {
   const Copier<kRows, kWidth> copier;
-  copier.copy(to, [&](int i) { return tiled::row_of(rows, from, first + i, kWidth); });
+  copier.copy(to, [&](int i) -> const bfloat16* {
+    const int m = first + i;
+    if (m >= rows.count()) return nullptr;
+    return from[rows.first_row + rows.query(m)] + static_cast<std::int64_t>(rows.head(m)) * kWidth;
+  });
 }
 
 // Writes sums of rows [first, first + kRows), each row times its factor.

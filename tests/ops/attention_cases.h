@@ -186,4 +186,27 @@ struct AttentionBounds {
   double out_error, lse_error, dq_error, dk_error, dv_error;
 };
 
+// Compares a type with f64 on the same inputs. Backward gets the outputs of the type's own forward
+// pass on both sides: errors of the one are not counted against the other.
+inline void expect_like_reference(AttentionRun& run) {
+  const DType type = run.q.tensor.dtype();
+  SCOPED_TRACE(testing::Message() << name_of(type) << " T " << run.shape.query_length << " offset "
+                                  << run.shape.query_offset << " d " << run.shape.head_dim);
+  run.forward();
+  run.backward();
+  AttentionRun exact(run, DType::f64);
+  exact.forward();
+  const TestTensor exact_out = std::move(exact.out);
+  const TestTensor exact_lse = std::move(exact.lse);
+  exact.out = cast(run.out.tensor, DType::f64);
+  exact.lse = cast(run.lse.tensor, DType::f64);
+  exact.backward();
+  const AttentionBounds bounds(exact, type);
+  EXPECT_LE(max_difference(run.out.tensor, exact_out.tensor), bounds.out_error);
+  EXPECT_LE(max_difference(run.lse.tensor, exact_lse.tensor), bounds.lse_error);
+  EXPECT_LE(max_difference(run.dq.tensor, exact.dq.tensor), bounds.dq_error);
+  EXPECT_LE(max_difference(run.dk.tensor, exact.dk.tensor), bounds.dk_error);
+  EXPECT_LE(max_difference(run.dv.tensor, exact.dv.tensor), bounds.dv_error);
+}
+
 }  // namespace gda::test
