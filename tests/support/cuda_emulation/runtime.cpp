@@ -183,7 +183,8 @@ DeviceFacts facts_of(int /*device*/) {
   return {.name = "emulated",
           .uuid = "00000000000000000000000000000000",
           .memory_bytes = kMemoryBytes,
-          .major = 9,
+          // With the shared memory of Hopper, one.
+          .major = cuda::shared_memory_limit() < (std::size_t{227} << 10) ? 8 : 9,
           .minor = 0,
           .multiprocessors = 1};
 }
