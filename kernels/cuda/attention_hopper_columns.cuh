@@ -136,11 +136,13 @@ struct QueryStream {
 
 // A block's keys [first, first + kRows) of a head of one sequence.
 struct BlockKeys {
+  const Problem& p;
   int first, last;
   std::int64_t row;  // of the sequence's first key
 
-  __device__ BlockKeys(const Problem& p, int sequence)
-      : first(static_cast<int>(blockIdx.y) * kRows),
+  __device__ BlockKeys(const Problem& problem, int sequence)
+      : p(problem),
+        first(static_cast<int>(blockIdx.y) * kRows),
         last(min(first + kRows, p.length.keys) - 1),
         row(static_cast<std::int64_t>(sequence) * p.length.keys) {}
 
@@ -149,7 +151,7 @@ struct BlockKeys {
                        const Tile<kRows, kWidth>& to) const {
     const Copier<kRows, kWidth> copier;
     copier.copy(to, from[row + first] + static_cast<std::int64_t>(head) * kWidth, from.stride,
-                last + 1 - first);
+                keys_read(p) - first);
   }
   template <int kWidth>
   __device__ void store(const Sums<kWidth / 8>& sums, float factor, const Rows<bfloat16>& to,

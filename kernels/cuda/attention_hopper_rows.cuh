@@ -91,7 +91,7 @@ struct KeyStream {
   __device__ void load(int step) const {
     const Problem& p = rows.p;
     const std::int64_t row = static_cast<std::int64_t>(step) * kSteps;
-    const int left = p.length.keys - first - step * kSteps;
+    const int left = keys_read(p) - first - step * kSteps;
     key_copier.copy(key_tile(step), keys + row * p.k.stride, p.k.stride, left);
     value_copier.copy(value_tile(step), values + row * p.v.stride, p.v.stride, left);
   }

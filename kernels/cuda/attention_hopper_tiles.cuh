@@ -32,6 +32,11 @@ __device__ inline int warp_row() {
   return static_cast<int>(threadIdx.x) / kWarp * 16;
 }
 
+// Keys of a sequence that some query sees; what lies behind them may be anything.
+__device__ inline int keys_read(const Problem& p) {
+  return min(p.length.keys, p.length.queries + p.length.offset);
+}
+
 // kTileRows rows of kWidth bf16 in shared memory, from a multiple of 1024 bytes.
 template <int kTileRows, int kWidth>
 struct Tile {

@@ -10,6 +10,7 @@
 
 #include "core/device_runtime.h"
 #include "device_memory.h"
+#include "execution.cuh"
 #include "gda/core/error.h"
 #include "streams.h"
 
