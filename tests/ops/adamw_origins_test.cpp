@@ -1,4 +1,6 @@
 // AdamW where parts of a parameter began later than the run.
+#include <map>
+
 #include "gda/ops/adamw.h"
 #include "support/op_test.h"
 
@@ -15,9 +17,7 @@ constexpr AdamWStep kStep{.lr = 1e-2,
 
 TestTensor origin_tensor(const std::vector<double>& values) {
   TestTensor owned(DType::i32, {static_cast<std::int64_t>(values.size())});
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    set(owned.tensor, static_cast<std::int64_t>(i), values[i]);
-  }
+  set_values(owned.tensor, values);
   return owned;
 }
 
@@ -35,28 +35,23 @@ struct Piece {
         master(random_tensor("master", dtype, {n})),
         m(random_tensor("m", dtype, {n}, 0.1)),
         v(random_tensor("v", dtype, {n})) {
-    for (std::int64_t i = 0; i < n; ++i) {
-      set(v.tensor, i, 0.01 + get(v.tensor, i) * get(v.tensor, i));
-    }
+    std::vector<double> squares = values(v.tensor);
+    for (double& value : squares) value = 0.01 + value * value;
+    set_values(v.tensor, squares);
   }
   void update(const AdamWStep& step, const Tensor& copy, const AdamWOrigins& origins) const {
     adamw_update(TestContext(), step, gradient.tensor, master.tensor, m.tensor, v.tensor, copy,
                  origins);
   }
-  // The update that a run that began with this element would do.
-  double plain(const AdamWStep& step, std::int64_t i, std::int64_t origin) const {
+  // The update that a run that began at this origin would do.
+  std::vector<double> plain(const AdamWStep& step, std::int64_t origin) const {
     AdamWStep own = step;
     own.step = step.step - origin;
     const DType dtype = master.tensor.dtype();
-    const auto one = [&](const Tensor& from) {
-      TestTensor element(dtype, {1});
-      set(element.tensor, 0, get(from, i));
-      return element;
-    };
-    const TestTensor value = one(master.tensor);
-    adamw_update(TestContext(), own, one(gradient.tensor).tensor, value.tensor,
-                 one(m.tensor).tensor, one(v.tensor).tensor, {});
-    return get(value.tensor, 0);
+    const TestTensor updated = cast(master.tensor, dtype);
+    adamw_update(TestContext(), own, gradient.tensor, updated.tensor, cast(m.tensor, dtype).tensor,
+                 cast(v.tensor, dtype).tensor, {});
+    return values(updated.tensor);
   }
 
   TestTensor gradient, master, m, v;
@@ -76,13 +71,20 @@ void expect_plain_updates(DType dtype, const Axes& axes, std::int64_t offset, st
   if (axes.grown_rows) origins.rows = rows.tensor;
   if (axes.grown_columns) origins.columns = columns.tensor;
   const Piece piece(dtype, n);
+  const std::vector<double> row_origins = values(rows.tensor);
+  const std::vector<double> column_origins = values(columns.tensor);
+  std::map<double, std::vector<double>> plain;  // by origin
   std::vector<double> expected;
   for (std::int64_t i = 0; i < n; ++i) {
     const std::int64_t at = offset + i;
     double origin = 0;
-    if (axes.grown_rows) origin = get(rows.tensor, at / axes.columns);
-    if (axes.grown_columns) origin = std::max(origin, get(columns.tensor, at % axes.columns));
-    expected.push_back(piece.plain(kStep, i, static_cast<std::int64_t>(origin)));
+    if (axes.grown_rows) origin = row_origins.at(static_cast<std::size_t>(at / axes.columns));
+    if (axes.grown_columns) {
+      origin = std::max(origin, column_origins.at(static_cast<std::size_t>(at % axes.columns)));
+    }
+    std::vector<double>& updated = plain[origin];
+    if (updated.empty()) updated = piece.plain(kStep, static_cast<std::int64_t>(origin));
+    expected.push_back(updated.at(static_cast<std::size_t>(i)));
   }
   piece.update(kStep, {}, origins);
   EXPECT_EQ(values(piece.master.tensor), expected)
@@ -132,9 +134,10 @@ TEST(AdamWOrigins, AFirstUpdateMovesNothingFartherThanTheLearningRate) {
     const Piece piece(DType::f32, 640);
     for (const Tensor& x : {piece.master.tensor, piece.m.tensor, piece.v.tensor}) fill(x, 0);
     piece.update(step, {}, counted ? origins : AdamWOrigins{});
+    const std::vector<double> moved = values(piece.master.tensor);
     double largest = 0;
-    for (std::int64_t i = 0; i < 640; ++i) {
-      if (i % 64 >= 24) largest = std::max(largest, std::abs(get(piece.master.tensor, i)));
+    for (std::size_t i = 0; i < moved.size(); ++i) {
+      if (i % 64 >= 24) largest = std::max(largest, std::abs(moved[i]));
     }
     if (counted) {
       EXPECT_LE(largest, step.lr * slack);

@@ -48,10 +48,12 @@ inline std::int64_t offset_of(const Tensor& tensor, std::int64_t i) {
 
 }  // namespace detail
 
-// Element i, counted densely in row-major order.
-inline double get(const Tensor& tensor, std::int64_t i) {
-  wait_for(tensor.device());
-  const std::int64_t at = detail::offset_of(tensor, i);
+// Where a tensor is read or written as a whole it is waited for once: a GPU that is waited for at
+// every element takes minutes.
+namespace detail {
+
+inline double read(const Tensor& tensor, std::int64_t i) {
+  const std::int64_t at = offset_of(tensor, i);
   switch (tensor.dtype()) {
     case DType::f64:
       return tensor.data<double>()[at];
@@ -65,9 +67,8 @@ inline double get(const Tensor& tensor, std::int64_t i) {
   return 0;
 }
 
-inline void set(const Tensor& tensor, std::int64_t i, double value) {
-  wait_for(tensor.device());
-  const std::int64_t at = detail::offset_of(tensor, i);
+inline void write(const Tensor& tensor, std::int64_t i, double value) {
+  const std::int64_t at = offset_of(tensor, i);
   switch (tensor.dtype()) {
     case DType::f64:
       tensor.data<double>()[at] = value;
@@ -84,16 +85,43 @@ inline void set(const Tensor& tensor, std::int64_t i, double value) {
   }
 }
 
+// Element i becomes value(i), for all of them.
+template <class Value>
+void write_all(const Tensor& tensor, Value&& value) {
+  wait_for(tensor.device());
+  for (std::int64_t i = 0; i < tensor.elements(); ++i) write(tensor, i, value(i));
+}
+
+}  // namespace detail
+
+// Element i, counted densely in row-major order.
+inline double get(const Tensor& tensor, std::int64_t i) {
+  wait_for(tensor.device());
+  return detail::read(tensor, i);
+}
+
+inline void set(const Tensor& tensor, std::int64_t i, double value) {
+  wait_for(tensor.device());
+  detail::write(tensor, i, value);
+}
+
 inline std::vector<double> values(const Tensor& tensor) {
+  wait_for(tensor.device());
   std::vector<double> all(static_cast<std::size_t>(tensor.elements()));
-  for (std::int64_t i = 0; i < tensor.elements(); ++i) {
-    all[static_cast<std::size_t>(i)] = get(tensor, i);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    all[i] = detail::read(tensor, static_cast<std::int64_t>(i));
   }
   return all;
 }
 
+// All elements of a tensor, from as many numbers.
+inline void set_values(const Tensor& tensor, const std::vector<double>& numbers) {
+  detail::write_all(tensor,
+                    [&](std::int64_t i) { return numbers.at(static_cast<std::size_t>(i)); });
+}
+
 inline void fill(const Tensor& tensor, double value) {
-  for (std::int64_t i = 0; i < tensor.elements(); ++i) set(tensor, i, value);
+  detail::write_all(tensor, [&](std::int64_t) { return value; });
 }
 
 // Normal numbers of this standard deviation and mean, rounded to the type. The same for the same
@@ -102,9 +130,9 @@ inline TestTensor random_tensor(std::string_view name, DType dtype, Shape shape,
                                 double deviation = 1, double mean = 0) {
   TestTensor owned(dtype, shape);
   const Philox random(20240607, RandomPurpose::test, name);
-  for (std::int64_t i = 0; i < owned.tensor.elements(); ++i) {
-    set(owned.tensor, i, mean + deviation * random.normal(static_cast<std::uint64_t>(i)));
-  }
+  detail::write_all(owned.tensor, [&](std::int64_t i) {
+    return mean + deviation * random.normal(static_cast<std::uint64_t>(i));
+  });
   return owned;
 }
 
@@ -112,24 +140,25 @@ inline TestTensor random_tensor(std::string_view name, DType dtype, Shape shape,
 inline TestTensor random_indices(std::string_view name, Shape shape, std::int64_t bound) {
   TestTensor owned(DType::i32, shape);
   const Philox random(20240607, RandomPurpose::test, name);
-  for (std::int64_t i = 0; i < owned.tensor.elements(); ++i) {
-    const double uniform = random.uniform(static_cast<std::uint64_t>(i));
-    set(owned.tensor, i, std::floor(uniform * static_cast<double>(bound)));
-  }
+  detail::write_all(owned.tensor, [&](std::int64_t i) {
+    return std::floor(random.uniform(static_cast<std::uint64_t>(i)) * static_cast<double>(bound));
+  });
   return owned;
 }
 
 // A contiguous copy, rounded to another type.
 inline TestTensor cast(const Tensor& from, DType dtype) {
   TestTensor owned(dtype, from.shape());
-  for (std::int64_t i = 0; i < from.elements(); ++i) set(owned.tensor, i, get(from, i));
+  set_values(owned.tensor, values(from));
   return owned;
 }
 
 // |x| in f64: products of it bound the rounding errors of products of x.
 inline TestTensor absolute(const Tensor& x) {
-  TestTensor result = cast(x, DType::f64);
-  for (std::int64_t i = 0; i < x.elements(); ++i) set(result.tensor, i, std::abs(get(x, i)));
+  TestTensor result(DType::f64, x.shape());
+  std::vector<double> all = values(x);
+  for (double& value : all) value = std::abs(value);
+  set_values(result.tensor, all);
   return result;
 }
 
@@ -145,9 +174,11 @@ inline double max_abs(const Tensor& tensor) {
 inline double max_difference(const Tensor& actual, const Tensor& expected) {
   EXPECT_EQ(actual.shape(), expected.shape());
   if (!(actual.shape() == expected.shape())) return NAN;
+  const std::vector<double> a = values(actual);
+  const std::vector<double> b = values(expected);
   double largest = 0;
-  for (std::int64_t i = 0; i < actual.elements(); ++i) {
-    const double difference = std::abs(get(actual, i) - get(expected, i));
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double difference = std::abs(a[i] - b[i]);
     if (!(difference <= largest)) largest = difference;
     if (std::isnan(largest)) break;
   }
@@ -162,8 +193,10 @@ inline double relative_difference(const Tensor& actual, const Tensor& expected) 
 
 // sum_i x_i y_i: turns a tensor into the scalar whose gradient with respect to it is y.
 inline double dot(const Tensor& x, const Tensor& y) {
+  const std::vector<double> a = values(x);
+  const std::vector<double> b = values(y);
   double sum = 0;
-  for (std::int64_t i = 0; i < x.elements(); ++i) sum += get(x, i) * get(y, i);
+  for (std::size_t i = 0; i < a.size(); ++i) sum += a[i] * b.at(i);
   return sum;
 }
 
