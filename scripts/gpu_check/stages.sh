@@ -30,17 +30,22 @@ stage_device() {
   step managed-kilobyte 9 "$bin/gda_each_kernel" managed
 }
 
-launcher=()  # what starts the runs
-# train NAME SECONDS MODEL SETTING...: a run of scripts/bench/MODEL.yaml on the GPU.
+# train NAME SECONDS LAST MODEL SETTING...: a run of scripts/bench/MODEL.yaml on the GPU until it has reported
+# step LAST; with LAST 0 to its own end, checkpoint and all. What it reported is in $said/NAME/metrics.jsonl.
+launcher=()  # what starts it
 train() {
-  local name=$1 limit=$2 model=$3
-  shift 3
-  step "$name" "$limit" "${launcher[@]}" "$bin/gda" train "scripts/bench/$model.yaml" device=cuda logging.dir="$said/$name" \
-    "data.sources=[{name: random, path: $data/random.bin, weight: 1}]" "$@" "${settings[@]}"
+  local name=$1 limit=$2 last=$3 model=$4 until=()
+  shift 4
+  ((last == 0)) || until=(scripts/gpu_check/until_step.sh "$last" "$scratch/$name/metrics.jsonl")
+  step "$name" "$limit" "${until[@]}" "${launcher[@]}" "$bin/gda" train "scripts/bench/$model.yaml" device=cuda \
+    logging.dir="$scratch/$name" "data.sources=[{name: random, path: $data/random.bin, weight: 1}]" train.steps=1000 "$@" "${settings[@]}"
+  mkdir -p "$said/$name"
+  cp "$scratch/$name/metrics.jsonl" "$scratch/$name/config.yaml" "$said/$name/" 2> /dev/null || true
+  rm -rf "${scratch:?}/$name"
 }
 
 stage_losses() {
-  train losses-124m 19 gda-124m precision.compute=bf16
+  train losses-124m 19 5 gda-124m precision.compute=bf16
   step losses-as-on-a-cpu 5 awk -f scripts/gpu_check/losses.awk scripts/gpu_check/losses-124m.txt \
     "$said/losses-124m/metrics.jsonl"
   figures_of head -n 3 "$said/losses-as-on-a-cpu.log"
@@ -89,9 +94,9 @@ rates_of() {
 }
 
 stage_train() {
-  train train-1.5b 30 gda-1.5b train.steps=5
+  train train-1.5b 30 5 gda-1.5b
   figures_of rates_of train-1.5b
-  train train-1.5b-graphs 30 gda-1.5b train.steps=5 train.cuda_graphs=true
+  train train-1.5b-graphs 30 5 gda-1.5b train.cuda_graphs=true
   figures_of rates_of train-1.5b-graphs
 }
 
@@ -129,7 +134,7 @@ stage_profile() {
   # Two layers, and algorithms of cuBLASLt that are not chosen by timing them under a profiler.
   launcher=("$ncu" "${always[@]}" --print-kernel-base demangled --metrics gpu__time_duration.sum --csv --page raw
     --print-units base --log-file "$said/durations.csv")
-  train profile-micro-batch 25 gda-1.5b train.steps=2 train.global_batch_size=4 model.num_hidden_layers=2 train.reproducible=true
+  train profile-micro-batch 25 0 gda-1.5b train.steps=2 train.global_batch_size=4 model.num_hidden_layers=2 train.reproducible=true
   launcher=()
   awk -f scripts/gpu_check/kernels.awk "$said/durations.csv" > "$said/durations.txt" 2> /dev/null || true
   figures_of head -n 12 "$said/durations.txt"
