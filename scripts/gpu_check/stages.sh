@@ -4,8 +4,8 @@
 
 stages=(device losses tests speeds train profile torch-attention sanitizer nccl torch-step runs)
 declare -A limits=(
-  [device]=10 [losses]=20 [tests]=60 [speeds]=40 [train]=45 [profile]=45 [torch-attention]=30
-  [sanitizer]=40 [nccl]=60 [torch-step]=40 [runs]=30)
+  [device]=10 [losses]=20 [tests]=60 [speeds]=40 [train]=55 [profile]=45 [torch-attention]=30
+  [sanitizer]=40 [nccl]=60 [torch-step]=40 [runs]=20)
 
 # The first of these programs that is there; nothing without one.
 first_of() {
@@ -187,6 +187,6 @@ stage_nccl() {
 }
 
 stage_runs() {
-  shards runs 30 gda_train_test \
+  shards runs 20 gda_train_test \
     'DeviceTest.*:TrainerTest.*:FreezingTest.*:GrowthRampTest.*:GrowthStagesTest.*-*.EvaluatesWithTheMaskOfTheStep'
 }
