@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "gda/core/log.h"
 #include "gda/eval/loss.h"
 
 namespace gda {
@@ -90,16 +91,26 @@ void TrainStep::pass(const Context& context, const PlacedBatch& batch, double sc
   is_warm_ = true;
 }
 
-void TrainStep::replay(const Context& context, const PlacedBatch& batch, double scale,
-                       const Tensor& loss) {
-  if (graph_.empty() || recorded_input_ != batch.input.token.raw() || recorded_scale_ != scale) {
-    graph_.record(context.stream, [&] {
-      decoder_.forward_backward(context, batch.input, batch.target, scale, loss);
-    });
-    recorded_input_ = batch.input.token.raw();
-    recorded_scale_ = scale;
+bool TrainStep::replay(const Context& context, const PlacedBatch& batch, double scale,
+                       const Tensor& loss, PhaseTimer& timer) {
+  const auto phase = timer.scope(Phase::backward);
+  try {
+    if (graph_.empty() || recorded_input_ != batch.input.token.raw() || recorded_scale_ != scale) {
+      graph_.record(context.stream, [&] {
+        decoder_.forward_backward(context, batch.input, batch.target, scale, loss);
+      });
+      recorded_input_ = batch.input.token.raw();
+      recorded_scale_ = scale;
+    }
+    graph_.launch(context.stream);
+    return true;
+  } catch (const Error& error) {
+    log::warning("a micro-batch cannot be a graph ({}); the run goes on without graphs, slower",
+                 error.what());
+    graph_ = {};
+    graphs_work_ = false;
+    return false;
   }
-  graph_.launch(context.stream);
 }
 
 StepResult TrainStep::run(const Context& context, std::span<const Batch> micro_batches,
@@ -121,10 +132,8 @@ StepResult TrainStep::run(const Context& context, std::span<const Batch> micro_b
     const Tensor loss = context.arena.allocate(decoder_.statistics_type(), {tokens});
     const bool last = i + 1 == micro_batches.size();
     const bool alone = communicator_.size() == 1 || (i > 0 && !last);
-    if (options.graphs && is_warm_ && alone) {
-      const auto phase = timer.scope(Phase::backward);
-      replay(context, placed, 1 / all_tokens, loss);
-    } else {
+    const bool as_graph = options.graphs && graphs_work_ && is_warm_ && alone;
+    if (!as_graph || !replay(context, placed, 1 / all_tokens, loss, timer)) {
       pass(context, placed, 1 / all_tokens, loss, last, timer);
     }
     copy(context.stream, loss, losses.rows(static_cast<std::int64_t>(i) * tokens, tokens));

@@ -2,8 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <string>
 
+#include "gda/core/log.h"
 #include "gda/eval/generate.h"
 #include "gda/growth/exactness.h"
 #include "gda/train/trainer.h"
@@ -143,6 +147,29 @@ TEST_F(DeviceTest, GraphsChangeNothing) {
   graphs.train.cuda_graphs = true;
   graphs.logging.dir = (root_ / "graphs").string();
   EXPECT_EQ(end_of(graphs), end_of(plain));
+}
+
+TEST_F(DeviceTest, AGraphThatCannotBeMadeIsDoneWithout) {
+  if (facts_of(test::test_device()).name != "emulated") {
+    GTEST_SKIP() << "only the emulated GPU fails when it is told to";
+  }
+  const RunConfig plain = config("cuda", "fp32", 4);
+  RunConfig graphs = plain;
+  graphs.train.cuda_graphs = true;
+  graphs.logging.dir = (root_ / "graphs").string();
+  ::setenv("GDA_EMULATION_FAILS_CAPTURES", "1", 1);
+  const auto end = end_of(graphs);
+  ::unsetenv("GDA_EMULATION_FAILS_CAPTURES");
+  EXPECT_EQ(end, end_of(plain));
+  log::flush();
+  std::ifstream file(root_ / "graphs" / "log" / "rank-00000.log");
+  int warnings = 0;
+  for (std::string line; std::getline(file, line);) {
+    warnings += line.ends_with(
+        " W a micro-batch cannot be a graph (the emulated device: a capture failed, as it was told "
+        "to); the run goes on without graphs, slower");
+  }
+  EXPECT_EQ(warnings, 1);
 }
 
 TEST_F(DeviceTest, GenerationAndLogitsAgree) {

@@ -67,7 +67,8 @@ class Graph {
   Graph& operator=(const Graph&) = delete;
 
   // Keeps what `work` puts on the stream, and does none of it. It may not copy from or to the host,
-  // wait, or take memory; kernels must have run once before.
+  // wait, or take memory; kernels must have run once before. After a failure, of which it throws
+  // what `work` threw or DeviceError, the graph is empty and the stream can be used.
   void record(const Stream& stream, const std::function<void()>& work);
   bool empty() const { return handle_ == nullptr; }
   void launch(const Stream& stream) const;

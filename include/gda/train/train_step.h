@@ -34,7 +34,8 @@ struct UpdateOptions {
   AdamWStep adamw;           // step: updates done so far, plus one; gradient_scale is set here
   double gradient_clip = 0;  // largest norm of the gradient; 0: no clipping
   // On a GPU: micro-batches during which ranks exchange nothing are launched as one graph. Not
-  // while the decoder's growth mask changes.
+  // while the decoder's growth mask changes. Where a graph cannot be made, they are launched
+  // without.
   bool graphs = false;
 };
 
@@ -63,8 +64,10 @@ class TrainStep {
   // The gradient of scale * sum of losses of a batch.
   void pass(const Context& context, const PlacedBatch& batch, double scale, const Tensor& loss,
             bool last, PhaseTimer& timer);
-  // The same as a graph; recorded when it is not of this memory and scale.
-  void replay(const Context& context, const PlacedBatch& batch, double scale, const Tensor& loss);
+  // The same as a graph; recorded when it is not of this memory and scale. False, with a warning,
+  // if that failed: nothing was done then, and no graph is tried again.
+  bool replay(const Context& context, const PlacedBatch& batch, double scale, const Tensor& loss,
+              PhaseTimer& timer);
   void add_losses(std::span<const Batch> micro_batches, const HostCopy& losses);
   void reduce_losses(StepResult& result, std::int64_t targets);
 
@@ -74,6 +77,7 @@ class TrainStep {
   // Sums of the losses, then numbers of targets, by source.
   OwnedTensor sums_;
   Graph graph_;
+  bool graphs_work_ = true;
   bool is_warm_ = false;  // kernels have run: a graph can be recorded
   const void* recorded_input_ = nullptr;
   double recorded_scale_ = 0;
