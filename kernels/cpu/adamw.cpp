@@ -17,9 +17,8 @@ constexpr std::int64_t kPiece = 8192;
 
 // The factors of a parameter that has seen `count` updates, this one included.
 AdamWFactors<float> factors(const AdamWStep& step, std::int64_t count) {
-  const auto t = static_cast<double>(count);
-  const double correction1 = 1 - std::pow(step.beta1, t);
-  const double correction2 = 1 - std::pow(step.beta2, t);
+  const double correction1 = 1 - power(step.beta1, count);
+  const double correction2 = 1 - power(step.beta2, count);
   return {.gradient_scale = static_cast<float>(step.gradient_scale),
           .beta1 = static_cast<float>(step.beta1),
           .one_minus_beta1 = static_cast<float>(1 - step.beta1),

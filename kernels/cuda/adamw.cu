@@ -19,9 +19,10 @@ struct Correction {
 };
 
 template <class V>
-__host__ __device__ Correction<V> correction_of(double lr, double beta1, double beta2, double t) {
-  return {static_cast<V>(1 / std::sqrt(1 - std::pow(beta2, t))),
-          static_cast<V>(lr / (1 - std::pow(beta1, t)))};
+__host__ __device__ Correction<V> correction_of(double lr, double beta1, double beta2,
+                                                std::int64_t count) {
+  return {static_cast<V>(1 / std::sqrt(1 - power(beta2, count))),
+          static_cast<V>(lr / (1 - power(beta1, count)))};
 }
 
 template <class V>
@@ -65,7 +66,7 @@ __global__ void __launch_bounds__(kThreads)
 template <class V>
 __global__ void __launch_bounds__(kThreads)
     corrections(const std::int32_t* origin, std::int64_t n, double lr, double beta1, double beta2,
-                double step, Correction<V>* result) {
+                std::int64_t step, Correction<V>* result) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (i < n) result[i] = correction_of<V>(lr, beta1, beta2, step - origin[i]);
 }
@@ -97,8 +98,7 @@ const Correction<V>* axis_corrections(const Context& context, const AdamWStep& s
       context.arena.allocate(dtype_of<V>, {n, 2}).template data<V>());
   launch(context, "adamw_update", corrections<V>,
          {.blocks = {blocks_for(n, kThreads), 1, 1}, .threads = kThreads},
-         origins.data<std::int32_t>(), n, step.lr, step.beta1, step.beta2,
-         static_cast<double>(step.step), result);
+         origins.data<std::int32_t>(), n, step.lr, step.beta1, step.beta2, step.step, result);
   return result;
 }
 
@@ -112,8 +112,7 @@ void update_all(const Context& context, const AdamWStep& step, const Arrays<V>& 
                            static_cast<V>(1 - step.beta2),
                            static_cast<V>(step.eps),
                            static_cast<V>(step.lr * step.weight_decay)};
-  const Correction<V> all =
-      correction_of<V>(step.lr, step.beta1, step.beta2, static_cast<double>(step.step));
+  const Correction<V> all = correction_of<V>(step.lr, step.beta1, step.beta2, step.step);
   const Grid grid{.blocks = {blocks_for(n, kThreads), 1, 1}, .threads = kThreads};
   if (origins.empty()) {
     launch(context, "adamw_update", update<V, Copy>, grid, factors, all, arrays, copy, n);
