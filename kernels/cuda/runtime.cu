@@ -35,6 +35,13 @@ int device_count() {
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status == cudaSuccess) return count;
   cudaGetLastError();  // it is not of the next call
+  int driver = 0;      // of a host without one
+  if (status == cudaErrorInsufficientDriver)
+    check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion", "device_count");
+  require<DeviceError>(
+      driver == 0,
+      "the NVIDIA driver is one for CUDA {}.{}, and this build needs one for {}.{} or newer",
+      driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
   const bool none = status == cudaErrorNoDevice || status == cudaErrorInsufficientDriver;
   if (!none) check(status, "cudaGetDeviceCount", "device_count");
   return 0;

@@ -8,7 +8,8 @@
 
 namespace gda::cuda {
 
-// Devices that this process can use: 0 without a GPU or its driver.
+// Devices that this process can use: 0 without a GPU or its driver. DeviceError where the driver is
+// too old: that is no reason to compute on the host unasked.
 int device_count();
 DeviceFacts facts_of(int device);
 // This thread's calls of CUDA's own and of its libraries go to the device. A thread that launches

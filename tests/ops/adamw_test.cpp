@@ -1,5 +1,8 @@
 #include "gda/ops/adamw.h"
 
+#include <limits>
+
+#include "ops/adamw_kernels.h"
 #include "support/op_test.h"
 
 namespace gda::test {
@@ -60,6 +63,22 @@ TEST(AdamW, ReferenceFollowsTheClosedForm) {
     adamw_update(context, step, gradients.tensor.rows(t - 1, 1).reshape({1}), master.tensor,
                  m.tensor, v.tensor, {});
     EXPECT_NEAR(get(master.tensor, 0), expected, 1e-14) << t;
+  }
+}
+
+// Each product of the power is rounded, which the squares after it double: u for each factor.
+TEST(AdamW, PowersErrByTheirCount) {
+  for (const double beta : {0.9, 0.95, 0.999, 0.99999}) {
+    EXPECT_EQ(power(beta, 0), 1);
+    EXPECT_EQ(power(beta, 1), beta);
+    for (const std::int64_t count : {2, 3, 10, 1000, 1'048'575, 1'048'576}) {
+      const long double exact = std::pow(static_cast<long double>(beta), count);
+      const long double u = unit_roundoff(DType::f64);
+      // Below the smallest normal number nothing is relative.
+      EXPECT_LE(std::abs(power(beta, count) - exact),
+                static_cast<long double>(count) * u * exact + std::numeric_limits<double>::min())
+          << beta << "^" << count;
+    }
   }
 }
 
