@@ -31,8 +31,8 @@ void release_pinned(void* data) noexcept;
 void* create_stream(int device, bool urgent);
 void destroy_stream(void* stream, int device) noexcept;
 
-// Between any two places, in the order of the stream. May return at once whatever memory of the host
-// it is: that has to stay, and to be left alone, until the copy was waited for.
+// Between any two places, in the order of the stream. May return at once whatever memory of the
+// host it is: that has to stay, and to be left alone, until the copy was waited for.
 void copy(const Stream& stream, void* to, const void* from, std::size_t bytes);
 // Waits until the stream is empty.
 void synchronize(const Stream& stream);
