@@ -9,19 +9,30 @@ namespace {
 
 constexpr int kWarps = 4;
 
-// <dout, out> of each query and head; a warp takes one.
+// <dout, out> of each query and head; a warp takes one. Rows that do not begin on 16 bytes are read
+// in another way and summed in the same order.
 template <class T>
 __global__ void __launch_bounds__(kWarps* kWarp)
-    head_dots(Rows<T> a, Rows<T> b, std::int64_t rows, int heads, int width,
+    head_dots(Rows<T> a, Rows<T> b, bool in_packs, std::int64_t rows, int heads, int width,
               accumulate_t<T>* result) {
+  constexpr int kWidth = kPackWidth<T>;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const std::int64_t pair =
       static_cast<std::int64_t>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / kWarp;
   if (pair >= rows * heads) return;  // a whole warp
   const std::int64_t row = pair / heads;
   const std::int64_t at = pair % heads * width;
+  const Vector<T> x{a[row] + at, in_packs};
+  const Vector<T> y{b[row] + at, in_packs};
+  const int packs = width / kWidth;
   accumulate_t<T> sum = 0;
-  for (int n = lane; n < width; n += kWarp) sum += widen(a[row][at + n]) * widen(b[row][at + n]);
+  for (int p = lane; p < packs; p += kWarp) {
+    const auto of_x = x.template pack<kWidth>(p);
+    const auto of_y = y.template pack<kWidth>(p);
+    for (int k = 0; k < kWidth; ++k) sum += widen(of_x.value[k]) * widen(of_y.value[k]);
+  }
+  const int last = packs * kWidth + lane;
+  if (last < width) sum += widen(x.data[last]) * widen(y.data[last]);
   sum = warp_sum(sum);
   if (lane == 0) result[pair] = sum;
 }
@@ -31,8 +42,9 @@ void dot_heads(const Context& context, const AttentionShape& shape, const Tensor
   ops::with_compute_type(out.dtype(), [&]<class T>(std::type_identity<T>) {
     launch(context, "attention_backward", head_dots<T>,
            {.blocks = {blocks_for(delta.elements(), kWarps), 1, 1}, .threads = kWarps * kWarp},
-           rows_of<T>(dout), rows_of<T>(out), out.dim(0), static_cast<int>(shape.query_heads()),
-           static_cast<int>(shape.value_dim), delta.data<accumulate_t<T>>());
+           rows_of<T>(dout), rows_of<T>(out), in_packs(shape.value_dim, dout, out), out.dim(0),
+           static_cast<int>(shape.query_heads()), static_cast<int>(shape.value_dim),
+           delta.data<accumulate_t<T>>());
   });
 }
 

@@ -10,6 +10,10 @@ namespace {
 constexpr int kWarps = 4;
 constexpr unsigned kThreads = kWarps * kWarp;
 
+// Blocks of the backward pass: of those that fit on a multiprocessor at once (9, of 56 registers a
+// thread), 8 for each of 132, so that enough loads are under way. None of them comes twice.
+constexpr unsigned kBackwardBlocks = 1024;
+
 template <class V>
 struct Stripe {
   int ratio;
@@ -183,7 +187,7 @@ void differential_backward(const Context& context, const DifferentialShape& shap
   const std::int64_t stripes = attended.dim(0) * shape.noise_heads;
   if (stripes == 0) return cuda::fill_zero(context, dlambda);
   const std::int64_t n = shape.value_dim;
-  const unsigned blocks = row_blocks((stripes + kWarps - 1) / kWarps);
+  const unsigned blocks = std::min(blocks_for(stripes, kWarps), kBackwardBlocks);
   const ArenaScope scope(context.arena);
   ops::with_compute_type(attended.dtype(), [&]<class T>(std::type_identity<T>) {
     using V = accumulate_t<T>;

@@ -45,8 +45,8 @@ Rows<T> rows_of(const Tensor& tensor) {
 template <class V, int kWidth>
 constexpr int kPartWidth = std::min(kWidth, kPackWidth<V>);
 
-// A parameter's vector. It may begin anywhere among others, and packs of T beside it do not depend
-// on that.
+// Numbers that may begin anywhere, such as a parameter among others: packs of what lies beside them
+// do not depend on that.
 template <class V>
 struct Vector {
   const V* data;

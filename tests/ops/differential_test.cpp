@@ -220,15 +220,15 @@ TEST(Differential, QuickMatchesReference) {
 // sqrt(2400) u = 49 u of their sizes' sum at most.
 TEST(Differential, ParameterGradientsOfManyStripes) {
   for (const DType dtype : kQuickTypes) {
-    const Differential quick(dtype, 1200, heads(2, 1, 8));
-    Differential exact(DType::f64, 1200, heads(2, 1, 8));
+    const Differential quick(dtype, 2200, heads(2, 1, 8));
+    Differential exact(DType::f64, 2200, heads(2, 1, 8));
     exact.take_inputs(quick);
     for (const Differential* op : {&quick, static_cast<const Differential*>(&exact)}) {
       op->forward();
       op->backward();
     }
     const Sizes sizes = sizes_of(exact);
-    const double error = head_error(8) * std::max(1.0, sizes.y) + 49 * unit_roundoff(DType::f32);
+    const double error = head_error(8) * std::max(1.0, sizes.y) + 66 * unit_roundoff(DType::f32);
     EXPECT_LE(max_difference(quick.dsubln.tensor, exact.dsubln.tensor), error * sizes.dsubln);
     EXPECT_LE(max_difference(quick.dlambda.tensor, exact.dlambda.tensor), error * sizes.dlambda);
     EXPECT_LT(error * sizes.dsubln, 0.02 * max_abs(exact.dsubln.tensor));
