@@ -9,7 +9,8 @@ namespace {
 constexpr unsigned kThreads = 256;
 constexpr int kScratch = kThreads / kWarp;
 
-// kAdd: x += branch first. The second pass over the row finds it in the first-level cache.
+// kAdd: x += branch first. A thread keeps its first pack, the only one of rows up to 2,048 bf16,
+// for the second pass over the row, which finds others in the first-level cache.
 template <class T, int kWidth, bool kAdd, class Mask>
 __global__ void __launch_bounds__(kThreads)
     forward_rows(Rows<T> x, Rows<T> branch, Vector<accumulate_t<T>> weight, accumulate_t<T> eps,
@@ -19,6 +20,7 @@ __global__ void __launch_bounds__(kThreads)
   const Shared<V> scratch = shared_memory<V>(0, kScratch);
   const std::int64_t row = blockIdx.x;
   auto* in = reinterpret_cast<P*>(x[row]);
+  P first{};
   V sum = 0;
   for (std::int64_t p = threadIdx.x; p < packs; p += blockDim.x) {
     P pack = in[p];
@@ -29,6 +31,7 @@ __global__ void __launch_bounds__(kThreads)
       }
       in[p] = pack;
     }
+    if (p == threadIdx.x) first = pack;
     for (int k = 0; k < kWidth; ++k) {
       const V value = widen(pack.value[k]);
       sum += mask[p * kWidth + k] * value * value;
@@ -37,7 +40,7 @@ __global__ void __launch_bounds__(kThreads)
   const V r = 1 / std::sqrt(block_sum(sum, scratch) / mask.sum + eps);
   auto* out = reinterpret_cast<P*>(y[row]);
   for (std::int64_t p = threadIdx.x; p < packs; p += blockDim.x) {
-    const P pack = in[p];
+    const P pack = p == threadIdx.x ? first : in[p];
     const auto w = weight.template pack<kWidth>(p);
     P result;
     for (int k = 0; k < kWidth; ++k) {
@@ -53,9 +56,27 @@ __global__ void __launch_bounds__(kThreads)
 // have them in global memory.
 constexpr std::size_t kMostSharedSums = std::size_t{64} << 10;
 
-// Each block takes every gridDim.x-th row, and leaves its sums of dweight in `partial`.
+// Blocks of the backward pass on a multiprocessor: all row_blocks at once on one of 128.
+constexpr int kResident = 4;
+
+// A pack of what backward reads.
+template <class P>
+struct Inputs {
+  P dy, x, residual;
+};
+
+template <class P, class T>
+__device__ Inputs<P> inputs_at(const Rows<T>& dy, const Rows<T>& x, const Rows<T>& residual,
+                               std::int64_t row, std::int64_t p) {
+  Inputs<P> in{reinterpret_cast<const P*>(dy[row])[p], reinterpret_cast<const P*>(x[row])[p], {}};
+  if (residual.data != nullptr) in.residual = reinterpret_cast<const P*>(residual[row])[p];
+  return in;
+}
+
+// Each block takes every gridDim.x-th row, and leaves its sums of dweight in `partial`. As in the
+// forward pass, a thread keeps its first packs.
 template <class T, int kWidth, bool kSharedSums, class Mask>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kResident)
     backward_rows(Rows<T> dy, Rows<T> x, Vector<accumulate_t<T>> weight, const accumulate_t<T>* rho,
                   Rows<T> residual, std::int64_t rows, std::int64_t packs, Mask mask, Rows<T> dx,
                   accumulate_t<T>* partial) {
@@ -74,33 +95,29 @@ __global__ void __launch_bounds__(kThreads)
     }
   }();
   for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
-    const auto* gradient = reinterpret_cast<const P*>(dy[row]);
-    const auto* in = reinterpret_cast<const P*>(x[row]);
     const V r = rho[row];
+    Inputs<P> first{};
     V dot = 0;
     for (std::int64_t p = threadIdx.x; p < packs; p += blockDim.x) {
-      const P g = gradient[p];
-      const P value = in[p];
+      const Inputs<P> in = inputs_at<P>(dy, x, residual, row, p);
       const auto w = weight.template pack<kWidth>(p);
+      if (p == threadIdx.x) first = in;
       for (int k = 0; k < kWidth; ++k) {
-        dot += mask[p * kWidth + k] * w.value[k] * widen(g.value[k]) * widen(value.value[k]);
+        dot += mask[p * kWidth + k] * w.value[k] * widen(in.dy.value[k]) * widen(in.x.value[k]);
       }
     }
     dot = block_sum(dot, scratch) * r * r * r / mask.sum;
     for (std::int64_t p = threadIdx.x; p < packs; p += blockDim.x) {
-      const P g = gradient[p];
-      const P value = in[p];
+      const Inputs<P> in = p == threadIdx.x ? first : inputs_at<P>(dy, x, residual, row, p);
       const auto w = weight.template pack<kWidth>(p);
-      P carried{};
-      if (residual.data != nullptr) carried = reinterpret_cast<const P*>(residual[row])[p];
       P result;
       Pack<V, kWidth> terms;
       for (int k = 0; k < kWidth; ++k) {
         const V factor = mask[p * kWidth + k];
-        const V dyj = widen(g.value[k]);
-        const V xj = widen(value.value[k]);
-        result.value[k] =
-            static_cast<T>(widen(carried.value[k]) + factor * (r * w.value[k] * dyj - xj * dot));
+        const V dyj = widen(in.dy.value[k]);
+        const V xj = widen(in.x.value[k]);
+        result.value[k] = static_cast<T>(widen(in.residual.value[k]) +
+                                         factor * (r * w.value[k] * dyj - xj * dot));
         terms.value[k] = factor * dyj * xj * r;
       }
       reinterpret_cast<P*>(dx[row])[p] = result;
