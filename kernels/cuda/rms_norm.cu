@@ -116,8 +116,9 @@ __global__ void __launch_bounds__(kThreads, kResident)
         const V factor = mask[p * kWidth + k];
         const V dyj = widen(in.dy.value[k]);
         const V xj = widen(in.x.value[k]);
-        result.value[k] = static_cast<T>(widen(in.residual.value[k]) +
-                                         factor * (r * w.value[k] * dyj - xj * dot));
+        // Fused by hand, so that masked and plain kernels round alike.
+        const V own = std::fma(-xj, dot, r * w.value[k] * dyj);
+        result.value[k] = static_cast<T>(widen(in.residual.value[k]) + factor * own);
         terms.value[k] = factor * dyj * xj * r;
       }
       reinterpret_cast<P*>(dx[row])[p] = result;
