@@ -20,6 +20,8 @@ struct BackwardKeys {
   // Of dk and dv, and of scores and what they receive: each warp has half of the columns.
   static constexpr int kBlocks = blocks_that_fit(kThreads, (kD + kDv) / 4 + kTile / 2, kBytes);
 };
+// scripts/check/attention_sass.json counts blocks by it.
+static_assert(BackwardKeys<128, 256, 2>::kBytes == 176128);
 
 // Puts a warp's sums into a tile, rounded, from (row, column).
 template <int kColumns>

@@ -23,6 +23,8 @@ struct BackwardQueries {
 
   static constexpr int kBlocks = blocks_that_fit(kThreads, kD / 2 + kTile, kBytes);
 };
+// scripts/check/attention_sass.json counts blocks by it.
+static_assert(BackwardQueries<128, 256, 2>::kBytes == 205856);
 
 __device__ RowStatistics row_statistics(const PackRows& rows, const Gradients& g, int first) {
   RowStatistics statistics = {};

@@ -22,6 +22,8 @@ struct Forward {
 
   static constexpr int kBlocks = blocks_that_fit(kThreads, kDv / 2 + kTile / 2, kBytes);
 };
+// scripts/check/attention_sass.json counts blocks by it.
+static_assert(Forward<128, 256, 2>::kBytes == 138272);
 
 // Writes a warp's 16 rows from row m of a pack: sums over totals, and log-sum-exp.
 template <int kDv>
