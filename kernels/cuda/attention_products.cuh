@@ -66,20 +66,24 @@ __device__ inline int sum_column(int i) {
   return static_cast<int>(threadIdx.x) % 4 * 2 + i % 2;
 }
 
-// c += A B of a warp, A [16, kDepth]: left_at(depth, a) and right_at(depth, column, b) load
-// operands.
-template <int kDepth, int kColumns, class LeftAt, class RightAt>
-__device__ void multiply(const LeftAt& left_at, const RightAt& right_at, Sums<kColumns>& c) {
+// c[block] += A B of a warp, A [16, kDepth] of each block: left_at(block, depth, a) and
+// right_at(depth, column, b) load operands. Blocks share B.
+template <int kDepth, int kBlocks, int kColumns, class LeftAt, class RightAt>
+__device__ void multiply(const LeftAt& left_at, const RightAt& right_at, Sums<kColumns>* c) {
   GDA_UNROLL
   for (int depth = 0; depth < kDepth; depth += kStep) {
-    std::uint32_t left[4];
-    left_at(depth, left);
+    std::uint32_t left[kBlocks][4];
+    GDA_UNROLL
+    for (int block = 0; block < kBlocks; ++block) left_at(block, depth, left[block]);
     GDA_UNROLL
     for (int n = 0; n < kColumns; n += 2) {
       std::uint32_t right[2][2];
       right_at(depth, 8 * n, right);
-      mma_m16n8k16(c.value[n], left, right[0]);
-      mma_m16n8k16(c.value[n + 1], left, right[1]);
+      GDA_UNROLL
+      for (int block = 0; block < kBlocks; ++block) {
+        mma_m16n8k16(c[block].value[n], left[block], right[0]);
+        mma_m16n8k16(c[block].value[n + 1], left[block], right[1]);
+      }
     }
   }
 }
@@ -88,17 +92,17 @@ __device__ void multiply(const LeftAt& left_at, const RightAt& right_at, Sums<kC
 template <int kColumns, int kWidth, int kRows>
 __device__ void multiply_rows(const Tile<kWidth, kRows>& a, int row, const Tile<kWidth>& b,
                               int column, Sums<kColumns>& c) {
-  multiply<kWidth>(
-      [&](int depth, auto& left) { load_a(a, row, depth, left); },
-      [&](int depth, int n, auto& right) { load_b_by_columns(b, depth, column + n, right); }, c);
+  multiply<kWidth, 1>(
+      [&](int, int depth, auto& left) { load_a(a, row, depth, left); },
+      [&](int depth, int n, auto& right) { load_b_by_columns(b, depth, column + n, right); }, &c);
 }
 
 // c += W b[:, column ...], where W [16, 64] are a warp's own sums, rounded to bf16.
 template <int kColumns, int kWidth>
 __device__ void multiply_sums(const Sums<kTile / 8>& w, const Tile<kWidth>& b, int column,
                               Sums<kColumns>& c) {
-  multiply<kTile>(
-      [&](int depth, auto& left) {
+  multiply<kTile, 1>(
+      [&](int, int depth, auto& left) {
         const auto& lo = w.value[depth / 8];
         const auto& hi = w.value[depth / 8 + 1];
         left[0] = pack_bf16x2(lo[0], lo[1]);
@@ -106,15 +110,18 @@ __device__ void multiply_sums(const Sums<kTile / 8>& w, const Tile<kWidth>& b, i
         left[2] = pack_bf16x2(hi[0], hi[1]);
         left[3] = pack_bf16x2(hi[2], hi[3]);
       },
-      [&](int depth, int n, auto& right) { load_b_by_rows(b, depth, column + n, right); }, c);
+      [&](int depth, int n, auto& right) { load_b_by_rows(b, depth, column + n, right); }, &c);
 }
 
-// c += rows [row, row + 16) of the transpose of `a` [64, 64] times b[:, column ...].
-template <int kColumns, int kWidth>
+// c[i] += rows [row + 16 i, row + 16 (i + 1)) of the transpose of `a` [64, 64] times
+// b[:, column ...].
+template <int kBlocks, int kColumns, int kWidth>
 __device__ void multiply_transposed(const Tile<kTile>& a, int row, const Tile<kWidth>& b,
-                                    int column, Sums<kColumns>& c) {
-  multiply<kTile>(
-      [&](int depth, auto& left) { load_a_transposed(a, row, depth, left); },
+                                    int column, Sums<kColumns> (&c)[kBlocks]) {
+  multiply<kTile, kBlocks>(
+      [&](int block, int depth, auto& left) {
+        load_a_transposed(a, row + 16 * block, depth, left);
+      },
       [&](int depth, int n, auto& right) { load_b_by_rows(b, depth, column + n, right); }, c);
 }
 

@@ -12,7 +12,10 @@ namespace gda::cuda::tiled {
 struct QueryRows {
   static constexpr int kPlaceBytes = kTile * static_cast<int>(sizeof(std::int64_t));
   static constexpr int kFloatBytes = kTile * static_cast<int>(sizeof(float));
-  static constexpr int kBytes = 2 * kPlaceBytes + RowKeys<kTile>::kBytes + 2 * kFloatBytes;
+  static constexpr int kWarps = kTile / kWarp;  // that find rows
+  static constexpr int kSeen = 2 * kPlaceBytes + RowKeys<kTile>::kBytes + 2 * kFloatBytes;
+  static constexpr int kBytes = kSeen + 16;  // so that what follows is aligned
+  static_assert(kWarps * sizeof(int) <= 16);
 
   // A row, while it is on its way from global memory.
   struct Row {
@@ -29,13 +32,15 @@ struct QueryRows {
   RowKeys<kTile> keys;
   Shared<float> lse;
   Shared<float> delta;
+  Shared<int> seen;  // by each warp's rows: a key of the tile
 
   __device__ explicit QueryRows(int byte_offset)
       : q(shared_memory<std::int64_t>(byte_offset, kTile)),
         dout(shared_memory<std::int64_t>(byte_offset + kPlaceBytes, kTile)),
         keys(byte_offset + 2 * kPlaceBytes),
         lse(shared_memory<float>(byte_offset + 2 * kPlaceBytes + RowKeys<kTile>::kBytes, kTile)),
-        delta(shared_memory<float>(byte_offset + kBytes - kFloatBytes, kTile)) {}
+        delta(shared_memory<float>(byte_offset + kSeen - kFloatBytes, kTile)),
+        seen(shared_memory<int>(byte_offset + kSeen, kWarps)) {}
 
   template <int kD, int kDv>
   __device__ static Row load(const PackRows& rows, const Gradients& g, int m) {
@@ -51,7 +56,10 @@ struct QueryRows {
     row.delta = g.delta[rows.statistic(m)];
     return row;
   }
-  __device__ void set(int i, const Row& row) const {
+  // By whole warps; keys of the tile are [key, key + kTile).
+  __device__ void set(int i, const Row& row, int key) const {
+    const bool any = __any_sync(kWholeWarp, row.lowest < key + kTile && row.highest >= key);
+    if (i % kWarp == 0) seen[i / kWarp] = any ? 1 : 0;
     q[i] = row.q;
     dout[i] = row.dout;
     keys.set(i, row.lowest, row.highest);
@@ -74,6 +82,7 @@ class QueryTiles {
   __device__ QueryTiles(const PackRows& rows, const Gradients& g, int key, int byte_offset)
       : rows_(rows),
         g_(g),
+        key_(key),
         offset_(byte_offset),
         row_(max(key - rows.p.length.offset, 0) * rows.size / kTile * kTile) {}
 
@@ -81,7 +90,7 @@ class QueryTiles {
   __device__ void begin() {
     if (finds_rows()) {
       for (int ahead = 0; ahead < 2; ++ahead) {
-        rows_at(ahead).set(thread(), find(row_ + ahead * kTile));
+        rows_at(ahead).set(thread(), find(row_ + ahead * kTile), key_);
       }
     }
     __syncthreads();
@@ -90,7 +99,7 @@ class QueryTiles {
   }
   __device__ bool there() const { return row_ < rows_.count(); }
   __device__ void next() {
-    if (finds_rows()) rows_at(slot_).set(thread(), found_);
+    if (finds_rows()) rows_at(slot_).set(thread(), found_, key_);
     row_ += kTile;
     if (!there()) return;
     slot_ = 1 - slot_;
@@ -101,6 +110,8 @@ class QueryTiles {
     arrive();
   }
 
+  // Whether any row sees a key; q and dout are there only then. The same for the whole block.
+  __device__ bool seen() const { return seen_at(slot_); }
   __device__ Tile<kD> q() const { return q_at(kStages > 1 ? slot_ : 0); }
   __device__ Tile<kDv> dout() const { return dout_at(kStages > 1 ? slot_ : 0); }
   __device__ RowKeys<kTile> keys() const { return rows_at(slot_).keys; }
@@ -119,6 +130,10 @@ class QueryTiles {
   __device__ QueryRows rows_at(int slot) const {
     return QueryRows(offset_ + slot * QueryRows::kBytes);
   }
+  __device__ bool seen_at(int slot) const {
+    const Shared<int> seen = rows_at(slot).seen;
+    return seen[0] != 0 || seen[1] != 0;
+  }
   __device__ int stage_at(int stage) const {
     return offset_ + 2 * QueryRows::kBytes + stage * kStageBytes;
   }
@@ -128,6 +143,7 @@ class QueryTiles {
   }
 
   __device__ void copy(int slot, int stage) const {
+    if (!seen_at(slot)) return;
     const QueryRows found = rows_at(slot);
     copy_rows(q_at(stage), rows_.p.q.data, found.q);
     copy_rows(dout_at(stage), g_.dout.data, found.dout);
@@ -153,6 +169,7 @@ class QueryTiles {
 
   const PackRows& rows_;
   const Gradients& g_;
+  int key_;
   int offset_;
   int row_;
   int slot_ = 0;  // of this tile's rows and, where there are two, stage

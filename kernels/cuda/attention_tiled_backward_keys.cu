@@ -21,7 +21,7 @@ struct BackwardKeys {
   static constexpr int kBlocks = blocks_that_fit(kThreads, (kD + kDv) / 4 + kTile / 2, kBytes);
 };
 // scripts/check/attention_sass.json counts blocks by it.
-static_assert(BackwardKeys<128, 256, 2>::kBytes == 176128);
+static_assert(BackwardKeys<128, 256, 2>::kBytes == 176160);
 
 // Puts a warp's sums into a tile, rounded, from (row, column).
 template <int kColumns>
@@ -37,26 +37,42 @@ __device__ void store_sums(const Sums<kColumns>& sums, int row, int column,
   }
 }
 
-// Writes a warp's sums of 16 keys from `key` on, to rows of `to`.
-template <int kColumns>
-__device__ void store_keys(const Problem& p, const Sums<kColumns>& sums, std::int64_t first_key,
-                           int key, float factor, const Rows<bfloat16>& to, int column) {
-  for (int half = 0; half < 2; ++half) {
-    const int j = key + sum_row(2 * half);
-    if (j >= p.length.keys) continue;
-    store_row(sums, half, factor, to[first_key + j] + column);
+// A warp's part of dk or dv of 64 keys, kWidth wide: 32 keys by a quarter of the columns, for which
+// it loads less than for 16 keys by a half; that, where a quarter is no multiple of 16.
+template <int kWidth>
+struct KeySums {
+  static constexpr int kBlocks = kWidth % 64 == 0 ? 2 : 1;
+  static constexpr int kColumns = kWidth / kKeyWarps / kBlocks * 4;  // of the matrix
+
+  int row = warp() % (4 / kBlocks) * 16 * kBlocks;
+  int column = warp() / (4 / kBlocks) * kColumns;
+  Sums<kColumns / 8> block[kBlocks];
+
+  __device__ static int warp() { return static_cast<int>(threadIdx.x) / kWarp; }
+  __device__ void clear() {
+    for (auto& one : block) one.clear();
   }
-}
+  // += weights^T of, times rows.
+  __device__ void add(const Tile<kTile>& weights, const Tile<kWidth>& rows) {
+    multiply_transposed(weights, row, rows, column, block);
+  }
+  // Writes them, times `factor`, to keys [key, key + 64) of a sequence that begins in row `first`
+  // of `to`, in the columns of `head`.
+  __device__ void store(const Problem& p, std::int64_t first, int key, float factor,
+                        const Rows<bfloat16>& to, int head) const {
+    GDA_UNROLL
+    for (int i = 0; i < 2 * kBlocks; ++i) {
+      const int j = key + row + sum_row(0) + 8 * i;
+      if (j >= p.length.keys) continue;
+      store_row(block[i / 2], i % 2, factor, to[first + j] + head * kWidth + column);
+    }
+  }
+};
 
-// What a warp does: its rows of queries in scores, and of keys in sums, and its half of the
-// columns.
+// What a warp does of scores: 16 rows of queries and half of the keys.
 struct Place {
-  int row;
-  int half;
-
-  __device__ Place()
-      : row(static_cast<int>(threadIdx.x) / kWarp % 4 * 16),
-        half(static_cast<int>(threadIdx.x) / kWarp / 4) {}
+  int row = static_cast<int>(threadIdx.x) / kWarp % 4 * 16;
+  int column = static_cast<int>(threadIdx.x) / kWarp / 4 * (kTile / 2);
 };
 
 // Weights of a tile of queries and 64 keys from `key`, and what their scores receive, into tiles.
@@ -64,20 +80,19 @@ template <class Queries, int kD, int kDv>
 __device__ void store_gradients(const Problem& p, const Queries& queries, const Place& at, int key,
                                 const Tile<kD>& k, const Tile<kDv>& v, const Tile<kTile>& weights,
                                 const Tile<kTile>& dscores) {
-  const int column = at.half * kTile / 2;
   Sums<kTile / 16> scores;
   Sums<kTile / 16> dweights;
   scores.clear();
   dweights.clear();
-  const Sight sight = sight_of<kTile / 2>(queries.keys(), at.row, key + column);
+  const Sight sight = sight_of<kTile / 2>(queries.keys(), at.row, key + at.column);
   if (sight != Sight::none) {
-    multiply_rows(queries.q(), at.row, k, column, scores);
-    multiply_rows(queries.dout(), at.row, v, column, dweights);
-    if (sight == Sight::some) mask_scores(queries.keys(), at.row, key + column, scores);
+    multiply_rows(queries.q(), at.row, k, at.column, scores);
+    multiply_rows(queries.dout(), at.row, v, at.column, dweights);
+    if (sight == Sight::some) mask_scores(queries.keys(), at.row, key + at.column, scores);
     to_gradients(p, queries.statistics(at.row), scores, dweights);
   }
-  store_sums(scores, at.row, column, weights);
-  store_sums(dweights, at.row, column, dscores);
+  store_sums(scores, at.row, at.column, weights);
+  store_sums(dweights, at.row, at.column, dscores);
 }
 
 // A block takes a tile of keys of a value head, and goes through the packs that read it.
@@ -96,28 +111,29 @@ __global__ void __launch_bounds__(BackwardKeys<kD, kDv, kStages>::kThreads,
   const std::int64_t first = static_cast<std::int64_t>(blockIdx.z) * p.length.keys;
   const int left = min(p.length.keys, p.length.queries + p.length.offset) - key;
   copy_keys<Shape::kThreads>(p.v, first + key, left, value_head, v);
-  Sums<kDv / 16> dv_sums;
+  KeySums<kDv> dv_sums;
   dv_sums.clear();
   for (int pack = 0; pack < p.packs.count; ++pack) {
     if (p.packs.value[pack] != value_head) continue;
     const PackRows rows(p, pack, static_cast<int>(blockIdx.z));
-    Sums<kD / 16> dk_sums;
+    KeySums<kD> dk_sums;
     dk_sums.clear();
     __syncthreads();  // nobody reads the tiles of the pack before
     copy_keys<Shape::kThreads>(p.k, first + key, left, p.packs.key[pack], k);
     QueryTiles<kD, kDv, kStages> queries(rows, g, key, Shape::kQueries);
     for (queries.begin(); queries.there(); queries.next()) {
-      store_gradients(p, queries, at, key, k, v, weights, dscores);
+      const bool seen = queries.seen();
+      if (seen) store_gradients(p, queries, at, key, k, v, weights, dscores);
       __syncthreads();
-      multiply_transposed(weights, at.row, queries.dout(), at.half * kDv / 2, dv_sums);
-      multiply_transposed(dscores, at.row, queries.q(), at.half * kD / 2, dk_sums);
+      if (!seen) continue;
+      dv_sums.add(weights, queries.dout());
+      dk_sums.add(dscores, queries.q());
     }
-    store_keys(p, dk_sums, first, key + at.row, p.scale, dk,
-               p.packs.key[pack] * kD + at.half * kD / 2);
+    dk_sums.store(p, first, key, p.scale, dk, p.packs.key[pack]);
   }
   copy_async_commit();
   copy_async_wait<0>();  // of a tile that no query sees
-  store_keys(p, dv_sums, first, key + at.row, 1, dv, value_head * kDv + at.half * kDv / 2);
+  dv_sums.store(p, first, key, 1, dv, value_head);
 }
 
 }  // namespace
