@@ -44,7 +44,8 @@ make_bundle() {
   pretend "$bin/gda_dist_failing_program" <<< 'exit 1'
   pretend "$bin/mpirun" <<< 'while [[ $1 == -* ]]; do case $1 in -np | --bind-to) shift ;; esac; shift; done; "$@"'
   pretend "$bin/gda_ops_bench" <<< 'echo "bf16 peak: 790.0 GFLOP/s"
-echo "attention_forward_pass/bf16/B:4/T:4096/manual_time  1.50 ms  1.60 ms  10 GFLOP/s=1k/s causal_TFLOP/s=123.4/s peak_%=20/s"'
+echo "attention_forward_pass/bf16/B:4/T:4096/manual_time  1.50 ms  1.60 ms  10 GFLOP/s=1k/s causal_TFLOP/s=123.4/s peak_%=20/s"
+echo "adamw/bf16_copy/manual_time  9.1 ms  9.2 ms  1 GB/s=2.5k/s peak_%=90/s"'
   # The losses that are expected, as a run would give them.
   pretend "$bin/gda" << GDA
 for word; do case \$word in logging.dir=*) dir=\${word#*=} ;; esac; done
@@ -91,8 +92,8 @@ everything_passes() {
   expect 'one archive and the table' is "$(find "$work/logs" -type f | wc -l)" 2
   expect 'the archive is whole' tar -tzf "$work/logs/said.tar.gz" ./libraries.log ./durations.csv > /dev/null
   for line in '^NVIDIA Pretence, 570.1, 80000 MiB, CUDA 13.0, 20' '^\| losses-as-on-a-cpu \| passed, . s \| .*loss 0 \(of' \
-    '^\| tests-attention \| passed.* 8 tests passed, 0 failed' '^\| speeds-attention \|.*peak: 790.0 GFLOP/s; attention_forward_pass/bf16/B:4/T:4096: 1.50 ms, .*TFLOP/s=123.4' \
-    '^\| train-1.5b \|.* 1000 tokens/s, MFU 0.5 ' '^\| profile-attention \|.*forward_tiles<128>.*Duration 812.5 us' \
+    '^\| tests-attention \| passed.* 8 tests passed, 0 failed' '^\| speeds-attention \|.*peak: 790.0 GFLOP/s; attention_forward_pass/bf16/B:4/T:4096: 1.50 ms, 123.4 causal TFLOP/s, 20 % of peak' \
+    '^\| speeds-others \|.*adamw/bf16_copy: 9.1 ms, 2.5 TB/s, 90 % of peak' '^\| train-1.5b \|.* 1000 tokens/s, MFU 0.5 ' '^\| profile-attention \|.*forward_tiles<128>.*Duration 812.5 us' \
     '^\| profile-micro-batch \|.* 3 us in 2 of rms_norm' '^\| torch-attention \|.* torch 2' '^\| memcheck \|.*0 errors; 1 operators finite' \
     '^\| nccl-watchdog \| passed' '^\| torch-step \|.*tokens/s 30000' '^\| runs \| passed'; do
     expect 'the table' has "$work/logs/table.md" "$line"
