@@ -82,7 +82,7 @@ step() {
   fi
   limited "$limit" "$said/$name.log" "$@" || outcome=$?
   # Tests without a device are skipped, which is no success here.
-  if ((outcome == 0)) && grep -q 'no CUDA device' "$said/$name.log"; then outcome=1; fi
+  if ((outcome == 0)) && grep -qE 'no CUDA device|this build has no NCCL' "$said/$name.log"; then outcome=1; fi
   case $outcome in
     0) result="passed, $((SECONDS - started)) s" ;;
     124) result="FAILED: not done in $limit s" ;;
