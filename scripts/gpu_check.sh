@@ -105,8 +105,10 @@ done
 ((${#parts[@]} > 0)) || parts=("${stages[@]}")
 
 work=$(mktemp -d)
-# Runs write into memory, where there is room: a checkpoint on a slow disk would be timed with them.
-scratch=$(mktemp -d -p /dev/shm 2> /dev/null || mktemp -d)
+# Runs write into memory, where there are 8 GiB: a checkpoint on a slow disk would be timed with them.
+scratch=$work/runs
+if [[ $(df --output=avail /dev/shm 2> /dev/null | tail -n 1) -ge 8388608 ]]; then scratch=$(mktemp -d -p /dev/shm); fi
+mkdir -p "$scratch"
 session=
 # shellcheck disable=SC2317
 leave() {
@@ -187,5 +189,5 @@ done
 
 printf '\n'
 cat "$logs/table.md"
-printf '\nwhat the programs said: %s/said.tar.gz\n' "$logs"
+printf '\n%d s; what the programs said: %s/said.tar.gz\n' "$SECONDS" "$logs"
 exit $((failures > 0))

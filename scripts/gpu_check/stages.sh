@@ -103,6 +103,7 @@ rates_of() {
 stage_train() {
   train train-1.5b 30 5 gda-1.5b
   figures_of rates_of train-1.5b
+  [[ " ${settings[*]}" != *cuda_graphs* ]] || return 0  # it was with them, or is to be without
   train train-1.5b-graphs 30 5 gda-1.5b train.cuda_graphs=true
   figures_of rates_of train-1.5b-graphs
 }
