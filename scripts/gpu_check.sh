@@ -183,7 +183,7 @@ heading=("${gpu:-no nvidia-smi}, CUDA ${cuda:-unknown}, $(date -u +%Y-%m-%d), va
 printf '%s\n' "${heading[@]}"
 for part in "${parts[@]}"; do
   begin "$part" "${limits[$part]}"
-  "stage_${part//-/_}"
+  "stage_${part//-/_}" || true  # what failed is in the table
   pack_said
 done
 

@@ -116,7 +116,9 @@ write_table() {
 }
 
 # The table so far, and all that was said, but for what is very large, as one file that is whole at any time.
+# What still changes, or a disk that is full, is no reason to stop.
 pack_said() {
-  write_table > "$logs/table.md"
-  (cd "$said" && find . -type f -size -8192k) | tar -czf "$logs/.said" -C "$said" -T - && mv "$logs/.said" "$logs/said.tar.gz"
+  write_table > "$logs/table.md" || true
+  (cd "$said" && find . -type f -size -8192k) | tar -czf "$logs/.said" -C "$said" -T - 2> /dev/null || true
+  mv "$logs/.said" "$logs/said.tar.gz" || true
 }
