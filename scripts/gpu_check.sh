@@ -177,8 +177,8 @@ export GTEST_COLOR=no
 # What PyTorch needs of the disk is in memory when its turn comes.
 (setsid "$python" -c 'import torch' &) > /dev/null 2>&1 < /dev/null || true
 
-gpu=$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2> /dev/null | head -n 1 || true)
-cuda=$(nvidia-smi 2> /dev/null | sed -nE 's/.*CUDA Version: *([0-9.]+).*/\1/p' | head -n 1 || true)
+gpu=$(timeout 5 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2> /dev/null | head -n 1 || true)
+cuda=$(timeout 5 nvidia-smi 2> /dev/null | sed -nE 's/.*CUDA Version: *([0-9.]+).*/\1/p' | head -n 1 || true)
 heading=("${gpu:-no nvidia-smi}, CUDA ${cuda:-unknown}, $(date -u +%Y-%m-%d), variant: ${variant:-none}:")
 printf '%s\n' "${heading[@]}"
 for part in "${parts[@]}"; do

@@ -23,7 +23,7 @@ stage_device() {
   step libraries 5 "$bin/check-libraries"
   if command -v nvidia-smi > /dev/null; then
     step nvidia-smi 5 nvidia-smi
-    figures_of nvidia-smi --query-gpu=memory.total,clocks.max.sm,power.limit,mig.mode.current --format=csv,noheader
+    figures_of timeout 3 nvidia-smi --query-gpu=memory.total,clocks.max.sm,power.limit,mig.mode.current --format=csv,noheader
   else
     skip nvidia-smi 'there is none here'
   fi
