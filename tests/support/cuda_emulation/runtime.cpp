@@ -108,6 +108,7 @@ Queue& queue_of(const Stream& stream) {
 // The place of an event in a queue, once for each time that it is recorded.
 struct Recording {
   Queue* queue = nullptr;
+  bool captured = false;
   bool reached = false;
   Clock::time_point time;
 
@@ -129,8 +130,12 @@ thread_local int chosen_device = -1;
 // Captures that this thread has begun.
 thread_local int captures = 0;
 
+// Null if it was never recorded.
 Recording* recording_of(void* event) {
-  return static_cast<Event*>(event)->last.get();
+  Recording* const last = static_cast<Event*>(event)->last.get();
+  require<Error>(last == nullptr || !last->captured,
+                 "the emulated device: an event of a capture is waited for or asked");
+  return last;
 }
 
 // cudaFree waits for the device, too.
@@ -265,6 +270,7 @@ void record(void* event, const Stream& stream) {
   const auto lock = lock_device();
   auto recording = std::make_shared<Recording>();
   recording->queue = &queue_of(stream);
+  recording->captured = is_capturing(stream);
   static_cast<Event*>(event)->last = recording;
   enqueue(stream, [recording] {
     recording->reached = true;

@@ -176,6 +176,12 @@ TEST(CudaRuntime, GraphsAreDoneAsOftenAsTheyAreLaunched) {
   EXPECT_EQ(
       message([&] { cuda::copy(stream.get(), &pageable, value.tensor.raw(), sizeof pageable); }),
       "the emulated device: pageable memory is copied while a stream is captured");
+  EXPECT_EQ(message([&] {
+              Event event(kDevice);
+              event.record(stream.get());
+              event.wait();
+            }),
+            "the emulated device: an event of a capture is waited for or asked");
   EXPECT_EQ(message([&] { const Buffer buffer(1, kDevice); }),
             "the emulated device: memory is taken while a stream is captured");
   ::setenv("GDA_EMULATION_FAILS_CAPTURES", "1", 1);
