@@ -31,7 +31,7 @@ constexpr int kMostStages = 2;
 template <int kDv>
 constexpr int kQueryWarps = kDv > 128 ? 8 : 4;
 
-// The kernel that goes by keys: 4 x 16 keys (or rows of queries) by 2 halves of the columns.
+// The kernel that goes by keys: in scores 4 x 16 rows of queries by 2 halves of the keys.
 constexpr int kKeyWarps = 8;
 
 }  // namespace gda::cuda::tiled
