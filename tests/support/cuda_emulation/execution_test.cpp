@@ -72,6 +72,13 @@ TEST(CudaEmulation, SharedMemoryHasBoundsAndBeginsAsNan) {
   EXPECT_TRUE(std::isnan(data[0]));
 }
 
+TEST(CudaEmulation, SharedMemoryHasAnEnd) {
+  float data[2] = {};
+  const auto nothing = [](float*) {};
+  run(nothing, data, shared_memory_limit());
+  EXPECT_THROW(run(nothing, data, shared_memory_limit() + 1), emulation::Fault);
+}
+
 TEST(CudaEmulation, EveryThreadMustReachABarrier) {
   expect_fault(
       [](float*) {
