@@ -49,25 +49,24 @@ struct QueryStream {
   const Gradients& g;
   QuerySteps queries;
   int memory;  // byte offset
-  int pack;
+  int pack = 0;
   std::int64_t first_row;  // of the sequence
+  // Where steps are that are to be loaded, and to be turned, next: each is once, in order.
+  struct Place {
+    int head;  // in the packs' order
+    int query;
+  } loaded{}, turned{};
   Copier<kSteps, kD> query_copier;
   Copier<kSteps, kDv> dout_copier;
 
   __device__ QueryStream(const Problem& problem, const Gradients& gradients, int byte_offset,
                          const QuerySteps& steps_of_head, std::int64_t row)
-      : p(problem),
-        g(gradients),
-        queries(steps_of_head),
-        memory(byte_offset),
-        pack(0),
-        first_row(row) {}
-  __device__ int steps() const { return p.packs.size(pack) * queries.count(); }
-  __device__ int query_of(int step) const {
-    return (queries.begin + step % queries.count()) * kSteps;
-  }
-  __device__ int head_of(int step) const {
-    return p.packs.head[p.packs.begin[pack] + step / queries.count()];
+      : p(problem), g(gradients), queries(steps_of_head), memory(byte_offset), first_row(row) {}
+  // Begins a pack at its first step.
+  __device__ int begin(int which_pack) {
+    pack = which_pack;
+    loaded = turned = {p.packs.begin[pack], queries.begin * kSteps};
+    return p.packs.size(pack) * queries.count();
   }
   __device__ QueryTile query_tile(int step) const {
     return QueryTile(memory + step % kQueryStages * QueryTile::kBytes);
@@ -80,9 +79,9 @@ struct QueryStream {
   __device__ Shared<std::int32_t> first_key(int step) const {
     return statistic<std::int32_t>(step, 2);
   }
-  __device__ void load(int step) const {
-    const int query = query_of(step);
-    const int head = head_of(step);
+  __device__ void load(int step) {
+    const auto [place, query] = next(loaded);
+    const int head = p.packs.head[place];
     const int left = p.length.queries - query;
     const std::int64_t row = first_row + query;
     query_copier.copy(query_tile(step), p.q[row] + static_cast<std::int64_t>(head) * kD, p.q.stride,
@@ -100,9 +99,8 @@ struct QueryStream {
   }
   // Scores of keys from `key` that a step's queries do not see become -inf; `block_key` and
   // `last_key` are the first and the last of the block's keys.
-  __device__ void mask(int step, int key, int block_key, int last_key,
-                       Sums<kSteps / 8>& scores) const {
-    const int query = query_of(step);
+  __device__ void mask(int step, int key, int block_key, int last_key, Sums<kSteps / 8>& scores) {
+    const int query = next(turned).query;
     const bool documents = p.first_key != nullptr;
     bool needed = last_key > query + p.length.offset || query + kSteps > p.length.queries;
     if (documents) {
@@ -127,6 +125,12 @@ struct QueryStream {
   }
 
  private:
+  __device__ Place next(Place& place) const {
+    const Place here = place;
+    place.query += kSteps;
+    if (place.query >= queries.end * kSteps) place = {here.head + 1, queries.begin * kSteps};
+    return here;
+  }
   template <class T>
   __device__ Shared<T> statistic(int step, int kind) const {
     return shared_memory<T>(memory + kStatistics + step % 2 * kStatisticBytes + kind * kSteps * 4,

@@ -28,18 +28,18 @@ __global__ void __launch_bounds__(kThreads, 1)
   const QuerySteps queries(p, first_row, keys.first, keys.last,
                            shared_memory<int>(Memory::kScratch, kWarps));
   typename Memory::Stream stream(p, g, Memory::kStream, queries, first_row);
-  stream.pack = pack;
+  const int steps = stream.begin(pack);
   const float scale = p.scale * kLog2E;
   Sums<kSteps / 8> scores;
   Sums<kSteps / 8> dweights;
   Sums<kD / 8> sums;
   Weights dscores;
   sums.clear();
-  if (stream.steps() > 0) {
+  if (steps > 0) {
     keys.load(p.k, p.packs.key[pack], k);
     keys.load(p.v, p.packs.value[pack], v);
     run_pipeline(
-        stream.steps(), [&](int i) { stream.load(i); },
+        steps, [&](int i) { stream.load(i); },
         [&](int i) {
           multiply_rows(k, warpgroup() * kSteps, stream.query_tile(i), scores);
           multiply_rows(v, warpgroup() * kSteps, stream.dout_tile(i), dweights);

@@ -34,12 +34,12 @@ __global__ void __launch_bounds__(kThreads, 1)
   sums.clear();
   for (int pack = 0; pack < p.packs.count; ++pack) {
     if (p.packs.value[pack] != value_head) continue;
-    stream.pack = pack;
-    if (stream.steps() == 0) continue;
+    const int steps = stream.begin(pack);
+    if (steps == 0) continue;
     __syncthreads();  // nobody reads the last pack's any more
     keys.load(p.k, p.packs.key[pack], k);
     run_pipeline(
-        stream.steps(), [&](int i) { stream.load(i); },
+        steps, [&](int i) { stream.load(i); },
         [&](int i) { multiply_rows(k, warpgroup() * kSteps, stream.query_tile(i), scores); },
         [&](int i) {
           wait_for_products<1>(scores.value);
