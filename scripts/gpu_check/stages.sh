@@ -4,7 +4,7 @@
 
 stages=(device losses tests speeds train profile torch-attention sanitizer nccl torch-step runs)
 declare -A limits=(
-  [device]=15 [losses]=20 [tests]=60 [speeds]=40 [train]=55 [profile]=45 [torch-attention]=30
+  [device]=15 [losses]=15 [tests]=50 [speeds]=45 [train]=65 [profile]=45 [torch-attention]=30
   [sanitizer]=40 [nccl]=55 [torch-step]=40 [runs]=20)
 
 # The first of these programs that is there; nothing without one.
@@ -104,6 +104,8 @@ stage_train() {
   train train-1.5b 30 5 gda-1.5b
   figures_of rates_of train-1.5b
   [[ " ${settings[*]}" != *cuda_graphs* ]] || return 0  # it was with them, or is to be without
+  train train-1.5b-softmax 30 5 softmax-1.5b
+  figures_of rates_of train-1.5b-softmax
   train train-1.5b-graphs 30 5 gda-1.5b train.cuda_graphs=true
   figures_of rates_of train-1.5b-graphs
 }

@@ -96,10 +96,16 @@ TEST(Matmul, ReferenceTransposes) {
   for (std::int64_t i = 0; i < 3; ++i) {
     for (std::int64_t j = 0; j < 4; ++j) {
       double sum = 0;
-      for (std::int64_t p = 0; p < 5; ++p)
-        sum += get(a.tensor, p * 3 + i) * get(b.tensor, p * 4 + j);
-      EXPECT_DOUBLE_EQ(get(out.tensor, i * 4 + j), sum);
-      EXPECT_DOUBLE_EQ(get(swapped.tensor, j * 3 + i), sum);
+      double magnitude = 0;
+      for (std::int64_t p = 0; p < 5; ++p) {
+        const double product = get(a.tensor, p * 3 + i) * get(b.tensor, p * 4 + j);
+        sum += product;
+        magnitude += std::abs(product);
+      }
+      // Sums of n products in any order, fused or not: each is off by at most n u sum |product|.
+      const double error = 2 * 5 * unit_roundoff(DType::f64) * magnitude;
+      EXPECT_NEAR(get(out.tensor, i * 4 + j), sum, error);
+      EXPECT_NEAR(get(swapped.tensor, j * 3 + i), sum, error);
     }
   }
 }
