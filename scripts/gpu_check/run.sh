@@ -3,7 +3,7 @@
 # caller sets `said` (the folder of what programs say), `logs` and `command_line`.
 
 rows=()     # stage | result
-notes=()    # its figures
+notes=()    # its figures, a line each
 heading=()  # lines above the table
 failures=0
 deadline=0
@@ -63,7 +63,7 @@ add_row() {
 # A figure of the last row.
 figure() {
   local last=$((${#rows[@]} - 1))
-  notes[last]+=${notes[last]:+"; "}$1
+  notes[last]+=${notes[last]:+$'\n'}$1
   printf '    %s\n' "$1"
 }
 
@@ -108,11 +108,17 @@ figures_of() {
 }
 
 write_table() {
-  local i
+  local i head line
   printf '%s\n' "${heading[@]}"
   printf '\n```sh\n%s\n```\n\n' "$command_line"
   printf '| stage | result | figures |\n|---|---|---|\n'
-  for i in "${!rows[@]}"; do printf '| %s | %s |\n' "${rows[i]}" "${notes[i]//|/\/}"; done
+  for i in "${!rows[@]}"; do
+    head=${rows[i]}
+    while IFS= read -r line; do
+      printf '| %s | %s |\n' "$head" "$line"
+      head=' | '
+    done <<< "${notes[i]//|/\/}"
+  done
 }
 
 # The table so far, and all that was said, but for what is very large, as one file that is whole at any time.

@@ -4,8 +4,8 @@
 
 stages=(device losses tests speeds train profile torch-attention sanitizer nccl torch-step runs)
 declare -A limits=(
-  [device]=15 [losses]=15 [tests]=50 [speeds]=45 [train]=65 [profile]=45 [torch-attention]=30
-  [sanitizer]=40 [nccl]=55 [torch-step]=40 [runs]=20)
+  [device]=10 [losses]=15 [tests]=50 [speeds]=45 [train]=65 [profile]=45 [torch-attention]=20
+  [sanitizer]=50 [nccl]=35 [torch-step]=65 [runs]=20)
 
 # The first of these programs that is there; nothing without one.
 first_of() {
@@ -135,7 +135,7 @@ stage_profile() {
     return
   fi
   local always=(--clock-control none --target-processes all --kernel-name-base demangled)
-  step profile-attention 22 "$ncu" "${always[@]}" --set full --kernel-name 'regex:attention|tiled|hopper' --launch-count 10 \
+  step profile-attention 22 "$ncu" "${always[@]}" --set full --kernel-name 'regex:attention|tiled|hopper' --launch-count 4 \
     --force-overwrite --export "$said/attention" "$bin/gda_each_kernel" attention 4096 4
   if [[ -s $said/attention.ncu-rep ]]; then
     limited 8 "$said/attention-details.log" "$ncu" --import "$said/attention.ncu-rep" --page details || true
@@ -166,7 +166,7 @@ has_torch() {
 
 stage_torch_step() {
   has_torch torch-step || return 0
-  step torch-step 40 "$python" scripts/bench/torch_step.py --device cuda --model gda-1.5b --length 4096 --batch 4 \
+  step torch-step 65 "$python" scripts/bench/torch_step.py --device cuda --model gda-1.5b --length 4096 --batch 4 \
     --steps 3 --warmup 2 --layers 2 6 --compile layers
   figures_of grep '^tokens' "$said/torch-step.log"
 }
@@ -179,7 +179,7 @@ stage_sanitizer() {
     return
   fi
   for tool in memcheck racecheck; do
-    step "$tool" 20 "$sanitizer" --tool "$tool" --error-exitcode 9 --target-processes all "$bin/gda_each_kernel" all
+    step "$tool" 40 "$sanitizer" --tool "$tool" --error-exitcode 9 --target-processes all "$bin/gda_each_kernel" all
     figures_of grep -E 'ERROR SUMMARY|RACECHECK SUMMARY' "$said/$tool.log"
     figures_of awk '/ finite$/ { ++n } END { print n + 0 " operators finite" }' "$said/$tool.log"
   done
