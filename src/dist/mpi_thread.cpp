@@ -53,6 +53,10 @@ class Backoff {
   std::chrono::microseconds longest_;
 };
 
+// The end of one rank ends all. Where operations were late others wait too, in other groups maybe,
+// and their time is over a moment later: they are to say what they wait for first.
+constexpr std::chrono::seconds kGrace{3};
+
 // A rank that waits for a late one polls at this distance: about a fiftieth of a core, and no
 // matter beside how late the other is.
 constexpr std::chrono::microseconds kWaitForRanks{1000};
@@ -172,7 +176,10 @@ void MpiThread::run(std::promise<void> started) {
       break;
     }
   }
-  if (ending_ == Ending::abort) MPI_Abort(MPI_COMM_WORLD, exit_code_);
+  if (ending_ == Ending::abort) {
+    if (is_late_) std::this_thread::sleep_for(kGrace);
+    MPI_Abort(MPI_COMM_WORLD, exit_code_);
+  }
   if (ending_ == Ending::finish && !failure_) MPI_Finalize();
 }
 
@@ -259,6 +266,7 @@ void MpiThread::wait_for_round(const Task& task, Clock::time_point begin,
 
 void MpiThread::fail_late(const Task& task) {
   report_history();
+  is_late_ = true;
   fail<DistError>(
       "rank {} of {}: {} did not finish within {} s; no answer from rank{} {}: look at "
       "the end of the log there",

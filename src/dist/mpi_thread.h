@@ -47,7 +47,7 @@ class MpiThread {
     none,     // it goes on
     finish,   // carry out what was submitted, then MPI_Finalize
     abandon,  // stop at once and leave MPI as it is: the other ranks may never come
-    abort,    // MPI_Abort
+    abort,    // MPI_Abort; after an operation that was late, with time for others to report theirs
   };
   // Returns when the thread has ended (from `abort` it does not return when all goes well).
   void end(Ending ending, int exit_code = 0);
@@ -96,6 +96,7 @@ class MpiThread {
   };
   std::deque<Finished> history_;
   std::exception_ptr failure_;  // of an operation; nothing works after it
+  bool is_late_ = false;        // that failure was one of time
 
   std::thread thread_;
 };
