@@ -102,7 +102,8 @@ struct QueryStream {
   __device__ void mask(int step, int key, int block_key, int last_key, Sums<kSteps / 8>& scores) {
     const int query = next(turned).query;
     const bool documents = p.first_key != nullptr;
-    bool needed = last_key > query + p.length.offset || query + kSteps > p.length.queries;
+    // (What lies behind the last query is zeros, which add nothing.)
+    bool needed = last_key > query + p.length.offset;
     if (documents) {
       const int lane = static_cast<int>(threadIdx.x) % kWarp;
       const int largest = max(first_key(step)[lane], first_key(step)[lane + kWarp]);
@@ -116,8 +117,7 @@ struct QueryStream {
         const int column = 8 * n + sum_column(i);
         const int at = key + sum_row(i);
         const int lowest = documents ? first_key(step)[column] : 0;
-        if (query + column >= p.length.queries || at > query + column + p.length.offset ||
-            at < lowest) {
+        if (at > query + column + p.length.offset || at < lowest) {
           scores.value[n][i] = -INFINITY;
         }
       }

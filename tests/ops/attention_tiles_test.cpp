@@ -69,7 +69,7 @@ TEST(AttentionTiles, Documents) {
 // A border inside a tile of keys that lies in no row's diagonal tile: the queries behind it see a
 // part of a tile that is not their last.
 TEST(AttentionTiles, BordersFarBehindTheDiagonal) {
-  for (const std::int64_t border : {1, 33, 63, 65, 100}) {
+  for (const std::int64_t border : {1, 33, 63, 65, 100, 127}) {
     AttentionRun run = bf16_run(pack_of(1), 300);
     set_documents(run, [&](std::int64_t i) { return i < border ? 0 : border; });
     expect_like_reference(run);
@@ -151,6 +151,20 @@ TEST(AttentionTiles, MaximaThatRiseAndFall) {
       for (std::int64_t n = 0; n < 64; ++n) {
         set(run.q.tensor, j * 64 + n, 0.5);
         set(run.k.tensor, j * 64 + n, size);
+      }
+    }
+    expect_like_reference(run);
+  }
+}
+
+// One query's maximum rises alone, in either half of a warp's rows.
+TEST(AttentionTiles, AMaximumThatRisesAlone) {
+  for (const std::int64_t query : {193, 201}) {
+    AttentionRun run = bf16_run(pack_of(1), 210);
+    for (std::int64_t j = 0; j < 210; ++j) {
+      for (std::int64_t n = 0; n < 64; ++n) {
+        set(run.q.tensor, j * 64 + n, j == query ? 0.5 : 0);
+        set(run.k.tensor, j * 64 + n, static_cast<double>(j) / 65);
       }
     }
     expect_like_reference(run);
