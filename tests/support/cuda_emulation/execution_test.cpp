@@ -10,6 +10,7 @@ namespace {
 constexpr unsigned kThreads = 64;
 
 void run(void (*kernel)(float*), float* data, std::size_t shared_bytes = 256) {
+  use_device(0);
   Arena arena;
   const Context context{.stream = {.device = {DeviceType::cuda, 0}}, .arena = arena};
   launch(context, "kernel", kernel,
@@ -138,6 +139,7 @@ TEST(CudaEmulation, AsynchronousCopiesHappenAtTheirWait) {
 // A and B by the documented layout, element by element.
 TEST(CudaEmulation, TensorCoreProduct) {
   float product[16 * 8] = {};
+  use_device(0);
   Arena arena;
   const Context context{.stream = {.device = {DeviceType::cuda, 0}}, .arena = arena};
   launch(

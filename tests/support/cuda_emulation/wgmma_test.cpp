@@ -15,6 +15,7 @@ constexpr int kBlock = 64;     // columns of a block
 constexpr int kShared = 16 * kColumns * 2 + 2 * kRows * kBlock * 2;
 
 void run(void (*kernel)(float*), float* data) {
+  use_device(0);
   Arena arena;
   const Context context{.stream = {.device = {DeviceType::cuda, 0}}, .arena = arena};
   launch(context, "kernel", kernel,
