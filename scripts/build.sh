@@ -49,3 +49,7 @@ if ! cmake --preset "$preset" > "$log" 2>&1; then
 fi
 cmake --build --preset "$preset" --target "${targets[@]:-all}" -- --quiet
 printf 'build.sh: build/%s is up to date (%d s)\n' "$preset" $((SECONDS - started))
+if [[ $(command -v gda) != "$PWD/build/$preset/gda" ]]; then
+  # shellcheck disable=SC2016
+  printf 'build.sh: gda for this shell: export PATH="%s/build/%s:$PATH"; for good: docs/install.md\n' "$PWD" "$preset"
+fi
