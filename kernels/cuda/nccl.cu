@@ -318,6 +318,12 @@ bool nccl_is_available() {
   return true;
 }
 
+std::string nccl_version() {
+  int version = 0;
+  check_nccl(ncclGetVersion(&version), "ncclGetVersion");
+  return fmt::format("NCCL {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+}
+
 std::unique_ptr<Communicator> make_nccl_communicator(const std::shared_ptr<Communicator>& host,
                                                      const Stream& compute,
                                                      std::chrono::milliseconds timeout) {

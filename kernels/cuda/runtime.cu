@@ -30,6 +30,16 @@ bool succeeded(cudaError_t status, const char* call) {
 
 }  // namespace
 
+std::string versions() {
+  const auto text = [](int version) {
+    return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+  };
+  int driver = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess) cudaGetLastError();
+  return fmt::format("CUDA {}, {}", text(CUDART_VERSION),
+                     driver == 0 ? "no driver" : "driver for " + text(driver));
+}
+
 int device_count() {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);

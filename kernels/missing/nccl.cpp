@@ -8,6 +8,10 @@ bool nccl_is_available() {
   return false;
 }
 
+std::string nccl_version() {
+  return {};
+}
+
 std::unique_ptr<Communicator> make_nccl_communicator(const std::shared_ptr<Communicator>& /*host*/,
                                                      const Stream& /*compute*/,
                                                      std::chrono::milliseconds /*timeout*/) {

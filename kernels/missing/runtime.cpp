@@ -11,6 +11,10 @@ namespace {
 
 }  // namespace
 
+std::string versions() {
+  return "none (configured with GDA_CUDA=OFF)";
+}
+
 int device_count() {
   return 0;
 }

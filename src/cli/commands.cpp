@@ -13,6 +13,10 @@ void add_commands(CLI::App& app, Action& action) {
   add_generate(app, action);
   add_score(app, action);
   add_inspect(app, action);
+  add_version(app, action);
+  add_help(app, action);
+  add_completion(app, action);
+  add_manual(app, action);
 }
 
 }  // namespace gda::cli

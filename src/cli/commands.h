@@ -23,5 +23,10 @@ void add_generate(CLI::App& app, Action& action);
 void add_score(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
 void add_config(CLI::App& app, Action& action);
+// Also the option --version.
+void add_version(CLI::App& app, Action& action);
+void add_help(CLI::App& app, Action& action);
+void add_completion(CLI::App& app, Action& action);
+void add_manual(CLI::App& app, Action& action);
 
 }  // namespace gda::cli

@@ -1,9 +1,11 @@
 // gda: pretrain, continue and grow decoder-only language models.
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <new>
 
 #include "cli/commands.h"
+#include "cli/help_format.h"
 #include "gda/core/error.h"
 #include "gda/core/log.h"
 
@@ -12,7 +14,7 @@ int main(int argc, char** argv) {
       "gda pretrains, continues and grows language models with Grouped Differential Attention.",
       "gda"};
   app.require_subcommand(1);
-  app.set_version_flag("--version", "gda " GDA_VERSION);
+  app.formatter(std::make_shared<gda::cli::WrappedFormatter>());  // its commands take it over
   gda::cli::Action action;
   gda::cli::add_commands(app, action);
   try {

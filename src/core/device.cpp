@@ -11,6 +11,10 @@ std::string Device::str() const {
   return type == DeviceType::cpu ? "cpu" : fmt::format("cuda:{}", index);
 }
 
+std::string cuda_versions() {
+  return cuda::versions();
+}
+
 int cuda_device_count() {
   return cuda::device_count();
 }

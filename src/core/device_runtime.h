@@ -3,11 +3,14 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 
 #include "gda/core/device.h"
 
 namespace gda::cuda {
 
+// "CUDA 13.0, driver for 13.0"; how this build came to have none.
+std::string versions();
 // Devices that this process can use: 0 without a GPU or its driver. DeviceError where the driver is
 // too old: that is no reason to compute on the host unasked.
 int device_count();

@@ -4,12 +4,15 @@
 
 #include <chrono>
 #include <memory>
+#include <string>
 
 #include "gda/dist/communicator.h"
 
 namespace gda::cuda {
 
 bool nccl_is_available();
+// "NCCL 2.28.3"; empty where it is not available.
+std::string nccl_version();
 
 // As make_device_communicator with the backend nccl.
 std::unique_ptr<Communicator> make_nccl_communicator(const std::shared_ptr<Communicator>& host,

@@ -27,6 +27,8 @@ struct DeviceFacts {
   int multiprocessors = 0;
 };
 
+// "CUDA 13.0, driver for 13.0"; how this build came to have none.
+std::string cuda_versions();
 // GPUs that this process can use: none without a driver, or in a build without CUDA.
 int cuda_device_count();
 DeviceFacts facts_of(Device device);

@@ -181,6 +181,10 @@ void check_takes_memory() {
 
 }  // namespace
 
+std::string versions() {
+  return "emulated";
+}
+
 int device_count() {
   return 1;
 }

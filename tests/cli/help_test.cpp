@@ -1,0 +1,122 @@
+// What the program says of itself: version, help, completion, the manual page.
+#include "cli/help_format.h"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <sstream>
+
+#include "cli/program.h"
+#include "support/temporary_folder.h"
+
+namespace gda::test {
+namespace {
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::istringstream stream(text);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+// All commands, by what completion knows of them.
+std::vector<std::string> commands(const std::filesystem::path& folder) {
+  std::vector<std::string> paths;
+  for (const std::string& line : lines_of(run_program(folder, "completion bash").out)) {
+    const std::size_t end = line.find("']=");
+    if (line.starts_with("    ['gda") && end != std::string::npos) {
+      paths.push_back(line.substr(9, end - 9));
+    }
+  }
+  return paths;
+}
+
+class HelpTest : public testing::Test {
+ protected:
+  TemporaryFolder folder_;
+};
+
+TEST_F(HelpTest, VersionTellsBuildsApart) {
+  const ProgramResult page = run_program(folder_.path(), "--version");
+  EXPECT_EQ(page.code, 0);
+  EXPECT_TRUE(page.out.starts_with("gda 0.1.0 (")) << page.out;
+  EXPECT_EQ(run_program(folder_.path(), "version").out, page.out);
+  const auto facts = nlohmann::json::parse(run_program(folder_.path(), "version --json").out);
+  for (const char* key : {"compiler", "cpu", "cuda", "mpi", "libraries"}) {
+    EXPECT_NE(page.out.find(facts.at(key).get<std::string>()), std::string::npos) << key;
+  }
+  EXPECT_NE(page.out.find(facts.at("commit").get<std::string>()), std::string::npos);
+  EXPECT_TRUE(run_program(folder_.path(),
+                          "version --json | cat; GDA_CPU_ISA=baseline " GDA_PROGRAM " --version")
+                  .out.find("cpu        baseline") != std::string::npos);
+}
+
+TEST_F(HelpTest, OfACommand) {
+  EXPECT_EQ(run_program(folder_.path(), "help grow width").out,
+            run_program(folder_.path(), "grow width --help").out);
+  EXPECT_EQ(run_program(folder_.path(), "help").out, run_program(folder_.path(), "--help").out);
+  const ProgramResult unknown = run_program(folder_.path(), "help grow sideways");
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_NE(unknown.err.find("gda grow has no command sideways"), std::string::npos) << unknown.err;
+}
+
+TEST_F(HelpTest, EveryCommandHasHelpThatFits) {
+  const std::vector<std::string> all = commands(folder_.path());
+  EXPECT_GE(all.size(), 25U);
+  for (const std::string& command : all) {
+    const std::string help = run_program(folder_.path(), command + " --help").out;
+    bool is_example = false;
+    for (const std::string& line : lines_of(help)) {
+      is_example = is_example || line.starts_with("Example");
+      if (!is_example) {
+        EXPECT_LE(line.size(), 100U) << "gda" << command << "\n" << line;
+      }
+    }
+  }
+}
+
+TEST(HelpFormat, LinesAreBrokenAtBlanks) {
+  EXPECT_EQ(cli::wrapped("one two three\n", 8), "one two\nthree\n");
+  EXPECT_EQ(cli::wrapped("unbreakable\n", 4), "unbreakable\n");
+  const std::string indent(30, ' ');
+  EXPECT_EQ(cli::wrapped("  --option                    some words of it\n", 40),
+            "  --option                    some words\n" + indent + "of it\n");
+}
+
+// Bash itself completes by the script.
+TEST_F(HelpTest, BashCompletes) {
+  const auto complete = [&](const std::string& words, int at) {
+    return run_program(folder_.path(), "version > /dev/null; bash -c 'source <(" GDA_PROGRAM
+                                       " completion bash); COMP_WORDS=(" +
+                                           words + "); COMP_CWORD=" + std::to_string(at) +
+                                           "; _gda; echo \"${COMPREPLY[@]}\"'")
+        .out;
+  };
+  EXPECT_EQ(complete("gda resu", 1), "resume\n");
+  EXPECT_EQ(complete("gda grow wi", 2), "width\n");
+  EXPECT_EQ(complete("gda grow width --hid", 3), "--hidden\n");
+  EXPECT_EQ(complete("gda grow nonsense --fr", 3), "\n");
+}
+
+TEST_F(HelpTest, OtherShellsHaveScripts) {
+  for (const char* shell : {"zsh", "fish"}) {
+    const ProgramResult script = run_program(folder_.path(), std::string("completion ") + shell);
+    EXPECT_EQ(script.code, 0);
+    EXPECT_NE(script.out.find("gda grow width"), std::string::npos) << shell;
+  }
+  const ProgramResult other = run_program(folder_.path(), "completion tcsh");
+  EXPECT_EQ(other.code, 2);
+  EXPECT_NE(other.err.find("expected bash, zsh or fish"), std::string::npos) << other.err;
+}
+
+TEST_F(HelpTest, ManualPageHasEveryCommandAndOption) {
+  const std::string page = run_program(folder_.path(), "manual").out;
+  EXPECT_TRUE(page.starts_with(".TH GDA 1")) << page.substr(0, 40);
+  for (const char* part : {".SS gda grow width", ".B \\-\\-hidden", ".SS gda resume RUN_DIR",
+                           "gda grow width \\-\\-from runs/small"}) {
+    EXPECT_NE(page.find(part), std::string::npos) << part;
+  }
+}
+
+}  // namespace
+}  // namespace gda::test
