@@ -15,10 +15,10 @@ void attention_forward(const Context& context, const AttentionShape& shape, cons
 void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
                         const Tensor& k, const Tensor& v, const Tensor& first_key,
                         const Tensor& out, const Tensor& lse, const Tensor& dout, const Tensor& dq,
-                        const Tensor& dk, const Tensor& dv) {
+                        const Tensor& dk, const Tensor& dv, const Tensor& delta) {
   const auto implementation =
       q.dtype() == DType::f64 ? reference::attention_backward : tiled::attention_backward;
-  implementation(context, shape, q, k, v, first_key, out, lse, dout, dq, dk, dv);
+  implementation(context, shape, q, k, v, first_key, out, lse, dout, dq, dk, dv, delta);
 }
 
 }  // namespace gda::cpu

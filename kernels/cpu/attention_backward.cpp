@@ -76,7 +76,23 @@ struct Scratch {
 struct Backward {
   const AttentionKernels& kernels;
   const AttentionShape& shape;
-  const Tensor &q, &k, &v, &first_key, &out, &lse, &dout, &dq, &dk, &dv;
+  const Tensor &q, &k, &v, &first_key, &out, &lse, &dout, &dq, &dk, &dv, &delta;
+
+  // delta of a head's queries; its dout is loaded.
+  void load_delta(const Scratch::Head& head, std::int64_t query_head, const QueryTile& tile,
+                  const Scratch& scratch) const {
+    if (delta) {
+      for (std::int64_t n = 0; n < tile.count; ++n) {
+        head.delta[n] = delta.data<float>()[(tile.row + n) * shape.query_heads() + query_head];
+      }
+      return;
+    }
+    // The value tile is free until the first values are loaded.
+    const std::int64_t value_dim = shape.value_dim;
+    load_tile(kernels, out, tile.row, tile.count, query_head * value_dim, value_dim, scratch.value);
+    kernels.row_dots(head.dout, scratch.value, tile_stride(value_dim), tile.count,
+                     padded_width(value_dim), head.delta);
+  }
 
   void load_queries(const HeadRun& run, const QueryTile& tile, Scratch& scratch) const {
     const float log2e = std::numbers::log2e_v<float>;
@@ -91,11 +107,7 @@ struct Backward {
       load_tile(kernels, dout, tile.row, tile.count, query_head * value_dim, value_dim, head.dout);
       kernels.transpose(head.dout, tile_stride(value_dim), tile.count, value_dim, 1,
                         head.dout_transposed, Policy::kQueries, tile.width);
-      // The value tile is free until the first values are loaded.
-      load_tile(kernels, out, tile.row, tile.count, query_head * value_dim, value_dim,
-                scratch.value);
-      kernels.row_dots(head.dout, scratch.value, tile_stride(value_dim), tile.count,
-                       padded_width(value_dim), head.delta);
+      load_delta(head, query_head, tile, scratch);
       for (std::int64_t n = 0; n < tile.count; ++n) {
         head.lse[n] = log2e * lse.data<float>()[(tile.row + n) * shape.query_heads() + query_head];
       }
@@ -219,10 +231,10 @@ void clear_unread_heads(const std::vector<int>& map, std::int64_t heads, std::in
 void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
                         const Tensor& k, const Tensor& v, const Tensor& first_key,
                         const Tensor& out, const Tensor& lse, const Tensor& dout, const Tensor& dq,
-                        const Tensor& dk, const Tensor& dv) {
+                        const Tensor& dk, const Tensor& dv, const Tensor& delta) {
   const std::vector<HeadGroup> groups = group_heads(shape);
   const Backward backward{
-      attention_kernels(), shape, q, k, v, first_key, out, lse, dout, dq, dk, dv};
+      attention_kernels(), shape, q, k, v, first_key, out, lse, dout, dq, dk, dv, delta};
   const auto group_count = static_cast<std::int64_t>(groups.size());
   const std::int64_t sums = shape.batch * group_count;
   const std::int64_t parts =

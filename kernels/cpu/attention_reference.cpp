@@ -91,7 +91,7 @@ void attention_forward(const Context& context, const AttentionShape& shape, cons
 void attention_backward(const Context&, const AttentionShape& shape, const Tensor& q,
                         const Tensor& k, const Tensor& v, const Tensor& first_key,
                         const Tensor& out, const Tensor& lse, const Tensor& dout, const Tensor& dq,
-                        const Tensor& dk, const Tensor& dv) {
+                        const Tensor& dk, const Tensor& dv, const Tensor& given_delta) {
   const double scale = 1 / std::sqrt(static_cast<double>(shape.head_dim));
   const Rows rows{shape};
   fill_zero(dq);
@@ -99,8 +99,10 @@ void attention_backward(const Context&, const AttentionShape& shape, const Tenso
   fill_zero(dv);
   for_each_query(shape, first_key, [&](const Query& at) {
     const double* gradient = rows.out(dout, at);
-    const double delta = dot(gradient, rows.out(out, at), shape.value_dim);
-    const double log_sum = lse.data<double>()[at.row * shape.query_heads() + at.head];
+    const std::int64_t pair = at.row * shape.query_heads() + at.head;
+    const double delta = given_delta ? given_delta.data<double>()[pair]
+                                     : dot(gradient, rows.out(out, at), shape.value_dim);
+    const double log_sum = lse.data<double>()[pair];
     for (std::int64_t j = at.first_key; j < at.end_key; ++j) {
       const double score = scale * dot(rows.query(q, at), rows.key(k, at, j), shape.head_dim);
       const double weight = std::exp(score - log_sum);

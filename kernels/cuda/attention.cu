@@ -65,10 +65,13 @@ void attention_forward(const Context& context, const AttentionShape& shape, cons
 void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
                         const Tensor& k, const Tensor& v, const Tensor& first_key,
                         const Tensor& out, const Tensor& lse, const Tensor& dout, const Tensor& dq,
-                        const Tensor& dk, const Tensor& dv) {
+                        const Tensor& dk, const Tensor& dv, const Tensor& given_delta) {
   const ArenaScope scope(context.arena);
-  const Tensor delta = context.arena.allocate(lse.dtype(), lse.shape());
-  dot_heads(context, shape, dout, out, delta);
+  Tensor delta = given_delta;
+  if (!delta) {
+    delta = context.arena.allocate(lse.dtype(), lse.shape());
+    dot_heads(context, shape, dout, out, delta);
+  }
   if (hopper::takes(context, shape, q, k, v, dout) &&
       hopper::takes(context, shape, dq, dk, dv, dout)) {
     hopper::attention_backward(context, shape, q, k, v, first_key, lse, dout, delta, dq, dk, dv);

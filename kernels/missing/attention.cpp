@@ -10,7 +10,7 @@ void attention_forward(const Context&, const AttentionShape&, const Tensor&, con
 
 void attention_backward(const Context&, const AttentionShape&, const Tensor&, const Tensor&,
                         const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-                        const Tensor&, const Tensor&, const Tensor&) {
+                        const Tensor&, const Tensor&, const Tensor&, const Tensor&) {
   ops::fail_missing("attention_backward", "GDA_CUDA");
 }
 

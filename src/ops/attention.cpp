@@ -93,7 +93,7 @@ void attention_forward(const Context& context, const AttentionShape& shape, cons
 void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
                         const Tensor& k, const Tensor& v, const Tensor& first_key,
                         const Tensor& out, const Tensor& lse, const Tensor& dout, const Tensor& dq,
-                        const Tensor& dk, const Tensor& dv) {
+                        const Tensor& dk, const Tensor& dv, const Tensor& delta) {
   constexpr std::string_view kOp = "attention_backward";
   ops::check_compute_type(kOp, q);
   check_shape(kOp, shape);
@@ -109,13 +109,16 @@ void attention_backward(const Context& context, const AttentionShape& shape, con
   check_tensor(kOp, "dq", dq, type, shapes.q, context, true);
   check_tensor(kOp, "dk", dk, type, shapes.k, context, true);
   check_tensor(kOp, "dv", dv, type, shapes.v, context, true);
+  if (delta) check_tensor(kOp, "delta", delta, accumulate_type(type), shapes.lse, context);
   ops::on_device(
       context,
       [&] {
-        cpu::attention_backward(context, shape, q, k, v, first_key, out, lse, dout, dq, dk, dv);
+        cpu::attention_backward(context, shape, q, k, v, first_key, out, lse, dout, dq, dk, dv,
+                                delta);
       },
       [&] {
-        cuda::attention_backward(context, shape, q, k, v, first_key, out, lse, dout, dq, dk, dv);
+        cuda::attention_backward(context, shape, q, k, v, first_key, out, lse, dout, dq, dk, dv,
+                                 delta);
       });
 }
 

@@ -80,6 +80,7 @@ struct AttentionRun {
       : AttentionRun(from.shape, type, cast(from.q.tensor, type), cast(from.k.tensor, type),
                      cast(from.v.tensor, type), cast(from.dout.tensor, type)) {
     if (from.first_key.tensor) first_key = cast(from.first_key.tensor, DType::i32);
+    if (from.delta.tensor) delta = cast(from.delta.tensor, accumulate_type(type));
   }
   AttentionRun(const AttentionShape& s, DType type, TestTensor q_, TestTensor k_, TestTensor v_,
                TestTensor dout_)
@@ -115,12 +116,12 @@ struct AttentionRun {
   void backward() {
     for (const TestTensor* gradient : {&dq, &dk, &dv}) fill(gradient->tensor, 7);
     attention_backward(context, shape, q.tensor, k.tensor, v.tensor, first_key.tensor, out.tensor,
-                       lse.tensor, dout.tensor, dq.tensor, dk.tensor, dv.tensor);
+                       lse.tensor, dout.tensor, dq.tensor, dk.tensor, dv.tensor, delta.tensor);
   }
 
   TestContext context;
   AttentionShape shape;
-  TestTensor q, k, v, first_key, dout;
+  TestTensor q, k, v, first_key, dout, delta;
   TestTensor out, lse, dq, dk, dv;
 };
 

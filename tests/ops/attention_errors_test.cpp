@@ -103,7 +103,7 @@ TEST(AttentionErrors, Gradients) {
         [&] {
           attention_backward(run.context, run.shape, run.q.tensor, run.k.tensor, run.v.tensor, {},
                              run.out.tensor, run.lse.tensor, run.dout.tensor, run.dq.tensor,
-                             run.dk.tensor, run.dv.tensor);
+                             run.dk.tensor, run.dv.tensor, run.delta.tensor);
         },
         "[attention_backward] " + text);
   };
@@ -111,6 +111,7 @@ TEST(AttentionErrors, Gradients) {
   refused(&AttentionRun::dq, "dq: expected f32[10, 16], got f32[3, 3]");
   refused(&AttentionRun::dk, "dk: expected f32[16, 16], got f32[3, 3]");
   refused(&AttentionRun::dv, "dv: expected f32[16, 16], got f32[3, 3]");
+  refused(&AttentionRun::delta, "delta: expected f32[10, 4], got f32[3, 3]");
 }
 
 }  // namespace

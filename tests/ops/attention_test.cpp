@@ -78,6 +78,60 @@ TEST(Attention, WidthsOfTensorCores) {
   }
 }
 
+// factor * <dout, out> of each query and head.
+TestTensor delta_of(const AttentionRun& run, double factor) {
+  TestTensor delta(run.lse.tensor.dtype(), run.lse.tensor.shape());
+  for (std::int64_t i = 0; i < delta.tensor.elements(); ++i) {
+    double sum = 0;
+    for (std::int64_t n = i * run.shape.value_dim; n < (i + 1) * run.shape.value_dim; ++n) {
+      sum += get(run.dout.tensor, n) * get(run.out.tensor, n);
+    }
+    set(delta.tensor, i, factor * sum);
+  }
+  return delta;
+}
+
+// Gradients are linear in delta, and those of <dout, out> are the gradients: q's by c D of c delta,
+// where D is what delta takes away. In f64 sums of at most 40 terms of size 1 differ by 1e-13.
+TEST(Attention, TakesTheCallersDelta) {
+  AttentionRun run(attention_shape(head_mappings()[3], 2, 40, 3, 6), DType::f64);
+  run.first_key = document_starts(run.shape);
+  run.forward();
+  run.backward();
+  AttentionRun with[] = {{run, DType::f64}, {run, DType::f64}, {run, DType::f64}};
+  for (int factor = 0; factor < 3; ++factor) {
+    AttentionRun& each = with[factor];
+    each.forward();
+    each.delta = delta_of(run, factor);
+    each.backward();
+    EXPECT_EQ(values(each.dv.tensor), values(run.dv.tensor));
+  }
+  for (TestTensor AttentionRun::*gradient : {&AttentionRun::dq, &AttentionRun::dk}) {
+    const auto at = [&](const AttentionRun& each, std::int64_t i) {
+      return get((each.*gradient).tensor, i);
+    };
+    EXPECT_GT(max_difference((with[0].*gradient).tensor, (run.*gradient).tensor), 0.1);
+    EXPECT_LE(max_difference((with[1].*gradient).tensor, (run.*gradient).tensor), 1e-13);
+    for (std::int64_t i = 0; i < (run.*gradient).tensor.elements(); ++i) {
+      EXPECT_NEAR(at(with[2], i) - at(with[1], i), at(with[1], i) - at(with[0], i), 1e-13);
+    }
+  }
+}
+
+// -<dout, out>, which is no gradient's but as large, so that the bounds hold.
+TEST(Attention, TypesMatchReferenceWithTheCallersDelta) {
+  for (const HeadMapping& mapping : {head_mappings()[3], head_mappings()[6]}) {
+    for (const auto& [type, d] : {std::pair(DType::f32, 20), std::pair(DType::bf16, 20),
+                                  std::pair(DType::bf16, 64), std::pair(DType::bf16, 128)}) {
+      AttentionRun run(attention_shape(mapping, 2, 67, 30, d), type);
+      run.first_key = document_starts(run.shape);
+      run.forward();
+      run.delta = delta_of(run, -1);
+      expect_like_reference(run);
+    }
+  }
+}
+
 // softmax(0) is uniform: out is the mean of the values seen, and lse the logarithm of their number.
 TEST(Attention, EqualScoresAverageTheValues) {
   AttentionRun run(attention_shape(head_mappings()[0], 1, 100, 0, 4), DType::f32);

@@ -44,9 +44,10 @@ void attention_forward(const Context& context, const AttentionShape& shape, cons
 // With P the attention weights and delta_i = <dout_i, out_i>:
 //   dv = P^T dout,  dS = P * (dout v^T - delta),  dq = dS k / sqrt(d),  dk = dS^T q / sqrt(d),
 // dk and dv summed over the query heads that share them. dq, dk, dv overwrite, as q, k, v in shape.
+// delta [B*Tq, Hq] accumulate, or empty: it is computed then, which is all that out is read for.
 void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
                         const Tensor& k, const Tensor& v, const Tensor& first_key,
                         const Tensor& out, const Tensor& lse, const Tensor& dout, const Tensor& dq,
-                        const Tensor& dk, const Tensor& dv);
+                        const Tensor& dk, const Tensor& dv, const Tensor& delta = {});
 
 }  // namespace gda
