@@ -97,6 +97,17 @@ void reference_backward(const DifferentialShape& shape, const Tensor& attended,
   }
 }
 
+void reference_delta(std::int64_t n, const Tensor& attended, const Tensor& dattended,
+                     const Tensor& delta) {
+  for (std::int64_t i = 0; i < delta.elements(); ++i) {
+    double dot = 0;
+    for (std::int64_t j = i * n; j < (i + 1) * n; ++j) {
+      dot += attended.data<double>()[j] * dattended.data<double>()[j];
+    }
+    delta.data<double>()[i] = dot;
+  }
+}
+
 // A gate: its row, its head, and its number when rows are dense.
 struct GatedHead {
   std::int64_t row;
@@ -174,7 +185,8 @@ void quick_forward(const DifferentialShape& shape, const Tensor& attended, const
 template <class T>
 void quick_backward(const Context& context, const DifferentialShape& shape, const Tensor& attended,
                     const Tensor& lambda, const Tensor& subln, const Tensor& rho, const Tensor& dy,
-                    const Tensor& dattended, const Tensor& dsubln, const Tensor& dlambda) {
+                    const Tensor& dattended, const Tensor& dsubln, const Tensor& dlambda,
+                    const Tensor& delta) {
   const auto backward = rows<T>().backward;
   const DifferentialGroup group = group_of(shape, lambda, subln);
   const std::int64_t n = shape.value_dim;
@@ -189,10 +201,10 @@ void quick_backward(const Context& context, const DifferentialShape& shape, cons
     std::fill_n(dsubln_of + b * n, n, 0.0F);
     double dot = 0;
     for (std::int64_t g = blocks.begin(b); g < blocks.end(b); ++g) {
-      dot +=
-          backward(&group, attended.data<T>() + g * (signal + n),
-                   rho.data<float>() + g * shape.ratio, dy.data<T>() + g * signal,
-                   dattended.data<T>() + g * (signal + n), dsubln_of + b * n, scratch_of + b * n);
+      dot += backward(&group, attended.data<T>() + g * (signal + n),
+                      rho.data<float>() + g * shape.ratio, dy.data<T>() + g * signal,
+                      dattended.data<T>() + g * (signal + n), dsubln_of + b * n, scratch_of + b * n,
+                      delta ? delta.data<float>() + g * (shape.ratio + 1) : nullptr);
     }
     dot_of[b] = dot;
   }
@@ -238,13 +250,14 @@ void differential_forward(const Context& /*context*/, const DifferentialShape& s
 void differential_backward(const Context& context, const DifferentialShape& shape,
                            const Tensor& attended, const Tensor& lambda, const Tensor& subln,
                            const Tensor& rho, const Tensor& dy, const Tensor& dattended,
-                           const Tensor& dsubln, const Tensor& dlambda) {
+                           const Tensor& dsubln, const Tensor& dlambda, const Tensor& delta) {
   ops::with_compute_type(attended.dtype(), [&]<class T>(std::type_identity<T>) {
     if constexpr (std::is_same_v<T, double>) {
       reference_backward(shape, attended, lambda, subln, rho, dy, dattended, dsubln, dlambda);
+      if (delta) reference_delta(shape.value_dim, attended, dattended, delta);
     } else {
       quick_backward<T>(context, shape, attended, lambda, subln, rho, dy, dattended, dsubln,
-                        dlambda);
+                        dlambda, delta);
     }
   });
 }

@@ -70,6 +70,25 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+// Stores dN = -lambda * the sum of dD, each lane what it summed. Gives the lane's part of <dN, N>.
+template <class T, int kWidth>
+__device__ accumulate_t<T> store_noise(const SharedSums<accumulate_t<T>, kWidth>& sums,
+                                       accumulate_t<T> lambda, const Pack<T, kWidth>* noise,
+                                       Pack<T, kWidth>* gradient) {
+  constexpr int kPart = SharedSums<accumulate_t<T>, kWidth>::kPart;
+  accumulate_t<T> dot = 0;
+  for (int p = static_cast<int>(threadIdx.x) % kWarp; p < sums.packs; p += kWarp) {
+    const Pack<T, kWidth> b = noise[p];
+    Pack<T, kWidth> result;
+    for (int k = 0; k < kWidth; ++k) {
+      result.value[k] = static_cast<T>(-lambda * sums.part(p, k / kPart)[k % kPart]);
+      dot += widen(result.value[k]) * widen(b.value[k]);
+    }
+    gradient[p] = result;
+  }
+  return dot;
+}
+
 // Each warp takes every (gridDim.x * kWarps)-th stripe. Its sums over them, dsubln and dlambda, and
 // the noise head's gradient of the stripe at hand are in shared memory: [kWarps, 2, n], then
 // dlambda [kWarps]. The block leaves the sums over its warps.
@@ -78,7 +97,8 @@ __global__ void __launch_bounds__(kThreads)
     backward_stripes(const T* attended, const accumulate_t<T>* lambda,
                      Vector<accumulate_t<T>> subln, const accumulate_t<T>* rho, const T* dy,
                      Stripe<accumulate_t<T>> s, std::int64_t stripes, T* dattended,
-                     accumulate_t<T>* dsubln_partial, double* dlambda_partial) {
+                     accumulate_t<T>* delta, accumulate_t<T>* dsubln_partial,
+                     double* dlambda_partial) {
   using V = accumulate_t<T>;
   using P = Pack<T, kWidth>;
   using Sums = SharedSums<V, kWidth>;
@@ -91,6 +111,11 @@ __global__ void __launch_bounds__(kThreads)
   const Sums weight_sums{memory, warp * 2 * s.n, packs};
   const Sums noise_sums{memory, (warp * 2 + 1) * s.n, packs};
   const V l = *lambda;
+  const auto store_delta = [&](std::int64_t stripe, int head, V part) {
+    if (delta == nullptr) return;
+    const V sum = warp_sum(part);
+    if (lane == 0) delta[stripe * (s.ratio + 1) + head] = sum;
+  };
   double dlambda = 0;
   for (int p = lane; p < packs; p += kWarp) add_terms(weight_sums, p, Pack<V, kWidth>{}, true);
   const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * kWarps + warp;
@@ -114,6 +139,7 @@ __global__ void __launch_bounds__(kThreads)
         }
       }
       dot = s.scale * warp_sum(dot) * r * r * r / static_cast<V>(s.n);
+      V delta_part = 0;
       for (int p = lane; p < packs; p += kWarp) {
         const P a = signal[p];
         const P b = heads[noise_head + p];
@@ -128,6 +154,7 @@ __global__ void __launch_bounds__(kThreads)
           const V dout_j = s.scale * widen(g.value[k]);
           const V gradient = r * w.value[k] * dout_j - difference * dot;
           result.value[k] = static_cast<T>(gradient);
+          delta_part += widen(result.value[k]) * widen(a.value[k]);
           of_weight.value[k] = dout_j * difference * r;
           of_noise.value[k] = gradient;
           dlambda -= static_cast<double>(gradient) * static_cast<double>(noise);
@@ -136,14 +163,10 @@ __global__ void __launch_bounds__(kThreads)
         add_terms(weight_sums, p, of_weight, false);
         add_terms(noise_sums, p, of_noise, head == 0);
       }
+      store_delta(stripe, head, delta_part);
     }
-    for (int p = lane; p < packs; p += kWarp) {  // each lane reads what it wrote
-      P result;
-      for (int k = 0; k < kWidth; ++k) {
-        result.value[k] = static_cast<T>(-l * noise_sums.part(p, k / Sums::kPart)[k % Sums::kPart]);
-      }
-      gradients[noise_head + p] = result;
-    }
+    store_delta(stripe, s.ratio,
+                store_noise<T, kWidth>(noise_sums, l, heads + noise_head, gradients + noise_head));
   }
   dlambda = warp_sum(dlambda);
   if (lane == 0) dlambdas[warp] = dlambda;
@@ -182,7 +205,7 @@ void differential_forward(const Context& context, const DifferentialShape& shape
 void differential_backward(const Context& context, const DifferentialShape& shape,
                            const Tensor& attended, const Tensor& lambda, const Tensor& subln,
                            const Tensor& rho, const Tensor& dy, const Tensor& dattended,
-                           const Tensor& dsubln, const Tensor& dlambda) {
+                           const Tensor& dsubln, const Tensor& dlambda, const Tensor& delta) {
   constexpr const char* kName = "differential_backward";
   const std::int64_t stripes = attended.dim(0) * shape.noise_heads;
   if (stripes == 0) return cuda::fill_zero(context, dlambda);
@@ -203,7 +226,8 @@ void differential_backward(const Context& context, const DifferentialShape& shap
            .threads = kThreads,
            .shared_bytes = kWarps * (sizeof(V) * 2 * static_cast<std::size_t>(n) + sizeof(double))},
           attended.data<T>(), lambda.data<V>(), vector_of<V>(subln), rho.data<V>(), dy.data<T>(),
-          stripe_of<V>(shape), stripes, dattended.data<T>(), dsubln_partial, dlambda_partial);
+          stripe_of<V>(shape), stripes, dattended.data<T>(), delta ? delta.data<V>() : nullptr,
+          dsubln_partial, dlambda_partial);
     });
     if (dsubln) {
       add_partials(context, kName, static_cast<const V*>(dsubln_partial), blocks, n, V(1), true,

@@ -23,7 +23,7 @@ void differential_backward(const Context& /*context*/, const DifferentialShape& 
                            const Tensor& /*attended*/, const Tensor& /*lambda*/,
                            const Tensor& /*subln*/, const Tensor& /*rho*/, const Tensor& /*dy*/,
                            const Tensor& /*dattended*/, const Tensor& /*dsubln*/,
-                           const Tensor& /*dlambda*/) {
+                           const Tensor& /*dlambda*/, const Tensor& /*delta*/) {
   ops::fail_missing("differential_backward", "GDA_CUDA");
 }
 

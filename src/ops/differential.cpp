@@ -105,7 +105,7 @@ void differential_forward(const Context& context, const DifferentialShape& shape
 void differential_backward(const Context& context, const DifferentialShape& shape,
                            const Tensor& attended, const Tensor& lambda, const Tensor& subln,
                            const Tensor& rho, const Tensor& dy, const Tensor& dattended,
-                           const Tensor& dsubln, const Tensor& dlambda) {
+                           const Tensor& dsubln, const Tensor& dlambda, const Tensor& delta) {
   constexpr std::string_view op = "differential_backward";
   check_heads(op, context, shape, attended, lambda, subln);
   check_tensor(op, "rho", rho, subln.dtype(), {attended.dim(0), shape.signal_heads()}, context);
@@ -113,15 +113,18 @@ void differential_backward(const Context& context, const DifferentialShape& shap
   check_tensor(op, "dattended", dattended, attended.dtype(), attended.shape(), context);
   if (dsubln) check_tensor(op, "dsubln", dsubln, subln.dtype(), subln.shape(), context);
   check_tensor(op, "dlambda", dlambda, subln.dtype(), {1}, context);
+  if (delta) {
+    check_tensor(op, "delta", delta, subln.dtype(), {attended.dim(0), shape.heads()}, context);
+  }
   ops::on_device(
       context,
       [&] {
         cpu::differential_backward(context, shape, attended, lambda, subln, rho, dy, dattended,
-                                   dsubln, dlambda);
+                                   dsubln, dlambda, delta);
       },
       [&] {
         cuda::differential_backward(context, shape, attended, lambda, subln, rho, dy, dattended,
-                                    dsubln, dlambda);
+                                    dsubln, dlambda, delta);
       });
 }
 

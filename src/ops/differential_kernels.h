@@ -15,7 +15,7 @@ void differential_forward(const Context& context, const DifferentialShape& shape
 void differential_backward(const Context& context, const DifferentialShape& shape,
                            const Tensor& attended, const Tensor& lambda, const Tensor& subln,
                            const Tensor& rho, const Tensor& dy, const Tensor& dattended,
-                           const Tensor& dsubln, const Tensor& dlambda);
+                           const Tensor& dsubln, const Tensor& dlambda, const Tensor& delta);
 void gated_difference_forward(const Context& context, const Tensor& attended, const Tensor& gate,
                               const Tensor& out);
 void gated_difference_backward(const Context& context, const Tensor& attended, const Tensor& gate,
@@ -35,7 +35,7 @@ void differential_forward(const Context& context, const DifferentialShape& shape
 void differential_backward(const Context& context, const DifferentialShape& shape,
                            const Tensor& attended, const Tensor& lambda, const Tensor& subln,
                            const Tensor& rho, const Tensor& dy, const Tensor& dattended,
-                           const Tensor& dsubln, const Tensor& dlambda);
+                           const Tensor& dsubln, const Tensor& dlambda, const Tensor& delta);
 void gated_difference_forward(const Context& context, const Tensor& attended, const Tensor& gate,
                               const Tensor& out);
 void gated_difference_backward(const Context& context, const Tensor& attended, const Tensor& gate,

@@ -17,11 +17,12 @@ struct Tensors {
         subln(numbers(DType::f32, {shape.value_dim})),
         dsubln(DType::f32, {shape.value_dim}),
         dlambda(DType::f32, {1}),
+        delta(DType::f32, {kRows, shape.heads()}),
         rho(numbers(DType::f32, {kRows, shape.signal_heads()})) {}
   DifferentialShape shape{
       .noise_heads = 3, .ratio = 3, .value_dim = on_cuda() ? 256 : 128, .lambda_init = 0.2};
   BenchContext bench;
-  BenchTensor attended, dattended, y, lambda, subln, dsubln, dlambda, rho;
+  BenchTensor attended, dattended, y, lambda, subln, dsubln, dlambda, delta, rho;
 };
 
 void differential_forward(benchmark::State& state, DType dtype) {
@@ -38,7 +39,7 @@ void differential_backward(benchmark::State& state, DType dtype) {
   run(state, t.bench.context, [&] {
     gda::differential_backward(t.bench.context, t.shape, t.attended.tensor, t.lambda.tensor,
                                t.subln.tensor, t.rho.tensor, t.y.tensor, t.dattended.tensor,
-                               t.dsubln.tensor, t.dlambda.tensor);
+                               t.dsubln.tensor, t.dlambda.tensor, t.delta.tensor);
   });
   report_bytes(state, static_cast<double>(2 * t.attended.tensor.bytes() + t.y.tensor.bytes()));
 }

@@ -23,7 +23,8 @@ struct Differential {
         rho(accumulate_type(dtype), {rows, shape.signal_heads()}),
         dattended(dtype, attended.tensor.shape()),
         dsubln(accumulate_type(dtype), {shape.value_dim}),
-        dlambda(accumulate_type(dtype), {1}) {}
+        dlambda(accumulate_type(dtype), {1}),
+        delta(accumulate_type(dtype), {rows, shape.heads()}) {}
 
   void take_inputs(const Differential& other) {
     attended = cast(other.attended.tensor, attended.tensor.dtype());
@@ -40,10 +41,14 @@ struct Differential {
     differential_backward(context, shape, attended.tensor, lambda.tensor, subln.tensor, rho.tensor,
                           dy.tensor, dattended.tensor, dsubln.tensor, dlambda.tensor);
   }
+  void backward_with_delta() const {
+    differential_backward(context, shape, attended.tensor, lambda.tensor, subln.tensor, rho.tensor,
+                          dy.tensor, dattended.tensor, dsubln.tensor, dlambda.tensor, delta.tensor);
+  }
 
   DifferentialShape shape;
   TestContext context;
-  TestTensor attended, lambda, subln, dy, y, rho, dattended, dsubln, dlambda;
+  TestTensor attended, lambda, subln, dy, y, rho, dattended, dsubln, dlambda, delta;
 };
 
 DifferentialShape heads(std::int64_t noise_heads, std::int64_t ratio, std::int64_t value_dim) {
@@ -216,6 +221,43 @@ TEST(Differential, QuickMatchesReference) {
   }
 }
 
+// Of the gradients as they are stored: in bf16, those of before rounding give sums that are off by
+// about 2^-9 of a term times sqrt(n). A sum of n products errs by at most n u of its terms' sizes,
+// and by less than 4 sqrt(n) u where roundings are independent.
+TEST(Differential, DeltaIsOfTheStoredGradients) {
+  for (const DType dtype : kTypes) {
+    for (const DifferentialShape& shape : all_shapes()) {
+      SCOPED_TRACE(describe(dtype, shape));
+      const Differential op(dtype, 19, shape);
+      op.forward();
+      fill(op.delta.tensor, NAN);
+      op.backward_with_delta();
+      const std::int64_t n = shape.value_dim;
+      const std::vector<double> out = values(op.attended.tensor);
+      const std::vector<double> dout = values(op.dattended.tensor);
+      const std::vector<double> delta = values(op.delta.tensor);
+      const auto width = static_cast<double>(n);
+      const double error =
+          std::min(width, 4 * std::sqrt(width)) * unit_roundoff(accumulate_type(dtype));
+      for (std::size_t head = 0; head < delta.size(); ++head) {
+        double sum = 0;
+        double size = 0;
+        for (std::size_t j = head * n; j < (head + 1) * n; ++j) {
+          sum += out[j] * dout[j];
+          size += std::abs(out[j] * dout[j]);
+        }
+        ASSERT_NEAR(delta[head], sum, error * size) << head;
+      }
+      const Differential without(dtype, 19, shape);
+      without.forward();
+      without.backward();
+      EXPECT_EQ(values(without.dattended.tensor), dout);
+      EXPECT_EQ(values(without.dsubln.tensor), values(op.dsubln.tensor));
+      EXPECT_EQ(values(without.dlambda.tensor), values(op.dlambda.tensor));
+    }
+  }
+}
+
 // Enough stripes for several rounds of a GPU's blocks. Sums of 2,400 stripes' terms err by
 // sqrt(2400) u = 49 u of their sizes' sum at most.
 TEST(Differential, ParameterGradientsOfManyStripes) {
@@ -323,6 +365,12 @@ TEST(Differential, RefusesBadArguments) {
                               attended, subln, subln);
       },
       "[differential_backward] dlambda: expected f32[1], got f32[4]");
+  expect_error(
+      [&] {
+        differential_backward(context, op.shape, attended, lambda, subln, rho, op.dy.tensor,
+                              op.dattended.tensor, op.dsubln.tensor, op.dlambda.tensor, rho);
+      },
+      "[differential_backward] delta: expected f32[3, 8], got f32[3, 6]");
 }
 
 }  // namespace

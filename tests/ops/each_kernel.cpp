@@ -163,11 +163,13 @@ void difference(Bench& bench) {
   const OwnedTensor dattended = bench.empty(DType::bf16, heads);
   const OwnedTensor dsubln = bench.zeros(DType::f32, {shape.value_dim});
   const OwnedTensor dlambda = bench.zeros(DType::f32, {1});
+  const OwnedTensor delta = bench.empty(DType::f32, {bench.rows(), shape.heads()});
   differential_forward(bench.context, shape, attended.tensor, lambda.tensor, subln.tensor, y.tensor,
                        rho.tensor);
   differential_backward(bench.context, shape, attended.tensor, lambda.tensor, subln.tensor,
-                        rho.tensor, dy.tensor, dattended.tensor, dsubln.tensor, dlambda.tensor);
-  bench.expect_finite("differential", {&y, &rho, &dattended, &dsubln, &dlambda});
+                        rho.tensor, dy.tensor, dattended.tensor, dsubln.tensor, dlambda.tensor,
+                        delta.tensor);
+  bench.expect_finite("differential", {&y, &rho, &dattended, &dsubln, &dlambda, &delta});
 }
 
 void loss(Bench& bench) {

@@ -44,10 +44,12 @@ void differential_forward(const Context& context, const DifferentialShape& shape
 
 // dattended overwrites: dS_i = dD_i, dN_g = -lambda * sum_p dD_{g*ratio+p}.
 // dsubln [2d] accumulates. dlambda [1] overwrites: -sum <dD_i, N_g>.
+// delta, where it is not empty, gets what attention_backward otherwise computes from the same rows:
+// <dattended, attended> of each row and head, [N, heads] accumulate, of dattended as rounded.
 void differential_backward(const Context& context, const DifferentialShape& shape,
                            const Tensor& attended, const Tensor& lambda, const Tensor& subln,
                            const Tensor& rho, const Tensor& dy, const Tensor& dattended,
-                           const Tensor& dsubln, const Tensor& dlambda);
+                           const Tensor& dsubln, const Tensor& dlambda, const Tensor& delta = {});
 
 // Differential attention V2: out_i = A_{2i} - sigmoid(gate_i) * A_{2i+1}, gate a token and head.
 // attended [N, 2h*d], gate [N, h], out [N, h*d], all compute; no norm, no lambda vectors. Row

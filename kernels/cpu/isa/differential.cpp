@@ -56,8 +56,16 @@ void signal_backward(const DifferentialGroup* group, const T* signal, const T* n
 }
 
 template <class T>
+float dot_of(const T* a, const T* b, std::int64_t n) {
+  float dot = 0;
+#pragma omp simd reduction(+ : dot)
+  for (std::int64_t j = 0; j < n; ++j) dot += load(a[j]) * load(b[j]);
+  return dot;
+}
+
+template <class T>
 float backward(const DifferentialGroup* group, const T* attended, const float* rho, const T* dy,
-               T* dattended, float* dsubln, float* scratch) {
+               T* dattended, float* dsubln, float* scratch, float* delta) {
   const std::int64_t n = group->n;
   const T* noise = attended + group->ratio * n;
   T* dnoise = dattended + group->ratio * n;
@@ -71,6 +79,9 @@ float backward(const DifferentialGroup* group, const T* attended, const float* r
   for (std::int64_t j = 0; j < n; ++j) {
     dot += scratch[j] * load(noise[j]);
     store(dnoise[j], -group->lambda * scratch[j]);
+  }
+  for (std::int64_t p = 0; delta != nullptr && p <= group->ratio; ++p) {
+    delta[p] = dot_of(dattended + p * n, attended + p * n, n);
   }
   return dot;
 }
