@@ -128,11 +128,11 @@ void AttentionBlock::forward(const Context& context, const SequenceBatch& input,
 
 void AttentionBlock::backward_combine(const Context& context, const AttentionActivations& saved,
                                       const Tensor& dmixed, const Tensor& dattended,
-                                      const Tensor& dqkv) const {
+                                      const Tensor& dqkv, const Tensor& delta) const {
   if (has_lambda()) {
     const Tensor dlambda = context.arena.allocate(saved.lambda.dtype(), {1});
     differential_backward(context, differential_, saved.attended, saved.lambda, subln_, saved.rho,
-                          dmixed, dattended, subln_gradient_, dlambda);
+                          dmixed, dattended, subln_gradient_, dlambda, delta);
     lambda_backward(context, lambda_, dlambda, lambda_gradient_);
   } else {
     const std::int64_t begin = saved.qkv.dim(1) - gate_size_;
@@ -160,14 +160,18 @@ void AttentionBlock::backward(const Context& context, const SequenceBatch& input
   matmul(context, dout, out_weight_, dmixed);
   if (head_mask_) scale_columns(context, dmixed, head_mask_, dmixed);
   Tensor dattended = dmixed;
+  // Where the heads' outputs are read for their gradients anyway, attention's backward pass need
+  // not read both again.
+  Tensor delta;
+  if (has_lambda()) delta = context.arena.allocate(saved.lse.dtype(), saved.lse.shape());
   if (config_.type != "softmax") {
     dattended = context.arena.allocate(compute, saved.attended.shape());
-    backward_combine(context, saved, dmixed, dattended, dqkv);
+    backward_combine(context, saved, dmixed, dattended, dqkv, delta);
   }
   attention_backward(context, shape_for(input.batch, input.length, input.length, 0),
                      saved.qkv.columns(0, q), saved.qkv.columns(q, k), saved.qkv.columns(q + k, v),
                      input.first_key, saved.attended, saved.lse, dattended, dqkv.columns(0, q),
-                     dqkv.columns(q, k), dqkv.columns(q + k, v));
+                     dqkv.columns(q, k), dqkv.columns(q + k, v), delta);
   rope_backward(context, dqkv.columns(0, q + k), input.position, rope_table);
   qkv_.backward(context, x, dqkv, dx);
 }

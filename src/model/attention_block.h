@@ -54,7 +54,8 @@ class AttentionBlock {
   AttentionShape shape_for(std::int64_t batch, std::int64_t queries, std::int64_t keys,
                            std::int64_t offset) const;
   void backward_combine(const Context& context, const AttentionActivations& saved,
-                        const Tensor& dmixed, const Tensor& dattended, const Tensor& dqkv) const;
+                        const Tensor& dmixed, const Tensor& dattended, const Tensor& dqkv,
+                        const Tensor& delta) const;
 
   AttentionConfig config_;
   std::int64_t layer_;
