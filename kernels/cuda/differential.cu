@@ -10,8 +10,8 @@ namespace {
 constexpr int kWarps = 4;
 constexpr unsigned kThreads = kWarps * kWarp;
 
-// Blocks of the backward pass: of those that fit on a multiprocessor at once (9, of 56 registers a
-// thread), 8 for each of 132, so that enough loads are under way. None of them comes twice.
+// Blocks of the backward pass: about as many as are on 132 multiprocessors at once (8 each, of 64
+// registers a thread), so that enough loads are under way. None of them comes twice.
 constexpr unsigned kBackwardBlocks = 1024;
 
 template <class V>
