@@ -52,7 +52,8 @@ dnnl::memory::desc layout(const Tensor& matrix, bool transpose) {
 
 // One cache a thread, so that no lock is needed. Decoding meets ever new lengths: past a few
 // hundred entries the cache starts afresh (oneDNN keeps the generated code in a cache of its own).
-const Product& cached(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options) {
+const Product& cached(const Tensor& a, const Tensor& b, const Tensor& out,
+                      const MatmulOptions& options) {
   constexpr std::size_t kMaxEntries = 512;
   static thread_local std::map<Key, Product> products;
   const std::int64_t flags = (options.transpose_a ? 1 : 0) + (options.transpose_b ? 2 : 0) +
@@ -90,7 +91,8 @@ bool bf16_matmul_is_native() {
   return native;
 }
 
-void bf16_matmul(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options) {
+void bf16_matmul(const Tensor& a, const Tensor& b, const Tensor& out,
+                 const MatmulOptions& options) {
   try {
     const Product& product = cached(a, b, out, options);
     dnnl::stream stream(engine());

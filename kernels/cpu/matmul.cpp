@@ -19,7 +19,7 @@ std::int64_t leading(const Tensor& matrix) {
   return std::max({matrix.row_stride(), matrix.dim(1), std::int64_t{1}});
 }
 
-void reference(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options) {
+void reference(const Tensor& a, const Tensor& b, const Tensor& out, const MatmulOptions& options) {
   const std::int64_t inner = options.transpose_a ? a.dim(0) : a.dim(1);
   const auto* left = a.data<double>();
   const auto* right = b.data<double>();
@@ -36,7 +36,7 @@ void reference(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOption
   }
 }
 
-void single(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options) {
+void single(const Tensor& a, const Tensor& b, const Tensor& out, const MatmulOptions& options) {
   const std::int64_t inner = options.transpose_a ? a.dim(0) : a.dim(1);
   const dnnl_status_t status =
       dnnl_sgemm(options.transpose_a ? 'T' : 'N', options.transpose_b ? 'T' : 'N', out.dim(0),
@@ -56,7 +56,7 @@ Tensor widen(const Context& context, const Tensor& matrix) {
 
 // bf16 operands on a processor that does not multiply bf16.
 void widened(const Context& context, const Tensor& a, const Tensor& b, const Tensor& out,
-             MatmulOptions options) {
+             const MatmulOptions& options) {
   const ArenaScope scope(context.arena);
   const Tensor left = widen(context, a);
   const Tensor right = widen(context, b);
@@ -67,14 +67,28 @@ void widened(const Context& context, const Tensor& a, const Tensor& b, const Ten
   cpu::convert(context, product, out);
 }
 
-}  // namespace
-
-void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tensor& out,
-            MatmulOptions options) {
+void multiply(const Context& context, const Tensor& a, const Tensor& b, const Tensor& out,
+              const MatmulOptions& options) {
   if (a.dtype() == DType::f64) return reference(a, b, out, options);
   if (a.dtype() == DType::f32) return single(a, b, out, options);
   if (bf16_matmul_is_native()) return bf16_matmul(a, b, out, options);
   widened(context, a, b, out, options);
+}
+
+// In a pass of its own, so that the product has the bits of one without addend.
+void add_rows(const Context& context, const Tensor& addend, const Tensor& out) {
+  if (addend.is_contiguous() && out.is_contiguous()) return cpu::add(context, addend, out);
+  for (std::int64_t i = 0; i < out.dim(0); ++i) {
+    cpu::add(context, addend.rows(i, 1), out.rows(i, 1));
+  }
+}
+
+}  // namespace
+
+void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tensor& out,
+            const MatmulOptions& options) {
+  multiply(context, a, b, out, options);
+  if (options.addend) add_rows(context, options.addend, out);
 }
 
 }  // namespace gda::cpu

@@ -66,7 +66,7 @@ cudaDataType_t data_type(DType dtype) {
 
 // A row-major matrix is a column-major one, transposed: out^T = op(b)^T op(a)^T, so b comes first.
 struct Product {
-  Product(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options) {
+  Product(const Tensor& a, const Tensor& b, const Tensor& out, const MatmulOptions& options) {
     const bool wide = a.dtype() == DType::f64;
     check_blas(cublasLtMatmulDescCreate(operation.address(),
                                         wide ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F,
@@ -77,10 +77,11 @@ struct Product {
     lay_out(left, b);
     lay_out(right, a);
     lay_out(result, out);
+    lay_out(added, options.addend ? options.addend : out);
   }
 
   Operation operation;
-  Layout left, right, result;
+  Layout left, right, result, added;
 
  private:
   void set_transposed(cublasLtMatmulDescAttributes_t side, bool transposed) {
@@ -109,16 +110,16 @@ std::uint32_t alignment_of(const Tensor& matrix) {
 }
 
 struct Alignments {
-  std::uint32_t a, b, out;
+  std::uint32_t a, b, out, addend;  // addend: out's where there is none
 };
 
-// What an algorithm is chosen by: types, sizes, strides, options, alignments, and whether it may be
-// chosen by timing.
-using Key =
-    std::tuple<int, int, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
-               std::int64_t, bool, bool, bool, std::uint32_t, std::uint32_t, std::uint32_t, bool>;
+// What an algorithm is chosen by: types, sizes, strides (the addend's -1 where there is none),
+// options, alignments, and whether it may be chosen by timing.
+using Key = std::tuple<int, int, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                       std::int64_t, std::int64_t, std::int64_t, bool, bool, bool, std::uint32_t,
+                       std::uint32_t, std::uint32_t, std::uint32_t, bool>;
 
-Key key_of(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions options,
+Key key_of(const Tensor& a, const Tensor& b, const Tensor& out, const MatmulOptions& options,
            const Alignments& alignments, bool reproducible) {
   return {static_cast<int>(a.dtype()),
           static_cast<int>(out.dtype()),
@@ -128,12 +129,14 @@ Key key_of(const Tensor& a, const Tensor& b, const Tensor& out, MatmulOptions op
           a.row_stride(),
           b.row_stride(),
           out.row_stride(),
+          options.addend ? options.addend.row_stride() : -1,
           options.transpose_a,
           options.transpose_b,
           options.accumulate,
           alignments.a,
           alignments.b,
           alignments.out,
+          alignments.addend,
           reproducible};
 }
 
@@ -149,10 +152,10 @@ class Limits {
     check_blas(cublasLtMatmulPreferenceCreate(preference_.address()),
                "cublasLtMatmulPreferenceCreate");
     set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kWorkspaceBytes);
-    // The order of the left and the right matrix as in Product; C and D are both the result.
+    // The order of the left and the right matrix as in Product; D = left right + C.
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignments.b);
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignments.a);
-    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignments.out);
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignments.addend);
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignments.out);
     // Parts of a sum are added in the type that is computed in: not rounded to bf16 in between.
     set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
@@ -188,11 +191,17 @@ class Library {
   }
 
   void multiply(const Context& context, const Tensor& a, const Tensor& b, const Tensor& out,
-                MatmulOptions options) {
+                const MatmulOptions& options) {
     const Product product(a, b, out, options);
-    const Operands operands{a.raw(), b.raw(), out.raw(), options.accumulate,
-                            a.dtype() == DType::f64};
-    const Alignments alignments{alignment_of(a), alignment_of(b), alignment_of(out)};
+    const Tensor& added = options.addend ? options.addend : out;
+    const Operands operands{.a = a.raw(),
+                            .b = b.raw(),
+                            .added = added.raw(),
+                            .out = out.raw(),
+                            .adds = options.accumulate || options.addend,
+                            .wide = a.dtype() == DType::f64};
+    const Alignments alignments{alignment_of(a), alignment_of(b), alignment_of(out),
+                                alignment_of(added)};
     const Key key = key_of(a, b, out, options, alignments, context.reproducible);
     const std::lock_guard lock(mutex_);
     const auto known = algorithms_.find(key);
@@ -215,8 +224,9 @@ class Library {
   struct Operands {
     const void* a;
     const void* b;
+    const void* added;  // out's, where the product accumulates or nothing is added
     void* out;
-    bool accumulate;
+    bool adds;
     bool wide;  // f64
   };
 
@@ -228,7 +238,7 @@ class Library {
     std::array<cublasLtMatmulHeuristicResult_t, kCandidates> found{};
     int count = 0;
     check_blas(cublasLtMatmulAlgoGetHeuristic(handle_, product.operation.get(), product.left.get(),
-                                              product.right.get(), product.result.get(),
+                                              product.right.get(), product.added.get(),
                                               product.result.get(), limits.get(), kCandidates,
                                               found.data(), &count),
                "cublasLtMatmulAlgoGetHeuristic");
@@ -268,6 +278,7 @@ class Library {
     } catch (const OutOfMemory&) {
       return {};
     }
+    if (operands.added == operands.out) operands.added = scratch.data();
     operands.out = scratch.data();
     std::optional<Algorithm> choice;
     double least = INFINITY;
@@ -308,11 +319,11 @@ class Library {
   cublasStatus_t run(const Context& context, const Product& product, const Algorithm& algorithm,
                      const Operands& operands) const {
     const Scale one = 1;
-    const Scale kept = operands.accumulate ? 1 : 0;
+    const Scale kept = operands.adds ? 1 : 0;
     return cublasLtMatmul(handle_, product.operation.get(), &one, operands.b, product.left.get(),
-                          operands.a, product.right.get(), &kept, operands.out,
-                          product.result.get(), operands.out, product.result.get(),
-                          &algorithm.value, memory_.data(), kWorkspaceBytes,
+                          operands.a, product.right.get(), &kept, operands.added,
+                          product.added.get(), operands.out, product.result.get(), &algorithm.value,
+                          memory_.data(), kWorkspaceBytes,
                           static_cast<cudaStream_t>(context.stream.handle));
   }
 
@@ -325,7 +336,7 @@ class Library {
 }  // namespace
 
 void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tensor& out,
-            MatmulOptions options) {
+            const MatmulOptions& options) {
   if (context.arena.is_plan()) return;
   Library::of(context.device().index).multiply(context, a, b, out, options);
 }

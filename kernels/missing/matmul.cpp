@@ -3,7 +3,7 @@
 
 namespace gda::cuda {
 
-void matmul(const Context&, const Tensor&, const Tensor&, const Tensor&, MatmulOptions) {
+void matmul(const Context&, const Tensor&, const Tensor&, const Tensor&, const MatmulOptions&) {
   ops::fail_missing("matmul", "GDA_CUDA");
 }
 

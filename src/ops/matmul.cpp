@@ -14,7 +14,7 @@ Shape operand_shape(const Tensor& tensor, bool transpose) {
 }
 
 void check(const Context& context, const Tensor& a, const Tensor& b, const Tensor& out,
-           MatmulOptions options) {
+           const MatmulOptions& options) {
   ops::check_compute_type(kOp, a);
   require<OpError>(a.rank() == 2 && b.rank() == 2,
                    "[{}] expected two matrices, got a = {} and b = {}", kOp, a.str(), b.str());
@@ -27,15 +27,21 @@ void check(const Context& context, const Tensor& a, const Tensor& b, const Tenso
   const bool wide = out.dtype() == accumulate_type(a.dtype());
   ops::check_tensor(kOp, "out", out, wide ? out.dtype() : a.dtype(), Shape{left[0], right[1]},
                     context, true);
+  if (!options.addend) return;
+  require<OpError>(!options.accumulate,
+                   "[matmul] addend: expected none where the product accumulates, got {}",
+                   options.addend.str());
+  ops::check_tensor(kOp, "addend", options.addend, out.dtype(), out.shape(), context, true);
 }
 
 }  // namespace
 
 void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tensor& out,
-            MatmulOptions options) {
+            const MatmulOptions& options) {
   check(context, a, b, out, options);
   if (out.elements() == 0) return;
   if (a.elements() == 0) {  // a sum over nothing
+    if (options.addend) return convert(context, options.addend, out);
     if (!options.accumulate) fill_zero(context, out);
     return;
   }

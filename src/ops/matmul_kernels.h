@@ -5,12 +5,12 @@
 
 namespace gda::cpu {
 void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tensor& out,
-            MatmulOptions options);
+            const MatmulOptions& options);
 bool bf16_matmul_is_native();
 }  // namespace gda::cpu
 
 namespace gda::cuda {
 void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tensor& out,
-            MatmulOptions options);
+            const MatmulOptions& options);
 bool bf16_matmul_is_native();
 }  // namespace gda::cuda

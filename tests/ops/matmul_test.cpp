@@ -5,9 +5,10 @@
 namespace gda::test {
 namespace {
 
+// accumulate: to out; addend: another matrix is added.
 struct Case {
   std::int64_t m, n, k;
-  bool transpose_a, transpose_b, accumulate;
+  bool transpose_a, transpose_b, accumulate, addend;
 };
 
 std::vector<Case> cases() {
@@ -18,15 +19,18 @@ std::vector<Case> cases() {
                                 {7, 64, 33},
                                 {64, 48, 129},
                                 {131, 67, 257}}) {
-    for (int flags = 0; flags < 8; ++flags) {
-      all.push_back({m, n, k, (flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0});
+    for (int flags = 0; flags < 12; ++flags) {
+      all.push_back({m, n, k, (flags & 1) != 0, (flags & 2) != 0, flags / 4 == 1, flags / 4 == 2});
     }
   }
   return all;
 }
 
-MatmulOptions options(const Case& c) {
-  return {.transpose_a = c.transpose_a, .transpose_b = c.transpose_b, .accumulate = c.accumulate};
+MatmulOptions options(const Case& c, const Tensor& addend) {
+  return {.transpose_a = c.transpose_a,
+          .transpose_b = c.transpose_b,
+          .accumulate = c.accumulate,
+          .addend = c.addend ? addend : Tensor()};
 }
 
 // A matrix of random numbers; `padding` extra elements separate its rows.
@@ -41,29 +45,32 @@ struct Strided {
 
 // Sums of k products of which each is rounded: the error of an element stays, but for a chance of
 // 2 exp(-18), under 6 sqrt(k) u (|A| |B|)_ij (Higham and Mary 2019), to which comes the rounding of
-// the result to its own type.
-double tolerance(const Tensor& magnitude, std::int64_t k, DType out) {
-  const double sum = 6 * std::sqrt(static_cast<double>(k) + 1) * unit_roundoff(DType::f32);
-  return (sum + unit_roundoff(out)) * max_abs(magnitude);
+// the result to its own type; with an addend also that of the product.
+double tolerance(const Case& c, const Tensor& magnitude, DType out) {
+  const double sum = 6 * std::sqrt(static_cast<double>(c.k) + 1) * unit_roundoff(DType::f32);
+  return (sum + (c.addend ? 2 : 1) * unit_roundoff(out)) * max_abs(magnitude);
 }
 
 void compare_with_reference(const Case& c, DType in, DType out, std::int64_t padding) {
-  SCOPED_TRACE(fmt::format("m {} n {} k {} ta {} tb {} accumulate {} {} to {} padding {}", c.m, c.n,
-                           c.k, c.transpose_a, c.transpose_b, c.accumulate, name_of(in),
-                           name_of(out), padding));
+  SCOPED_TRACE(fmt::format("m {} n {} k {} ta {} tb {} accumulate {} addend {} {} to {} padding {}",
+                           c.m, c.n, c.k, c.transpose_a, c.transpose_b, c.accumulate, c.addend,
+                           name_of(in), name_of(out), padding));
   const TestContext context;
   const Strided a("a", in, c.transpose_a ? c.k : c.m, c.transpose_a ? c.m : c.k, padding);
   const Strided b("b", in, c.transpose_b ? c.n : c.k, c.transpose_b ? c.k : c.n, padding);
   const Strided result("out", out, c.m, c.n, padding);
+  const Strided addend("addend", out, c.m, c.n, padding == 0 ? 0 : padding + 2);
   const TestTensor before = cast(result.owned.tensor, DType::f64);
   const TestTensor expected = cast(result.tensor, DType::f64);
   const TestTensor magnitude = absolute(result.tensor);
   matmul(context, cast(a.tensor, DType::f64).tensor, cast(b.tensor, DType::f64).tensor,
-         expected.tensor, options(c));
+         expected.tensor, options(c, cast(addend.tensor, DType::f64).tensor));
   matmul(context, absolute(a.tensor).tensor, absolute(b.tensor).tensor, magnitude.tensor,
-         options(c));
-  matmul(context, a.tensor, b.tensor, result.tensor, options(c));
-  EXPECT_LE(max_difference(result.tensor, expected.tensor), tolerance(magnitude.tensor, c.k, out));
+         options(c, absolute(addend.tensor).tensor));
+  const TestTensor added = cast(addend.tensor, DType::f64);
+  matmul(context, a.tensor, b.tensor, result.tensor, options(c, addend.tensor));
+  EXPECT_LE(max_difference(result.tensor, expected.tensor), tolerance(c, magnitude.tensor, out));
+  EXPECT_EQ(max_difference(addend.tensor, added.tensor), 0);
   // Between the rows nothing was written.
   if (padding > 0) {
     EXPECT_EQ(max_difference(result.owned.tensor.columns(c.n, padding),
@@ -83,6 +90,9 @@ TEST(Matmul, ReferenceMultipliesByHand) {
   EXPECT_EQ(values(out.tensor), (std::vector<double>{4, 10, 4, 19}));
   matmul(context, a.tensor, a.tensor, out.tensor, {.transpose_b = true, .accumulate = true});
   EXPECT_EQ(values(out.tensor), (std::vector<double>{18, 42, 36, 96}));
+  const TestTensor other(DType::f64, {2, 2});
+  matmul(context, a.tensor, b.tensor, other.tensor, {.addend = out.tensor});
+  EXPECT_EQ(values(other.tensor), (std::vector<double>{22, 52, 40, 115}));
 }
 
 TEST(Matmul, ReferenceTransposes) {
@@ -158,6 +168,10 @@ TEST(Matmul, EmptyOutAndEmptyInner) {
     EXPECT_EQ(values(out.tensor), before);
     matmul(context, none.tensor, none.tensor, out.tensor, {.transpose_a = true});
     EXPECT_EQ(max_abs(out.tensor), 0);
+    const TestTensor addend = random_tensor("addend", dtype, {4, 4});
+    matmul(context, none.tensor, none.tensor, out.tensor,
+           {.transpose_a = true, .addend = addend.tensor});
+    EXPECT_EQ(values(out.tensor), values(addend.tensor));
   }
 }
 
@@ -168,6 +182,9 @@ TEST(Matmul, OverwritesNaN) {
     const TestTensor out(dtype, {8, 8});
     fill(out.tensor, NAN);
     matmul(context, x.tensor, x.tensor, out.tensor);
+    EXPECT_FALSE(std::isnan(max_abs(out.tensor))) << name_of(dtype);
+    fill(out.tensor, NAN);
+    matmul(context, x.tensor, x.tensor, out.tensor, {.addend = x.tensor});
     EXPECT_FALSE(std::isnan(max_abs(out.tensor))) << name_of(dtype);
   }
 }
@@ -204,6 +221,16 @@ TEST(Matmul, RefusesBadArguments) {
         matmul(context, TestTensor(DType::i32, {2, 3}).tensor, a.tensor, out.tensor);
       },
       "[matmul] expected f64, f32 or bf16, got i32[2, 3]");
+  const TestTensor right(DType::f32, {3, 5});
+  expect_error([&] { matmul(context, a.tensor, right.tensor, out.tensor, {.addend = a.tensor}); },
+               "[matmul] addend: expected f32[2, 5], got f32[2, 3]");
+  expect_error(
+      [&] {
+        const TestTensor addend(DType::f32, {2, 5});
+        matmul(context, a.tensor, right.tensor, out.tensor,
+               {.accumulate = true, .addend = addend.tensor});
+      },
+      "[matmul] addend: expected none where the product accumulates, got f32[2, 5]");
 }
 
 TEST(Matmul, RefusesTensorsOfAnotherDevice) {

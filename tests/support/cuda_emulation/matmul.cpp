@@ -13,11 +13,13 @@ Tensor on_host(const Tensor& tensor) {
 }  // namespace
 
 void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tensor& out,
-            MatmulOptions options) {
+            const MatmulOptions& options) {
   if (context.arena.is_plan()) return;
   emulation::enqueue(context.stream, [=] {
     Arena arena({}, std::size_t{64} << 10);  // made for every product: small
-    cpu::matmul({Stream{}, arena}, on_host(a), on_host(b), on_host(out), options);
+    MatmulOptions on_the_host = options;
+    on_the_host.addend = on_host(options.addend);
+    cpu::matmul({Stream{}, arena}, on_host(a), on_host(b), on_host(out), on_the_host);
   });
 }
 
