@@ -112,7 +112,8 @@ void AttentionBlock::combine(const Context& context, const AttentionActivations&
 
 void AttentionBlock::forward(const Context& context, const SequenceBatch& input,
                              const Tensor& rope_table, const Tensor& x,
-                             const AttentionActivations& saved, const Tensor& out) const {
+                             const AttentionActivations& saved, const Tensor& residual,
+                             const Tensor& out) const {
   const ProfileRange range("attention forward");
   const std::int64_t q = config_.q_size();
   const std::int64_t k = config_.k_size();
@@ -123,7 +124,7 @@ void AttentionBlock::forward(const Context& context, const SequenceBatch& input,
                     saved.qkv.columns(q + k, config_.v_size()), input.first_key, saved.attended,
                     saved.lse);
   combine(context, saved);
-  matmul(context, saved.mixed, out_weight_, out, {.transpose_b = true});
+  matmul(context, saved.mixed, out_weight_, out, {.transpose_b = true, .addend = residual});
 }
 
 void AttentionBlock::backward_combine(const Context& context, const AttentionActivations& saved,
@@ -178,7 +179,7 @@ void AttentionBlock::backward(const Context& context, const SequenceBatch& input
 
 void AttentionBlock::forward_cached(const Context& context, const Tensor& position,
                                     const Tensor& rope_table, const Tensor& x, const KvCache& cache,
-                                    const Tensor& out) const {
+                                    const Tensor& residual, const Tensor& out) const {
   const ArenaScope scope(context.arena);
   const std::int64_t rows = x.dim(0);
   const std::int64_t q = config_.q_size();
@@ -196,7 +197,7 @@ void AttentionBlock::forward_cached(const Context& context, const Tensor& positi
                     cache.values(layer_).rows(0, cache.length() + rows), {}, saved.attended,
                     saved.lse);
   combine(context, saved);
-  matmul(context, saved.mixed, out_weight_, out, {.transpose_b = true});
+  matmul(context, saved.mixed, out_weight_, out, {.transpose_b = true, .addend = residual});
 }
 
 void AttentionBlock::lambda(const Context& context, const Tensor& out) const {

@@ -33,9 +33,10 @@ class AttentionBlock {
   void allocate_saved(Arena& arena, std::int64_t rows, AttentionActivations& saved) const;
   void allocate_mixed(Arena& arena, std::int64_t rows, AttentionActivations& saved) const;
 
-  // x [N, D] is the normed input; fills everything.
+  // x [N, D] is the normed input; fills everything. out = residual + attention(x).
   void forward(const Context& context, const SequenceBatch& input, const Tensor& rope_table,
-               const Tensor& x, const AttentionActivations& saved, const Tensor& out) const;
+               const Tensor& x, const AttentionActivations& saved, const Tensor& residual,
+               const Tensor& out) const;
   // Fills `mixed` again.
   void combine(const Context& context, const AttentionActivations& saved) const;
   void backward(const Context& context, const SequenceBatch& input, const Tensor& rope_table,
@@ -44,7 +45,8 @@ class AttentionBlock {
 
   // One more stretch of a cached sequence: x [n, D] at positions position [n].
   void forward_cached(const Context& context, const Tensor& position, const Tensor& rope_table,
-                      const Tensor& x, const KvCache& cache, const Tensor& out) const;
+                      const Tensor& x, const KvCache& cache, const Tensor& residual,
+                      const Tensor& out) const;
 
   // [1], for reports; empty for types without lambda.
   void lambda(const Context& context, const Tensor& out) const;

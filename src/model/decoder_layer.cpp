@@ -50,11 +50,10 @@ void DecoderLayer::compute(const Context& context, const SequenceBatch& input,
                            const Tensor& rope_table, const LayerActivations& saved) const {
   rms_norm_forward(context, saved.x, input_norm_, eps_, saved.input_normed, saved.input_rho,
                    masks_.hidden);
-  attention_.forward(context, input, rope_table, saved.input_normed, saved.attention,
+  attention_.forward(context, input, rope_table, saved.input_normed, saved.attention, saved.x,
                      saved.residual);
-  // `residual` holds the attention's output here; adding x to it makes it the residual stream.
-  add_rms_norm_forward(context, saved.residual, saved.x, post_norm_, eps_, saved.post_normed,
-                       saved.post_rho, masks_.hidden);
+  rms_norm_forward(context, saved.residual, post_norm_, eps_, saved.post_normed, saved.post_rho,
+                   masks_.hidden);
   feed_forward_.forward(context, saved.post_normed, saved.feed_forward);
 }
 
@@ -81,8 +80,7 @@ LayerActivations DecoderLayer::forward(const Context& context, const SequenceBat
   if (recompute == Recompute::full) allocate_saved(context.arena, rows, all);
   if (recompute != Recompute::none) allocate_cheap(context.arena, rows, all);
   compute(context, input, rope_table, all);
-  feed_forward_.project(context, all.feed_forward, out);
-  add(context, all.residual, out);
+  feed_forward_.project(context, all.feed_forward, all.residual, out);
   if (masks_.layer != 1) axpby(context, 1 - masks_.layer, x, masks_.layer, out);
   return saved;
 }
@@ -129,7 +127,7 @@ void DecoderLayer::forward_cached(const Context& context, const Tensor& position
   const std::int64_t rows = x.dim(0);
   const DType compute = x.dtype();
   const Tensor normed = context.arena.allocate(compute, x.shape());
-  const Tensor branch = context.arena.allocate(compute, x.shape());
+  const Tensor residual = context.arena.allocate(compute, x.shape());
   const Tensor rho = context.arena.allocate(accumulate_type(compute), {rows});
   FeedForwardActivations inner;
   feed_forward_.allocate_saved(context.arena, rows, inner);
@@ -142,11 +140,10 @@ void DecoderLayer::forward_cached(const Context& context, const Tensor& position
     convert(context, x, around);
   }
   rms_norm_forward(context, x, input_norm_, eps_, normed, rho, masks_.hidden);
-  attention_.forward_cached(context, position, rope_table, normed, cache, branch);
-  add_rms_norm_forward(context, x, branch, post_norm_, eps_, normed, rho, masks_.hidden);
+  attention_.forward_cached(context, position, rope_table, normed, cache, x, residual);
+  rms_norm_forward(context, residual, post_norm_, eps_, normed, rho, masks_.hidden);
   feed_forward_.forward(context, normed, inner);
-  feed_forward_.project(context, inner, branch);
-  add(context, branch, x);
+  feed_forward_.project(context, inner, residual, x);
   if (around) axpby(context, 1 - masks_.layer, around, masks_.layer, x);
 }
 

@@ -56,8 +56,8 @@ void FeedForward::forward(const Context& context, const Tensor& x,
 }
 
 void FeedForward::project(const Context& context, const FeedForwardActivations& saved,
-                          const Tensor& out) const {
-  matmul(context, saved.inner, down_weight_, out, {.transpose_b = true});
+                          const Tensor& residual, const Tensor& out) const {
+  matmul(context, saved.inner, down_weight_, out, {.transpose_b = true, .addend = residual});
 }
 
 void FeedForward::backward(const Context& context, const Tensor& x,

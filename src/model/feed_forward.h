@@ -26,8 +26,8 @@ class FeedForward {
 
   // x [N, D] is the normed input. Fills gate_up and inner.
   void forward(const Context& context, const Tensor& x, const FeedForwardActivations& saved) const;
-  // out = inner * down^T.
-  void project(const Context& context, const FeedForwardActivations& saved,
+  // out = residual + inner * down^T.
+  void project(const Context& context, const FeedForwardActivations& saved, const Tensor& residual,
                const Tensor& out) const;
   // Fills `inner` again.
   void activate(const Context& context, const FeedForwardActivations& saved) const;
