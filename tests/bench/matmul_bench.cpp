@@ -32,6 +32,18 @@ void forward(benchmark::State& state, DType dtype) {
   report_flops(state, dtype, layer.flops());
 }
 
+// As the projections onto the residual stream do it.
+void forward_onto_residual(benchmark::State& state, DType dtype) {
+  BenchContext bench;
+  const Layer layer(state, dtype);
+  const BenchTensor residual = numbers(dtype, layer.y.tensor.shape());
+  run(state, bench.context, [&] {
+    matmul(bench.context, layer.x.tensor, layer.weight.tensor, layer.y.tensor,
+           {.transpose_b = true, .addend = residual.tensor});
+  });
+  report_flops(state, dtype, layer.flops());
+}
+
 void input_gradient(benchmark::State& state, DType dtype) {
   BenchContext bench;
   const Layer layer(state, dtype);
@@ -72,6 +84,7 @@ BENCHMARK_CAPTURE(forward, f32, DType::f32)->Apply(training_sizes);
 BENCHMARK_CAPTURE(input_gradient, f32, DType::f32)->Apply(training_sizes);
 BENCHMARK_CAPTURE(weight_gradient, f32, DType::f32)->Apply(training_sizes);
 BENCHMARK_CAPTURE(forward, bf16, DType::bf16)->Apply(training_sizes);
+BENCHMARK_CAPTURE(forward_onto_residual, bf16, DType::bf16)->Apply(training_sizes);
 BENCHMARK_CAPTURE(input_gradient, bf16, DType::bf16)->Apply(training_sizes);
 BENCHMARK_CAPTURE(weight_gradient, bf16, DType::bf16)->Apply(training_sizes);
 BENCHMARK_CAPTURE(forward, decoding_f32, DType::f32)->Apply(decoding_sizes);
