@@ -25,12 +25,6 @@ void reference_forward(const Tensor& x, const Tensor& weight, double eps, const 
   }
 }
 
-void reference_add(const Tensor& residual, const Tensor& branch) {
-  for (std::int64_t i = 0; i < residual.elements(); ++i) {
-    residual.data<double>()[i] += branch.data<double>()[i];
-  }
-}
-
 void reference_backward(const Tensor& dy, const Tensor& x, const Tensor& weight, const Tensor& rho,
                         const Tensor& residual_gradient, const Tensor& dx, const Tensor& dweight,
                         const ColumnMask& mask) {
@@ -94,26 +88,6 @@ void rms_norm_forward(const Context& /*context*/, const Tensor& x, const Tensor&
       for (std::int64_t i = 0; i < x.dim(0); ++i) {
         rho.data<float>()[i] = forward(row<T>(x, i), weight.data<float>(), columns,
                                        static_cast<float>(eps), row<T>(y, i));
-      }
-    }
-  });
-}
-
-void add_rms_norm_forward(const Context& /*context*/, const Tensor& residual, const Tensor& branch,
-                          const Tensor& weight, double eps, const Tensor& y, const Tensor& rho,
-                          const ColumnMask& mask) {
-  ops::with_compute_type(residual.dtype(), [&]<class T>(std::type_identity<T>) {
-    if constexpr (std::is_same_v<T, double>) {
-      reference_add(residual, branch);
-      reference_forward(residual, weight, eps, y, rho, mask);
-    } else {
-      const auto add_forward = rows<T>().add_forward;
-      const Columns columns = columns_of(mask, residual.dim(1));
-#pragma omp parallel for schedule(static) if (residual.elements() > kParallelElements)
-      for (std::int64_t i = 0; i < residual.dim(0); ++i) {
-        rho.data<float>()[i] =
-            add_forward(row<T>(residual, i), row<T>(branch, i), weight.data<float>(), columns,
-                        static_cast<float>(eps), row<T>(y, i));
       }
     }
   });

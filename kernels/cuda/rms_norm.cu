@@ -9,28 +9,21 @@ namespace {
 constexpr unsigned kThreads = 256;
 constexpr int kScratch = kThreads / kWarp;
 
-// kAdd: x += branch first. A thread keeps its first pack, the only one of rows up to 2,048 bf16,
-// for the second pass over the row, which finds others in the first-level cache.
-template <class T, int kWidth, bool kAdd, class Mask>
+// A thread keeps its first pack, the only one of rows up to 2,048 bf16, for the second pass over
+// the row, which finds others in the first-level cache.
+template <class T, int kWidth, class Mask>
 __global__ void __launch_bounds__(kThreads)
-    forward_rows(Rows<T> x, Rows<T> branch, Vector<accumulate_t<T>> weight, accumulate_t<T> eps,
-                 std::int64_t packs, Mask mask, Rows<T> y, accumulate_t<T>* rho) {
+    forward_rows(Rows<T> x, Vector<accumulate_t<T>> weight, accumulate_t<T> eps, std::int64_t packs,
+                 Mask mask, Rows<T> y, accumulate_t<T>* rho) {
   using V = accumulate_t<T>;
   using P = Pack<T, kWidth>;
   const Shared<V> scratch = shared_memory<V>(0, kScratch);
   const std::int64_t row = blockIdx.x;
-  auto* in = reinterpret_cast<P*>(x[row]);
+  const auto* in = reinterpret_cast<const P*>(x[row]);
   P first{};
   V sum = 0;
   for (std::int64_t p = threadIdx.x; p < packs; p += blockDim.x) {
-    P pack = in[p];
-    if constexpr (kAdd) {
-      const P more = reinterpret_cast<const P*>(branch[row])[p];
-      for (int k = 0; k < kWidth; ++k) {
-        pack.value[k] = static_cast<T>(widen(pack.value[k]) + widen(more.value[k]));
-      }
-      in[p] = pack;
-    }
+    const P pack = in[p];
     if (p == threadIdx.x) first = pack;
     for (int k = 0; k < kWidth; ++k) {
       const V value = widen(pack.value[k]);
@@ -134,38 +127,25 @@ __global__ void __launch_bounds__(kThreads, kResident)
   }
 }
 
-template <bool kAdd>
-void forward(const Context& context, const char* name, const Tensor& x, const Tensor& branch,
-             const Tensor& weight, double eps, const Tensor& y, const Tensor& rho,
-             const ColumnMask& mask) {
-  if (x.dim(0) == 0) return;
-  ops::with_compute_type(x.dtype(), [&]<class T>(std::type_identity<T>) {
-    using V = accumulate_t<T>;
-    with_pack_width<T>(in_packs(x.dim(1), x, branch, y), [&](auto width) {
-      constexpr int kWidth = decltype(width)::value;
-      with_mask<V>(mask, x.dim(1), [&]<class Mask>(const Mask& columns) {
-        launch(context, name, forward_rows<T, kWidth, kAdd, Mask>,
-               {.blocks = {static_cast<unsigned>(x.dim(0)), 1, 1},
-                .threads = threads_for(x.dim(1) / kWidth, kThreads),
-                .shared_bytes = sizeof(V) * kScratch},
-               rows_of<T>(x), rows_of<T>(branch), vector_of<V>(weight), static_cast<V>(eps),
-               x.dim(1) / kWidth, columns, rows_of<T>(y), rho.data<V>());
-      });
-    });
-  });
-}
-
 }  // namespace
 
 void rms_norm_forward(const Context& context, const Tensor& x, const Tensor& weight, double eps,
                       const Tensor& y, const Tensor& rho, const ColumnMask& mask) {
-  forward<false>(context, "rms_norm_forward", x, {}, weight, eps, y, rho, mask);
-}
-
-void add_rms_norm_forward(const Context& context, const Tensor& residual, const Tensor& branch,
-                          const Tensor& weight, double eps, const Tensor& y, const Tensor& rho,
-                          const ColumnMask& mask) {
-  forward<true>(context, "add_rms_norm_forward", residual, branch, weight, eps, y, rho, mask);
+  if (x.dim(0) == 0) return;
+  ops::with_compute_type(x.dtype(), [&]<class T>(std::type_identity<T>) {
+    using V = accumulate_t<T>;
+    with_pack_width<T>(in_packs(x.dim(1), x, y), [&](auto width) {
+      constexpr int kWidth = decltype(width)::value;
+      with_mask<V>(mask, x.dim(1), [&]<class Mask>(const Mask& columns) {
+        launch(context, "rms_norm_forward", forward_rows<T, kWidth, Mask>,
+               {.blocks = {static_cast<unsigned>(x.dim(0)), 1, 1},
+                .threads = threads_for(x.dim(1) / kWidth, kThreads),
+                .shared_bytes = sizeof(V) * kScratch},
+               rows_of<T>(x), vector_of<V>(weight), static_cast<V>(eps), x.dim(1) / kWidth, columns,
+               rows_of<T>(y), rho.data<V>());
+      });
+    });
+  });
 }
 
 void rms_norm_backward(const Context& context, const Tensor& dy, const Tensor& x,

@@ -24,9 +24,9 @@ set(GDA_CUDA_KERNELS
   rope.cu
   swiglu.cu)
 list(TRANSFORM GDA_CUDA_KERNELS PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
-# Of these some kernels promise the bits of others: with a mask of ones those without a mask, with the branch added
-# first those without, AdamW from an origin those of a run that began there. Products and sums are not contracted to
-# one operation here, as compilers do where it suits a kernel; memory is what such kernels wait for.
+# Of these some kernels promise the bits of others: with a mask of ones those without a mask, AdamW from an
+# origin those of a run that began there. Products and sums are not contracted to one operation here, as compilers do
+# where it suits a kernel; memory is what such kernels wait for.
 set(GDA_CUDA_UNCONTRACTED
   adamw.cu
   poly_norm.cu

@@ -9,12 +9,6 @@ void rms_norm_forward(const Context& /*context*/, const Tensor& /*x*/, const Ten
   ops::fail_missing("rms_norm_forward", "GDA_CUDA");
 }
 
-void add_rms_norm_forward(const Context& /*context*/, const Tensor& /*residual*/,
-                          const Tensor& /*branch*/, const Tensor& /*weight*/, double /*eps*/,
-                          const Tensor& /*y*/, const Tensor& /*rho*/, const ColumnMask& /*mask*/) {
-  ops::fail_missing("add_rms_norm_forward", "GDA_CUDA");
-}
-
 void rms_norm_backward(const Context& /*context*/, const Tensor& /*dy*/, const Tensor& /*x*/,
                        const Tensor& /*weight*/, const Tensor& /*rho*/,
                        const Tensor& /*residual_gradient*/, const Tensor& /*dx*/,

@@ -86,7 +86,7 @@ stage_speeds() {
   step speeds-attention 25 "${bench[@]}" '--benchmark_filter=attention_(forward|backward)_pass/bf16'
   figures_of speeds_of "$said/speeds-attention.log"
   step speeds-others 25 "${bench[@]}" \
-    '--benchmark_filter=^((forward|input_gradient|weight_gradient|loss_and_gradients)/bf16|(add_)?rms_norm_.*/bf16|adamw/bf16|differential_.*/bf16|swiglu_.*/bf16)'
+    '--benchmark_filter=^((forward|forward_onto_residual|input_gradient|weight_gradient|loss_and_gradients)/bf16|rms_norm_.*/bf16|adamw/bf16|differential_.*/bf16|swiglu_.*/bf16)'
   figures_of speeds_of "$said/speeds-others.log"
 }
 

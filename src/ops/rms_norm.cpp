@@ -36,21 +36,6 @@ void rms_norm_forward(const Context& context, const Tensor& x, const Tensor& wei
       [&] { cuda::rms_norm_forward(context, x, weight, eps, y, rho, mask); });
 }
 
-void add_rms_norm_forward(const Context& context, const Tensor& residual, const Tensor& branch,
-                          const Tensor& weight, double eps, const Tensor& y, const Tensor& rho,
-                          const ColumnMask& mask) {
-  constexpr std::string_view op = "add_rms_norm_forward";
-  check_input(op, context, residual, weight, mask);
-  check_eps(op, eps);
-  check_tensor(op, "branch", branch, residual.dtype(), residual.shape(), context);
-  check_tensor(op, "y", y, residual.dtype(), residual.shape(), context);
-  check_tensor(op, "rho", rho, accumulate_type(residual.dtype()), {residual.dim(0)}, context);
-  ops::on_device(
-      context,
-      [&] { cpu::add_rms_norm_forward(context, residual, branch, weight, eps, y, rho, mask); },
-      [&] { cuda::add_rms_norm_forward(context, residual, branch, weight, eps, y, rho, mask); });
-}
-
 void rms_norm_backward(const Context& context, const Tensor& dy, const Tensor& x,
                        const Tensor& weight, const Tensor& rho, const Tensor& residual_gradient,
                        const Tensor& dx, const Tensor& dweight, const ColumnMask& mask) {

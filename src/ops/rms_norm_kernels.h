@@ -7,9 +7,6 @@ namespace gda::cpu {
 
 void rms_norm_forward(const Context& context, const Tensor& x, const Tensor& weight, double eps,
                       const Tensor& y, const Tensor& rho, const ColumnMask& mask);
-void add_rms_norm_forward(const Context& context, const Tensor& residual, const Tensor& branch,
-                          const Tensor& weight, double eps, const Tensor& y, const Tensor& rho,
-                          const ColumnMask& mask);
 void rms_norm_backward(const Context& context, const Tensor& dy, const Tensor& x,
                        const Tensor& weight, const Tensor& rho, const Tensor& residual_gradient,
                        const Tensor& dx, const Tensor& dweight, const ColumnMask& mask);
@@ -20,9 +17,6 @@ namespace gda::cuda {
 
 void rms_norm_forward(const Context& context, const Tensor& x, const Tensor& weight, double eps,
                       const Tensor& y, const Tensor& rho, const ColumnMask& mask);
-void add_rms_norm_forward(const Context& context, const Tensor& residual, const Tensor& branch,
-                          const Tensor& weight, double eps, const Tensor& y, const Tensor& rho,
-                          const ColumnMask& mask);
 void rms_norm_backward(const Context& context, const Tensor& dy, const Tensor& x,
                        const Tensor& weight, const Tensor& rho, const Tensor& residual_gradient,
                        const Tensor& dx, const Tensor& dweight, const ColumnMask& mask);

@@ -36,15 +36,6 @@ void rms_norm_forward(benchmark::State& state, DType dtype) {
   t.report(state, 2);
 }
 
-void add_rms_norm_forward(benchmark::State& state, DType dtype) {
-  Tensors t(dtype);
-  run(state, t.bench.context, [&] {
-    gda::add_rms_norm_forward(t.bench.context, t.x.tensor, t.dy.tensor, t.weight.tensor, 1e-5,
-                              t.y.tensor, t.rho.tensor);
-  });
-  t.report(state, 4);
-}
-
 // With the residual stream's gradient, which dx replaces.
 void rms_norm_backward(benchmark::State& state, DType dtype) {
   Tensors t(dtype);
@@ -59,12 +50,6 @@ BENCHMARK_CAPTURE(rms_norm_forward, f32, DType::f32)
     ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(rms_norm_forward, bf16, DType::bf16)
-    ->UseManualTime()
-    ->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(add_rms_norm_forward, f32, DType::f32)
-    ->UseManualTime()
-    ->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(add_rms_norm_forward, bf16, DType::bf16)
     ->UseManualTime()
     ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(rms_norm_backward, f32, DType::f32)

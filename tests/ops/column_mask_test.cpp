@@ -228,23 +228,6 @@ TEST(ColumnMask, QuickMatchesReference) {
   }
 }
 
-TEST(ColumnMask, AddingTheBranchFirstIsTheSameBits) {
-  for (const DType dtype : kTypes) {
-    const Call call(Kind::rms_norm, dtype, 9, 129);
-    const Mask mask(dtype, 129, 0.3);
-    const TestTensor residual = cast(call.x.tensor, dtype);
-    const TestTensor y(dtype, {9, 129});
-    const TestTensor rho(accumulate_type(dtype), {9});
-    add_rms_norm_forward(call.context, residual.tensor, call.up.tensor, call.weight.tensor, kEps,
-                         y.tensor, rho.tensor, mask.view);
-    wait_for(test_device());
-    std::memcpy(call.x.tensor.raw(), residual.tensor.raw(), residual.tensor.bytes());
-    call.forward(mask.view);
-    EXPECT_EQ(max_difference(y.tensor, call.out.tensor), 0) << name_of(dtype);
-    EXPECT_EQ(max_difference(rho.tensor, call.rho.tensor), 0) << name_of(dtype);
-  }
-}
-
 TEST(ColumnMask, RefusesBadMasks) {
   const Mask wide(DType::f32, 8, 0.5);
   const Mask exact(DType::f64, 7, 0.5);

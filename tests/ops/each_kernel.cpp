@@ -131,8 +131,6 @@ void norms(Bench& bench) {
   const OwnedTensor rho = bench.empty(DType::f32, {bench.rows()});
   const OwnedTensor dweight = bench.zeros(DType::f32, {768});
   rms_norm_forward(bench.context, x.tensor, weight.tensor, 1e-5, y.tensor, rho.tensor);
-  add_rms_norm_forward(bench.context, x.tensor, dy.tensor, weight.tensor, 1e-5, y.tensor,
-                       rho.tensor);
   rms_norm_backward(bench.context, dy.tensor, x.tensor, weight.tensor, rho.tensor, dx.tensor,
                     dx.tensor, dweight.tensor);
   bench.expect_finite("rms_norm", {&y, &rho, &dx, &dweight});

@@ -13,12 +13,6 @@ namespace gda {
 void rms_norm_forward(const Context& context, const Tensor& x, const Tensor& weight, double eps,
                       const Tensor& y, const Tensor& rho, const ColumnMask& mask = {});
 
-// residual += branch, then y = RMSNorm(residual): the junction of two sublayers in one pass.
-// residual (updated, all of its columns), branch, y [N, D] compute; weight [D], rho [N] accumulate.
-void add_rms_norm_forward(const Context& context, const Tensor& residual, const Tensor& branch,
-                          const Tensor& weight, double eps, const Tensor& y, const Tensor& rho,
-                          const ColumnMask& mask = {});
-
 // With u = w * dy, and without a mask c = 1 and S = D:
 //   dx_j = c_j [rho u_j - rho^3 x_j * (sum_i c_i u_i x_i) / S]          (+ residual_gradient_j)
 //   dw_j += sum over rows of c_j dy_j x_j rho

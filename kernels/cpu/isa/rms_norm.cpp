@@ -6,11 +6,8 @@
 namespace gda::cpu::GDA_ISA {
 namespace {
 
-// Not inlined: add_forward has to give the same bits, so that recomputing y from the stored sum
-// changes nothing.
 template <class T, class Mask>
-__attribute__((noinline)) float normalise(const T* x, const float* weight, Mask mask,
-                                          Columns columns, float eps, T* y) {
+float normalise(const T* x, const float* weight, Mask mask, Columns columns, float eps, T* y) {
   const std::int64_t n = columns.count;
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
@@ -24,15 +21,6 @@ __attribute__((noinline)) float normalise(const T* x, const float* weight, Mask 
 template <class T>
 float forward(const T* x, const float* weight, Columns columns, float eps, T* y) {
   return with_mask(columns, [&](auto mask) { return normalise(x, weight, mask, columns, eps, y); });
-}
-
-template <class T>
-float add_forward(T* residual, const T* branch, const float* weight, Columns columns, float eps,
-                  T* y) {
-  const std::int64_t n = columns.count;
-#pragma omp simd
-  for (std::int64_t j = 0; j < n; ++j) store(residual[j], load(residual[j]) + load(branch[j]));
-  return forward(residual, weight, columns, eps, y);
 }
 
 // mean: <u, x rho> / S with u = c * weight * dy; in this form no power of rho can overflow.
@@ -74,8 +62,7 @@ void backward(const T* dy, const T* x, const float* weight, float rho, const T* 
 
 }  // namespace
 
-const RowTable<RmsNormRows> kRmsNorm{
-    .f32 = {.forward = forward, .add_forward = add_forward, .backward = backward},
-    .bf16 = {.forward = forward, .add_forward = add_forward, .backward = backward}};
+const RowTable<RmsNormRows> kRmsNorm{.f32 = {.forward = forward, .backward = backward},
+                                     .bf16 = {.forward = forward, .backward = backward}};
 
 }  // namespace gda::cpu::GDA_ISA

@@ -12,9 +12,6 @@ template <class T>
 struct RmsNormRows {
   // y = c * weight * x * rho; returns rho.
   float (*forward)(const T* x, const float* weight, Columns columns, float eps, T* y);
-  // residual += branch, then as above with x = residual.
-  float (*add_forward)(T* residual, const T* branch, const float* weight, Columns columns,
-                       float eps, T* y);
   // dx (+ residual_gradient unless null; may be dx itself), and dweight += this row's part.
   void (*backward)(const T* dy, const T* x, const float* weight, float rho,
                    const T* residual_gradient, Columns columns, T* dx, float* dweight);
