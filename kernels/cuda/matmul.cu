@@ -77,11 +77,16 @@ struct Product {
     lay_out(left, b);
     lay_out(right, a);
     lay_out(result, out);
-    lay_out(added, options.addend ? options.addend : out);
+    if (options.addend) lay_out(addend, options.addend);
+  }
+
+  // In place, cuBLASLt asks for one and the same descriptor.
+  cublasLtMatrixLayout_t added() const {
+    return addend.get() == nullptr ? result.get() : addend.get();
   }
 
   Operation operation;
-  Layout left, right, result, added;
+  Layout left, right, result, addend;
 
  private:
   void set_transposed(cublasLtMatmulDescAttributes_t side, bool transposed) {
@@ -237,11 +242,11 @@ class Library {
     const Limits limits(alignments);
     std::array<cublasLtMatmulHeuristicResult_t, kCandidates> found{};
     int count = 0;
-    check_blas(cublasLtMatmulAlgoGetHeuristic(handle_, product.operation.get(), product.left.get(),
-                                              product.right.get(), product.added.get(),
-                                              product.result.get(), limits.get(), kCandidates,
-                                              found.data(), &count),
-               "cublasLtMatmulAlgoGetHeuristic");
+    check_blas(
+        cublasLtMatmulAlgoGetHeuristic(handle_, product.operation.get(), product.left.get(),
+                                       product.right.get(), product.added(), product.result.get(),
+                                       limits.get(), kCandidates, found.data(), &count),
+        "cublasLtMatmulAlgoGetHeuristic");
     Candidates candidates;
     for (int i = 0; i < count; ++i) {
       const auto& guess = found[static_cast<std::size_t>(i)];
@@ -321,10 +326,9 @@ class Library {
     const Scale one = 1;
     const Scale kept = operands.adds ? 1 : 0;
     return cublasLtMatmul(handle_, product.operation.get(), &one, operands.b, product.left.get(),
-                          operands.a, product.right.get(), &kept, operands.added,
-                          product.added.get(), operands.out, product.result.get(), &algorithm.value,
-                          memory_.data(), kWorkspaceBytes,
-                          static_cast<cudaStream_t>(context.stream.handle));
+                          operands.a, product.right.get(), &kept, operands.added, product.added(),
+                          operands.out, product.result.get(), &algorithm.value, memory_.data(),
+                          kWorkspaceBytes, static_cast<cudaStream_t>(context.stream.handle));
   }
 
   cublasLtHandle_t handle_ = nullptr;
