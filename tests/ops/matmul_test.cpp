@@ -1,5 +1,6 @@
 #include "gda/ops/matmul.h"
 
+#include "gda/ops/elementwise.h"
 #include "support/op_test.h"
 
 namespace gda::test {
@@ -133,6 +134,23 @@ TEST(Matmul, Bf16MatchesReference) {
       compare_with_reference(c, DType::bf16, out, 0);
       compare_with_reference(c, DType::bf16, out, 5);
     }
+  }
+}
+
+TEST(Matmul, ACpuAddsAfterTheProduct) {
+  if (on_cuda()) GTEST_SKIP() << "a GPU's product adds on its way";
+  const TestContext context;
+  for (const DType dtype : {DType::f64, DType::f32, DType::bf16}) {
+    const TestTensor x = random_tensor("x", dtype, {33, 70});
+    const TestTensor weight = random_tensor("w", dtype, {50, 70});
+    const TestTensor residual = random_tensor("h", dtype, {33, 50});
+    const TestTensor in_two(dtype, {33, 50});
+    const TestTensor out(dtype, {33, 50});
+    matmul(context, x.tensor, weight.tensor, in_two.tensor, {.transpose_b = true});
+    add(context, residual.tensor, in_two.tensor);
+    matmul(context, x.tensor, weight.tensor, out.tensor,
+           {.transpose_b = true, .addend = residual.tensor});
+    EXPECT_EQ(values(out.tensor), values(in_two.tensor)) << name_of(dtype);
   }
 }
 
