@@ -27,6 +27,26 @@ ConfigNode* element_of(ConfigNode& list, std::string_view path, std::string_view
   return nullptr;
 }
 
+// "sources.0.path" of "sources[0].path".
+std::string with_dots(std::string_view path) {
+  std::string dotted;
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    const std::size_t close = path[i] == '[' ? path.find(']', i) : std::string_view::npos;
+    const std::size_t digits =
+        close == std::string_view::npos
+            ? 0
+            : std::min(path.find_first_not_of("0123456789", i + 1), path.size()) - i - 1;
+    if (digits > 0 && i + 1 + digits == close) {
+      dotted += '.';
+      dotted += path.substr(i + 1, digits);
+      i = close;
+    } else {
+      dotted += path[i];
+    }
+  }
+  return dotted;
+}
+
 // The value of a key, made if need be. What was null or a scalar becomes a mapping.
 ConfigNode* value_of(ConfigNode& parent, std::string_view key) {
   if (parent.kind != ConfigNode::Kind::mapping) {
@@ -46,7 +66,8 @@ ConfigNode* value_of(ConfigNode& parent, std::string_view key) {
 
 void apply_override(ConfigNode& root, const std::string& text, Problems& problems) {
   const std::size_t equals = text.find('=');
-  const std::string_view path = std::string_view(text).substr(0, std::min(equals, text.size()));
+  const std::string dotted = with_dots(text.substr(0, equals));
+  const std::string_view path = dotted;
   const bool has_empty_key = path.empty() || path.front() == '.' || path.back() == '.' ||
                              path.find("..") != std::string_view::npos;
   if (equals == std::string::npos || has_empty_key) {

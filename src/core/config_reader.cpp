@@ -8,6 +8,7 @@
 #include "core/config_scalars.h"
 #include "core/config_tree.h"
 #include "gda/core/error.h"
+#include "gda/core/shell.h"
 
 namespace gda {
 namespace {
@@ -103,10 +104,22 @@ class Reader : public FieldVisitor {
     return config::choice_problem(info, value);
   }
 
+  static std::string expand(const FieldInfo& info, std::string& value) {
+    try {
+      if (info.is_path) value = expand_path(value);
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return {};
+  }
+
   template <class T>
   void read_node(const FieldInfo& info, std::string_view key, const ConfigNode& node, T& value) {
     std::string problem;
-    if (config::read_scalar(node, value, problem)) problem = check(info, value);
+    if (config::read_scalar(node, value, problem)) {
+      if constexpr (std::is_same_v<T, std::string>) problem = expand(info, value);
+      if (problem.empty()) problem = check(info, value);
+    }
     report(node.place, key, problem);
   }
 

@@ -181,8 +181,13 @@ ConfigNode parse_yaml(std::string_view text, const std::string& origin, Problems
     return root;
   } catch (const YAML::Exception& error) {
     const int line = origin == kCommandLine ? 0 : error.mark.line + 1;
-    fail<ConfigError>("{}: not valid YAML: {} (column {})", Place{origin, line}.str(), error.msg,
-                      error.mark.column + 1);
+    // YAML takes *word for a reference.
+    const bool is_reference = error.msg.find("alias") != std::string::npos ||
+                              error.msg.find("anchor") != std::string::npos;
+    fail<ConfigError>(
+        "{}: not valid YAML: {} (column {}){}", Place{origin, line}.str(), error.msg,
+        error.mark.column + 1,
+        is_reference ? "; a word that begins with * or & has to be in quotes: \"*.mlp.*\"" : "");
   }
 }
 

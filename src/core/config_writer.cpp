@@ -6,6 +6,7 @@
 
 #include "core/config_constraints.h"
 #include "core/config_scalars.h"
+#include "gda/core/shell.h"
 
 namespace gda {
 namespace {
@@ -72,7 +73,9 @@ class Writer : public FieldVisitor {
   void field(const FieldInfo& info, bool& value) override { line(info, scalar(value)); }
   void field(const FieldInfo& info, std::int64_t& value) override { line(info, scalar(value)); }
   void field(const FieldInfo& info, double& value) override { line(info, scalar(value)); }
-  void field(const FieldInfo& info, std::string& value) override { line(info, scalar(value)); }
+  void field(const FieldInfo& info, std::string& value) override {
+    line(info, scalar(info.is_path ? unexpanded_path(value) : value));
+  }
   void field(const FieldInfo& info, std::vector<std::int64_t>& value) override {
     line(info, flow_list(value));
   }

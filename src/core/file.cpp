@@ -67,6 +67,10 @@ std::string read_text_file(const fs::path& path) {
   return std::move(text).str();
 }
 
+std::string read_text_input(const fs::path& path) {
+  return read_text_file(path == "-" ? fs::path("/dev/stdin") : path);
+}
+
 void write_text_file_atomically(const fs::path& path, std::string_view text) {
   fs::path temporary = path;
   temporary += ".tmp";

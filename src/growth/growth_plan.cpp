@@ -101,7 +101,7 @@ GrowthMap GrowthPlan::map(const ModelConfig& model) const {
 GrowthPlan load_growth_plan(const std::filesystem::path& path) {
   std::string text;
   try {
-    text = read_text_file(path);
+    text = read_text_input(path);
   } catch (const IoError& error) {
     fail<ConfigError>("growth plan: {}", error.what());
   }

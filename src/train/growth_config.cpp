@@ -22,10 +22,10 @@ void GrowthStageConfig::fields(FieldVisitor& visit) {
                .minimum = 1},
               tokens);
   visit.nested({.key = "plan", .doc = "how it grows"}, plan);
-  visit.field(
-      {.key = "plan_file",
-       .doc = "instead of plan: a file of `gda grow plan`; its plan is stored with the run"},
-      plan_file);
+  visit.field({.key = "plan_file",
+               .doc = "instead of plan: a file of `gda grow plan`; its plan is stored with the run",
+               .is_path = true},
+              plan_file);
   visit.field({.key = "seed", .doc = "of noise and of new weights", .minimum = 0}, seed);
   visit.field({.key = "learning_rate",
                .doc = "keep: the schedule goes on; rewind: it begins again at its peak, and ends "

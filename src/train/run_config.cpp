@@ -142,21 +142,37 @@ std::string run_config_schema() {
                         [&](FieldVisitor& visit) { preset.fields(visit); });
 }
 
-RunConfig load_run_config(const std::filesystem::path& path,
-                          const std::vector<std::string>& overrides, std::int64_t ranks) {
-  std::string text;
+RunConfigText read_run_config(const std::filesystem::path& path) {
+  RunConfigText read{.text = {}, .origin = path == "-" ? "standard input" : path.string()};
   try {
-    text = read_text_file(path);
+    read.text = read_text_input(path);
   } catch (const IoError& error) {
     fail<ConfigError>("configuration: {}", error.what());
   }
+  // mpirun gives its standard input to the first rank alone, and pipes to none.
+  require<ConfigError>(read.text.find_first_not_of(" \t\r\n") != std::string::npos,
+                       "configuration: {} is empty{}", read.origin,
+                       std::filesystem::is_regular_file(path)
+                           ? ""
+                           : "; a pipe can be read by one process, once: use a file with mpirun "
+                             "and srun");
+  return read;
+}
+
+RunConfig parse_run_config(const RunConfigText& text, const std::vector<std::string>& overrides,
+                           std::int64_t ranks) {
   RunConfig config;
-  read_yaml(text, path.string(), overrides, [&](FieldVisitor& visit) {
+  read_yaml(text.text, text.origin, overrides, [&](FieldVisitor& visit) {
     config.fields(visit);
     world_rules(config, visit, ranks);
   });
   read_plan_files(config.growth);
   return config;
+}
+
+RunConfig load_run_config(const std::filesystem::path& path,
+                          const std::vector<std::string>& overrides, std::int64_t ranks) {
+  return parse_run_config(read_run_config(path), overrides, ranks);
 }
 
 }  // namespace gda

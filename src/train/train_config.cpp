@@ -90,7 +90,8 @@ void TrainConfig::fields(FieldVisitor& visit) {
   visit.field({.key = "seed", .doc = "of the initial parameters", .minimum = 0}, seed);
   visit.field({.key = "init_from",
                .doc = "model folder whose parameters a new run begins with: a checkpoint, or "
-                      "Hugging Face's; empty: parameters begin by their initialisers"},
+                      "Hugging Face's; empty: parameters begin by their initialisers",
+               .is_path = true},
               init_from);
   visit.field(
       {.key = "trainable",

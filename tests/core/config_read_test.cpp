@@ -96,7 +96,7 @@ TEST(ReadYaml, OverridesReplaceAndAddValues) {
   const std::string text =
       "model: {hidden_size: 8, scaling: null}\nsources: [{name: a}, {name: b, weight: 2}]\n";
   const Sample sample = read_sample(
-      text, {"model.hidden_size=16", "model.scaling.factor=4", "sources.1.weight=0.3",
+      text, {"model.hidden_size=16", "model.scaling.factor=4", "sources[1].weight=0.3",
              "sources.0.name=c=d", "betas=[0.5, 0.6]", "limit=", "model.hidden_size=32"});
   EXPECT_EQ(sample.model.hidden_size, 32);
   EXPECT_EQ(sample.model.scaling->factor, 4);

@@ -29,6 +29,7 @@ struct FieldInfo {
   double minimum = -std::numeric_limits<double>::infinity();
   double maximum = std::numeric_limits<double>::infinity();
   bool required = false;  // must be given; has no default
+  bool is_path = false;   // a string in which ~ and ${NAME} are replaced (shell.h)
 };
 
 // A number that may move with the step: piecewise linear between (step, value) points, constant

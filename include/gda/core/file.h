@@ -33,8 +33,10 @@ class FileWriter {
   std::size_t written_ = 0;
 };
 
-// The whole of a file.
+// The whole of a file or a pipe.
 std::string read_text_file(const std::filesystem::path& path);
+// The same; "-" is standard input.
+std::string read_text_input(const std::filesystem::path& path);
 
 // Replaces a file: written under a temporary name beside it, fsynced, renamed. After a crash there
 // is either the old file or the new one.

@@ -21,7 +21,8 @@ struct DataSourceConfig {
     visit.field({.key = "path",
                  .doc = "token dataset: prefix of a .bin and .idx pair, an llm.c shard, or a "
                         "folder whose datasets are joined in the order of their names",
-                 .required = true},
+                 .required = true,
+                 .is_path = true},
                 path);
     visit.field({.key = "weight",
                  .doc = "share of the tokens, relative to the other sources; may move with the "
@@ -61,7 +62,8 @@ struct DataConfig {
                 validation_fraction);
     visit.field({.key = "tokenizer",
                  .doc = "tokenizer model (.model or tokenizer.json) for samples of text; empty: "
-                        "none"},
+                        "none",
+                 .is_path = true},
                 tokenizer);
   }
 };

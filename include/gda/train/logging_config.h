@@ -20,7 +20,8 @@ struct LoggingConfig {
   void fields(FieldVisitor& visit) {
     visit.field({.key = "dir",
                  .doc = "run folder: config, metrics, logs and checkpoints go there",
-                 .required = true},
+                 .required = true,
+                 .is_path = true},
                 dir);
     visit.field({.key = "every_steps",
                  .doc = "steps between two status lines, metrics and events",

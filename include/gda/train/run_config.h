@@ -50,6 +50,19 @@ struct RunConfig {
 // JSON Schema of a run's configuration.
 std::string run_config_schema();
 
+// A configuration as it was written. Read once, it can be used for every number of ranks, also
+// where it comes from a pipe.
+struct RunConfigText {
+  std::string text;
+  std::string origin;  // in messages
+};
+
+// "-" is standard input. ConfigError if it cannot be read, or is empty.
+RunConfigText read_run_config(const std::filesystem::path& path);
+
+RunConfig parse_run_config(const RunConfigText& text, const std::vector<std::string>& overrides,
+                           std::int64_t ranks = 1);
+
 // Reads a file, applies "key.path=value" overrides and checks everything, batches for `ranks`
 // data-parallel processes included, so that messages name the file and line. Throws ConfigError; a
 // file that cannot be read is one, too. Growth plans that it names by file are read into it.
