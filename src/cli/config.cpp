@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/options.h"
 #include "gda/core/error.h"
 #include "gda/train/run_config.h"
 
@@ -38,12 +39,12 @@ void add_config(CLI::App& app, Action& action) {
   auto options = std::make_shared<ConfigOptions>();
   CLI::App* command =
       app.add_subcommand("config", "Check a configuration and print it with every default");
-  command->add_option("CONFIG", options->file, "YAML file");
-  command->add_option("OVERRIDES", options->overrides, "Replaced values, as key.path=value");
+  add_path(*command, "CONFIG", options->file, "YAML file; - for standard input");
+  add_texts(*command, "OVERRIDES", options->overrides, "Replaced values, as key.path=value");
   command
       ->add_option("--ranks", options->ranks,
                    "Also check that batches split over this many processes")
-      ->check(CLI::PositiveNumber);
+      ->check(at_least(1));
   command->add_flag("--schema", options->schema,
                     "Print the JSON Schema of configurations instead, for editors");
   command->footer(

@@ -1,12 +1,13 @@
 #include "cli/device_option.h"
 
+#include "cli/options.h"
 #include "gda/dist/device_communicator.h"
 
 namespace gda::cli {
 namespace {
 
 CLI::Validator known_devices() {
-  return CLI::IsMember({"auto", "cpu", "cuda"});
+  return one_of({"auto", "cpu", "cuda"});
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 
 #include "cli/commands.h"
 #include "cli/loaded_model.h"
+#include "cli/options.h"
 #include "gda/core/error.h"
 #include "gda/core/log.h"
 #include "gda/eval/loss.h"
@@ -167,16 +168,16 @@ void add_perplexity(CLI::App& eval, Action& action) {
   CLI::App* command =
       eval.add_subcommand("ppl", "Mean loss (nats a token) and perplexity on token datasets");
   add_model_options(*command, options->model);
-  command->add_option("--data", options->data,
-                      "Token datasets (PREFIX of .bin and .idx, shard or folder); default: what "
-                      "each source of the model's run holds out");
+  add_paths(*command, "--data", options->data,
+            "Token datasets (PREFIX of .bin and .idx, shard or folder); default: what "
+            "each source of the model's run holds out");
   command
       ->add_option("--sequence-length", options->sequence_length,
                    "Tokens a row; default: the run's, else the model's positions, at most 4096")
-      ->check(CLI::PositiveNumber);
+      ->check(at_least(1));
   command->add_option("--max-samples", options->max_samples, "Rows of each set at most; 0: all")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   command->add_flag("--json", options->json, "Print JSON");
   command->footer("Example: gda eval ppl runs/small --data data/news data/books");
   command->callback(

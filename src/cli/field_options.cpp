@@ -4,6 +4,7 @@
 #include <sstream>
 #include <vector>
 
+#include "cli/options.h"
 #include "gda/core/error.h"
 
 namespace gda::cli {
@@ -33,7 +34,7 @@ class FieldOptions : public FieldVisitor {
   void field(const FieldInfo& info, std::string& value) override {
     CLI::Option* option = command_.add_option(option_name(info.key), value, std::string(info.doc));
     option->capture_default_str();
-    if (!info.one_of.empty()) option->check(CLI::IsMember(info.one_of));
+    if (!info.one_of.empty()) option->check(one_of(info.one_of));
   }
   void field(const FieldInfo& info, std::vector<std::int64_t>& value) override {
     command_.add_option(option_name(info.key), value, std::string(info.doc))->delimiter(',');

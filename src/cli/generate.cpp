@@ -12,6 +12,7 @@
 
 #include "cli/commands.h"
 #include "cli/loaded_model.h"
+#include "cli/options.h"
 #include "cli/text_stream.h"
 #include "gda/core/error.h"
 #include "gda/core/log.h"
@@ -42,10 +43,20 @@ const char* ending(const GenerateCommandOptions& options, const ModelConfig& con
   return is_full ? "positions" : "end_of_document";
 }
 
+// What a document begins after: the end of one before, in data of gda tokenize; a tokenizer whose
+// end of document is its end of sentence was trained with a begin of sentence.
+std::vector<std::int32_t> beginning_of_document(const Tokenizer& tokenizer) {
+  const bool has_own_end = tokenizer.eod_id() >= 0 && tokenizer.eod_id() != tokenizer.eos_id();
+  const std::int32_t id =
+      has_own_end || tokenizer.bos_id() < 0 ? tokenizer.eod_id() : tokenizer.bos_id();
+  return id < 0 ? std::vector<std::int32_t>{} : std::vector<std::int32_t>{id};
+}
+
 // Continues one prompt; returns the number of new tokens.
 std::size_t continue_prompt(const GenerateCommandOptions& options, LoadedModel& model,
                             const Tokenizer& tokenizer, const std::string& prompt) {
-  const std::vector<std::int32_t> ids = tokenizer.encode(prompt);
+  std::vector<std::int32_t> ids = tokenizer.encode(prompt);
+  if (ids.empty()) ids = beginning_of_document(tokenizer);
   model.check_ids(ids, "the tokenizer does not fit the model");
   TextStream stream(tokenizer);
   std::string text;
@@ -95,20 +106,20 @@ void add_sampling_options(CLI::App& command, GenerateCommandOptions& options) {
   command
       .add_option("--max-tokens", options.generate.max_tokens, "New tokens of each text at most")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(at_least(1));
   command
       .add_option("--temperature", sampling.temperature,
                   "Logits are divided by it; 0: always the likeliest token")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   command.add_option("--top-k", sampling.top_k, "Only the k likeliest tokens; 0: all")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   command
       .add_option("--top-p", sampling.top_p,
                   "Only the likeliest tokens that together reach this probability")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(in_range(0, 1));
   command.add_option("--seed", sampling.seed, "The same seed gives the same text")
       ->capture_default_str();
 }
@@ -119,9 +130,10 @@ void add_generate(CLI::App& app, Action& action) {
   auto options = std::make_shared<GenerateCommandOptions>();
   CLI::App* command = app.add_subcommand("generate", "Continue texts with a model");
   add_model_options(*command, options->model);
-  command->add_option("--prompt", options->prompts, "Texts to continue")->required();
-  command->add_option("--tokenizer", options->tokenizer,
-                      "Tokenizer model; default: data.tokenizer of the model's run");
+  add_texts(*command, "--prompt", options->prompts, "Texts to continue; '' begins a document")
+      ->required();
+  add_path(*command, "--tokenizer", options->tokenizer,
+           "Tokenizer model; default: data.tokenizer of the model's run");
   add_sampling_options(*command, *options);
   command->add_flag("--json", options->json, "Print one JSON object a text");
   command->footer(

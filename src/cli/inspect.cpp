@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/inspection.h"
+#include "cli/options.h"
 #include "gda/core/error.h"
 
 namespace gda::cli {
@@ -37,10 +38,9 @@ void add_inspect(CLI::App& app, Action& action) {
   auto options = std::make_shared<InspectOptions>();
   CLI::App* command = app.add_subcommand(
       "inspect", "Tell what a checkpoint, run, model folder, safetensors file or dataset holds");
-  command
-      ->add_option("PATH", options->path,
-                   "Checkpoint, run or model folder, .safetensors file, or PREFIX of a token "
-                   "dataset")
+  add_path(*command, "PATH", options->path,
+           "Checkpoint, run or model folder, .safetensors file, or PREFIX of a token "
+           "dataset")
       ->required();
   command->add_flag("--verify", options->verify,
                     "Compare all hashes of checkpoints, read all tokens of datasets");

@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/help_format.h"
+#include "cli/usage_error.h"
 #include "gda/core/error.h"
 #include "gda/core/log.h"
 
@@ -21,7 +22,9 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     // Help and version requests end here too, with code 0.
-    return app.exit(error) == 0 ? 0 : 2;
+    if (error.get_exit_code() == 0) return app.exit(error);
+    gda::log::error("gda: error: {}", gda::cli::usage_error(app, error));
+    return 2;
   }
   try {
     return action();

@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/device_option.h"
+#include "cli/options.h"
 #include "cli/run_training.h"
 #include "gda/core/error.h"
 
@@ -34,8 +35,8 @@ void add_resume(CLI::App& app, Action& action) {
   auto options = std::make_shared<ResumeOptions>();
   CLI::App* command =
       app.add_subcommand("resume", "Go on with a run from its newest whole checkpoint");
-  command->add_option("RUN_DIR", options->directory, "Folder of the run (logging.dir)")->required();
-  command->add_option("OVERRIDES", options->overrides, "Replaced values, as key.path=value");
+  add_path(*command, "RUN_DIR", options->directory, "Folder of the run (logging.dir)")->required();
+  add_texts(*command, "OVERRIDES", options->overrides, "Replaced values, as key.path=value");
   add_run_device_option(*command, options->device);
   command->footer(
       "Example: mpirun -np 4 gda resume runs/my-run train.steps=20000\n"

@@ -5,6 +5,7 @@
 
 #include "cli/ranks.h"
 #include "gda/core/log.h"
+#include "gda/core/shell.h"
 #include "gda/train/readable.h"
 #include "gda/train/trainer.h"
 
@@ -13,15 +14,16 @@ namespace {
 
 void tell_ending(const RunConfig& config, const RunOutcome& outcome, double seconds) {
   const std::string& folder = config.logging.dir;
+  const std::string run = shell_word(folder);
   if (outcome.stopped_by == StopReason::none) {
     log::info(
         "done: step {}, {} of them in {}; the checkpoint is in {}/checkpoints. Go on with: gda "
         "resume {} train.steps={}",
-        outcome.step, outcome.step - outcome.first_step, readable_duration(seconds), folder, folder,
+        outcome.step, outcome.step - outcome.first_step, readable_duration(seconds), folder, run,
         2 * outcome.step);
   } else {
     log::info("stopped by {} after step {} of {}; saved. Go on with: gda resume {}",
-              describe(outcome.stopped_by), outcome.step, config.train.steps, folder);
+              describe(outcome.stopped_by), outcome.step, config.train.steps, run);
   }
 }
 

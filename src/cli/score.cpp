@@ -14,6 +14,7 @@
 
 #include "cli/commands.h"
 #include "cli/loaded_model.h"
+#include "cli/options.h"
 #include "gda/core/error.h"
 
 namespace gda::cli {
@@ -38,6 +39,8 @@ void for_each_line(const std::string& option, const std::string& path,
   std::int64_t number = 0;
   for (std::string line; std::getline(input, line);) {
     if (line.ends_with('\r')) line.pop_back();
+    // A byte order mark belongs to no text.
+    if (number == 0 && line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);
     f(line, fmt::format("{}:{}", path == "-" ? "standard input" : path, ++number));
   }
   require<IoError>(!input.bad(), "{} {}: cannot read", option, path);
@@ -103,13 +106,13 @@ void add_score(CLI::App& app, Action& action) {
   CLI::App* command =
       app.add_subcommand("score", "Log-probabilities that a model gives to texts or tokens");
   add_model_options(*command, options->model);
-  command->add_option("--text", options->text,
-                      "File with a document a line, encoded without begin or end tokens; -: "
-                      "standard input");
-  command->add_option("--tokens", options->tokens,
-                      "File with a JSON list of token ids a line; -: standard input");
-  command->add_option("--tokenizer", options->tokenizer,
-                      "Tokenizer model for --text; default: data.tokenizer of the model's run");
+  add_path(*command, "--text", options->text,
+           "File with a document a line, encoded without begin or end tokens; -: "
+           "standard input");
+  add_path(*command, "--tokens", options->tokens,
+           "File with a JSON list of token ids a line; -: standard input");
+  add_path(*command, "--tokenizer", options->tokenizer,
+           "Tokenizer model for --text; default: data.tokenizer of the model's run");
   command->footer(
       "Prints a JSON line for each input line: tokens; log_probs, the natural logarithms of\n"
       "p(token i+1 | tokens 0..i), one fewer than tokens; and their sum.\n"

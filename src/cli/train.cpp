@@ -1,10 +1,12 @@
 // gda train: a new run.
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/commands.h"
 #include "cli/device_option.h"
+#include "cli/options.h"
 #include "cli/run_training.h"
 
 namespace gda::cli {
@@ -21,8 +23,9 @@ struct TrainOptions {
 void add_train(CLI::App& app, Action& action) {
   auto options = std::make_shared<TrainOptions>();
   CLI::App* command = app.add_subcommand("train", "Start a training run");
-  command->add_option("CONFIG", options->config, "YAML file of the run")->required();
-  command->add_option("OVERRIDES", options->overrides, "Replaced values, as key.path=value");
+  add_path(*command, "CONFIG", options->config, "YAML file of the run; - for standard input")
+      ->required();
+  add_texts(*command, "OVERRIDES", options->overrides, "Replaced values, as key.path=value");
   add_run_device_option(*command, options->device);
   command->footer(
       "Example: mpirun -np 8 gda train configs/motif-2.6b.yaml train.steps=1000\n"
@@ -30,10 +33,12 @@ void add_train(CLI::App& app, Action& action) {
       "and end the run with exit code 0; `gda resume` goes on.");
   command->callback([options, &action] {
     action = [options] {
+      // Read once: a pipe is empty the second time.
+      std::optional<RunConfigText> text;
       return run_training(
           [&](std::int64_t ranks) {
-            return load_run_config(options->config,
-                                   with_device(options->overrides, options->device), ranks);
+            if (!text) text = read_run_config(options->config);
+            return parse_run_config(*text, with_device(options->overrides, options->device), ranks);
           },
           RunStart::begin);
     };
