@@ -9,6 +9,8 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/corpus_report.h"
+#include "cli/options.h"
 #include "gda/core/log.h"
 #include "gda/data/corpus_tokenizer.h"
 
@@ -29,8 +31,10 @@ struct TokenizeOptions {
 std::atomic<bool> stop_requested{false};
 static_assert(std::atomic<bool>::is_always_lock_free, "set by a signal handler");
 
-void request_stop(int /*signal*/) {
+// A second signal ends what does not listen: the opening of a pipe that nobody writes to.
+void request_stop(int signal) {
   stop_requested = true;
+  std::signal(signal, SIG_DFL);
 }
 
 std::string clock_text(double seconds) {
@@ -47,6 +51,12 @@ double bytes_per_second(const CorpusProgress& progress) {
 void print_progress(const CorpusProgress& progress, double& last) {
   if (progress.seconds - last < kSecondsBetweenLines) return;
   last = progress.seconds;
+  if (progress.total_bytes == 0) {
+    log::info("tokenize: {:.1f} MB  {} documents  {} tokens  {:.1f} MB/s",
+              static_cast<double>(progress.text_bytes) / kMegabyte, progress.documents,
+              progress.tokens, bytes_per_second(progress) / kMegabyte);
+    return;
+  }
   const double share = static_cast<double>(progress.bytes_on_disk) /
                        static_cast<double>(std::max<std::int64_t>(progress.total_bytes, 1));
   log::info("tokenize: {:3.0f} %  {:.1f} MB  {} documents  {} tokens  {:.1f} MB/s  {} left",
@@ -55,18 +65,20 @@ void print_progress(const CorpusProgress& progress, double& last) {
             clock_text(share > 0 ? progress.seconds * (1 - share) / share : 0));
 }
 
-void print_summary(const TokenizeOptions& options, const CorpusProgress& done,
+void print_summary(const TokenizeOptions& options, const Corpus& corpus, const CorpusProgress& done,
                    std::int64_t vocab_size) {
   const double tokens_per_byte = static_cast<double>(done.tokens) /
                                  static_cast<double>(std::max<std::int64_t>(done.text_bytes, 1));
   if (options.json) {
-    const nlohmann::ordered_json json{
-        {"output", options.corpus.output}, {"files", options.corpus.files.size()},
-        {"documents", done.documents},     {"tokens", done.tokens},
-        {"bytes", done.text_bytes},        {"tokens_per_byte", tokens_per_byte},
-        {"vocab_size", vocab_size},        {"skipped_lines", done.skipped_lines},
-        {"seconds", done.seconds}};
-    fmt::print("{}\n", json.dump());
+    nlohmann::ordered_json json{{"output", options.corpus.output}};
+    add_corpus(json, corpus, done.doubts);
+    json["documents"] = done.documents;
+    json["tokens"] = done.tokens;
+    json["bytes"] = done.text_bytes;
+    json["tokens_per_byte"] = tokens_per_byte;
+    json["vocab_size"] = vocab_size;
+    json["seconds"] = done.seconds;
+    print_json(json);
     return;
   }
   fmt::print(
@@ -75,12 +87,13 @@ void print_summary(const TokenizeOptions& options, const CorpusProgress& done,
       options.corpus.output, done.documents, done.tokens,
       static_cast<double>(done.text_bytes) / kMegabyte, tokens_per_byte, clock_text(done.seconds),
       bytes_per_second(done) / kMegabyte);
-  if (done.skipped_lines > 0) fmt::print("{} bad lines skipped\n", done.skipped_lines);
+  print_corpus(corpus, done.doubts);
 }
 
 int run_tokenize(TokenizeOptions& options) {
   const auto tokenizer = open_tokenizer(options.tokenizer);
-  options.corpus.files = find_corpus_files(options.inputs, options.format);
+  const Corpus corpus = find_corpus(options.inputs, options.format);
+  options.corpus.files = corpus.files;
   options.corpus.stop = &stop_requested;
   std::signal(SIGINT, request_stop);
   std::signal(SIGTERM, request_stop);
@@ -88,7 +101,7 @@ int run_tokenize(TokenizeOptions& options) {
   const CorpusProgress done =
       tokenize_corpus(*tokenizer, options.corpus,
                       [&](const CorpusProgress& progress) { print_progress(progress, last); });
-  print_summary(options, done, tokenizer->vocab_size());
+  print_summary(options, corpus, done, tokenizer->vocab_size());
   return 0;
 }
 
@@ -98,31 +111,34 @@ void add_tokenize(CLI::App& app, Action& action) {
   CLI::App* tokenize =
       app.add_subcommand("tokenize", "Turn text into a token dataset (Megatron .bin and .idx)");
   const auto options = std::make_shared<TokenizeOptions>();
-  tokenize
-      ->add_option("--input", options->inputs,
-                   "files, or folders whose .txt, .text, .md, .jsonl and .ndjson are taken in the "
-                   "order of their names; each may be .gz")
+  add_texts(*tokenize, "--input", options->inputs,
+            "files, folders (their texts in the order of names), - for standard input; each "
+            "plain text or JSON lines, told by its content, perhaps in gzip")
       ->required();
-  tokenize->add_option("--tokenizer", options->tokenizer, "SentencePiece model")->required();
-  tokenize->add_option("--output", options->corpus.output, "prefix of the .bin and .idx")
+  add_path(*tokenize, "--tokenizer", options->tokenizer, "SentencePiece model")->required();
+  add_path(*tokenize, "--output", options->corpus.output, "prefix of the .bin and .idx")
       ->required();
   tokenize
       ->add_option("--format", options->format,
                    "what a document is: text-file (a file), text-line (a line), jsonl (the text of "
-                   "a JSON object a line), auto (jsonl for .jsonl and .ndjson, else text-file)")
+                   "a JSON object a line), auto (jsonl where the content is that, else text-file)")
+      ->check(one_of({"auto", "text-file", "text-line", "jsonl"}))
       ->capture_default_str();
-  tokenize->add_option("--key", options->corpus.jsonl.key, "key of the text in JSON lines")
+  tokenize
+      ->add_option("--key", options->corpus.jsonl.key,
+                   "key of the text in JSON lines, or path of keys: doc.text, /doc/text")
       ->capture_default_str();
   tokenize->add_flag("--skip-bad-lines", options->corpus.jsonl.skip_bad_lines,
                      "skip and count JSON lines without a text instead of stopping");
   tokenize->add_option("--threads", options->corpus.threads, "encoding threads; 0: one a core")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->capture_default_str();
   tokenize->add_flag("--json", options->json, "print the summary as JSON");
   tokenize->footer(
       "Each document ends with the tokenizer's end-of-document token. Memory does not grow with "
       "the\n"
       "input; documents over 1 MiB are encoded in pieces, lines of JSON may have up to 256 MiB.\n"
+      "The summary lists the files read, those left out and why, and lines skipped.\n"
       "Example:\n"
       "  gda tokenize --input wiki.jsonl.gz --tokenizer tokens/en-ko.model --output tokens/wiki");
   tokenize->callback([options, &action] { action = [options] { return run_tokenize(*options); }; });

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/corpus_report.h"
+#include "cli/options.h"
 #include "gda/core/log.h"
 #include "gda/data/tokenizer_training.h"
 
@@ -34,7 +36,8 @@ fs::path model_path(const std::string& output) {
 }
 
 int run_tokenizer_train(TokenizerOptions& options) {
-  options.training.files = find_corpus_files(options.inputs, options.format);
+  const Corpus corpus = find_corpus(options.inputs, options.format);
+  options.training.files = corpus.files;
   options.training.sample_bytes = static_cast<std::int64_t>(options.sample_mb * kMegabyteOfSample);
   const fs::path path = model_path(options.output);
   log::info("tokenizer: training {} pieces on {} file{}", options.training.vocab_size,
@@ -44,21 +47,24 @@ int run_tokenizer_train(TokenizerOptions& options) {
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (options.json) {
-    const nlohmann::ordered_json json{{"model", path.string()},
-                                      {"vocab_size", options.training.vocab_size},
-                                      {"bytes", summary.bytes},
-                                      {"sampled_bytes", summary.sampled_bytes},
-                                      {"sampled_lines", summary.sampled_lines},
-                                      {"skipped_lines", summary.skipped_lines},
-                                      {"seconds", seconds}};
-    fmt::print("{}\n", json.dump());
+    nlohmann::ordered_json json{{"model", path.string()},
+                                {"vocab_size", options.training.vocab_size}};
+    add_corpus(json, corpus, summary.doubts);
+    json["documents"] = summary.documents;
+    json["bytes"] = summary.bytes;
+    json["sampled_bytes"] = summary.sampled_bytes;
+    json["sampled_lines"] = summary.sampled_lines;
+    json["seconds"] = seconds;
+    print_json(json);
     return 0;
   }
   fmt::print(
-      "{}: {} pieces from {:.1f} of {:.1f} MB of text ({} lines) in {:.1f} s\n", path.string(),
-      options.training.vocab_size, static_cast<double>(summary.sampled_bytes) / kMegabyteOfSample,
-      static_cast<double>(summary.bytes) / kMegabyteOfSample, summary.sampled_lines, seconds);
-  if (summary.skipped_lines > 0) fmt::print("{} bad lines skipped\n", summary.skipped_lines);
+      "{}: {} pieces from {:.1f} of {:.1f} MB of text ({} lines of {} documents) in {:.1f} s\n",
+      path.string(), options.training.vocab_size,
+      static_cast<double>(summary.sampled_bytes) / kMegabyteOfSample,
+      static_cast<double>(summary.bytes) / kMegabyteOfSample, summary.sampled_lines,
+      summary.documents, seconds);
+  print_corpus(corpus, summary.doubts);
   return 0;
 }
 
@@ -70,22 +76,25 @@ void add_tokenizer(CLI::App& app, Action& action) {
   CLI::App* train = tokenizer->add_subcommand(
       "train", "Train a SentencePiece byte-pair model that keeps every byte of the text");
   const auto options = std::make_shared<TokenizerOptions>();
-  train->add_option("--input", options->inputs, "text files, or folders of them; .gz is read too")
+  add_texts(*train, "--input", options->inputs,
+            "files, folders, - for standard input; as for gda tokenize")
       ->required();
   train
       ->add_option("--vocab-size", options->training.vocab_size,
                    "pieces, including 4 special tokens and 256 bytes")
       ->capture_default_str();
-  train
-      ->add_option("--output", options->output,
-                   "the model: PREFIX for PREFIX.model, or a folder for tokenizer.model in it")
+  add_path(*train, "--output", options->output,
+           "the model: PREFIX for PREFIX.model, or a folder for tokenizer.model in it")
       ->required();
   train
       ->add_option("--format", options->format,
-                   "auto (jsonl for .jsonl and .ndjson, else text-file), text-file, text-line, "
+                   "auto (jsonl where the content is that, else text-file), text-file, text-line, "
                    "jsonl")
+      ->check(one_of({"auto", "text-file", "text-line", "jsonl"}))
       ->capture_default_str();
-  train->add_option("--key", options->training.jsonl.key, "key of the text in JSON lines")
+  train
+      ->add_option("--key", options->training.jsonl.key,
+                   "key of the text in JSON lines, or path of keys: doc.text, /doc/text")
       ->capture_default_str();
   train->add_flag("--skip-bad-lines", options->training.jsonl.skip_bad_lines,
                   "skip JSON lines without a text instead of stopping");
@@ -100,7 +109,7 @@ void add_tokenizer(CLI::App& app, Action& action) {
       ->capture_default_str();
   train->add_option("--seed", options->training.seed, "seed of the sample")->capture_default_str();
   train->add_option("--threads", options->training.threads, "threads; 0: one a core")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->capture_default_str();
   train->add_flag("--json", options->json, "print the summary as JSON");
   train->footer(

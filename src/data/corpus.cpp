@@ -1,62 +1,25 @@
 #include "gda/data/corpus.h"
 
-#include <algorithm>
-#include <array>
-#include <nlohmann/json.hpp>
+#include <fmt/format.h>
 
+#include <utility>
+
+#include "data/content.h"
+#include "data/input_file.h"
+#include "data/json_text.h"
 #include "gda/core/error.h"
 
 namespace gda {
 namespace {
-namespace fs = std::filesystem;
-
-constexpr std::array<std::string_view, 3> kTextExtensions{".txt", ".text", ".md"};
-constexpr std::array<std::string_view, 2> kJsonExtensions{".jsonl", ".ndjson"};
-
-// The extension that tells the format: that of "a.txt.gz" is ".txt".
-std::string content_extension(const fs::path& path) {
-  return (path.extension() == ".gz" ? path.stem() : path).extension().string();
-}
-
-template <class List>
-bool contains(const List& list, std::string_view value) {
-  return std::find(list.begin(), list.end(), value) != list.end();
-}
-
-CorpusFile describe(const fs::path& path, std::string_view format) {
-  CorpusFile file{path, CorpusFormat::text_file, 0};
-  std::error_code code;
-  file.bytes = static_cast<std::int64_t>(fs::file_size(path, code));
-  require<IoError>(!code, "cannot read {}: {}", path.string(), code.message());
-  if (format == "text-line") {
-    file.format = CorpusFormat::text_line;
-  } else if (format == "jsonl" ||
-             (format == "auto" && contains(kJsonExtensions, content_extension(path)))) {
-    file.format = CorpusFormat::jsonl;
-  }
-  return file;
-}
-
-std::vector<fs::path> texts_in(const fs::path& folder) {
-  std::vector<fs::path> paths;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    const std::string extension = content_extension(entry.path());
-    if (entry.is_regular_file() &&
-        (contains(kTextExtensions, extension) || contains(kJsonExtensions, extension))) {
-      paths.push_back(entry.path());
-    }
-  }
-  require<IoError>(!paths.empty(),
-                   "no text in folder {}: expected .txt, .text, .md, .jsonl or .ndjson, each also "
-                   "with .gz; name other files one by one",
-                   folder.string());
-  std::sort(paths.begin(), paths.end());
-  return paths;
-}
 
 std::string_view without_line_end(std::string_view line) {
   while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.remove_suffix(1);
   return line;
+}
+
+std::string_view without_mark(std::string_view text) {
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  return text;
 }
 
 bool is_blank(std::string_view line) {
@@ -72,82 +35,90 @@ std::string_view take_line(std::string_view& text) {
   return line;
 }
 
-// The string under the key, or why there is none.
-struct Extracted {
-  std::string text;
-  std::string problem;
-};
+// The documents of a chunk; `f` gets their pieces.
+class Documents {
+ public:
+  using Use = std::function<void(const DocumentPiece&)>;
 
-Extracted extract(std::string_view line, const std::string& key) {
-  const auto json = nlohmann::json::parse(line, nullptr, false);
-  if (json.is_discarded()) return {"", "not valid JSON (or not UTF-8)"};
-  if (!json.is_object()) return {"", "expected a JSON object"};
-  const auto found = json.find(key);
-  if (found == json.end()) {
-    std::string keys;
-    for (const auto& item : json.items()) keys += (keys.empty() ? "" : ", ") + item.key();
-    return {"",
-            fmt::format("no key \"{}\"; the object has: {}", key, keys.empty() ? "none" : keys)};
+  Documents(const CorpusFile& file, const JsonlOptions& options, const Use& f)
+      : file_(input_name(file.path)), options_(options), f_(f) {}
+
+  void hand_on(std::string_view text, bool continues, bool ends) {
+    if (!continues) text = without_mark(text);
+    if (const std::int64_t odd = count_odd_bytes(text); odd > 0) {
+      if (doubts_.odd_bytes == 0) doubts_.odd_file = file_;
+      doubts_.odd_bytes += odd;
+    }
+    f_({text, continues, ends});
   }
-  if (!found->is_string()) {
-    return {"", fmt::format("expected a string under \"{}\", found {}", key, found->type_name())};
+
+  void hand_on_json(std::string_view line, std::int64_t number) {
+    const JsonText document = find_json_text(without_mark(line), options_.key);
+    if (document.problem.empty()) {
+      if (without_mark(document.text).empty()) {
+        ++doubts_.empty_documents;
+      } else {
+        hand_on(document.text, false, true);
+      }
+      return;
+    }
+    const std::string place = fmt::format("{}:{}: {}", file_, number, document.problem);
+    require<FormatError>(options_.skip_bad_lines, "{}: {}--skip-bad-lines", place,
+                         document.is_json ? "name the key of the text with --key, or use "
+                                          : "to leave such lines out, use ");
+    doubts_.skipped_lines += 1;
+    if (doubts_.skipped_places.size() < CorpusDoubts::kPlaces) {
+      doubts_.skipped_places.push_back(place);
+    }
   }
-  return {found->get<std::string>(), ""};
-}
+
+  CorpusDoubts take_doubts() { return std::move(doubts_); }
+
+ private:
+  std::string file_;
+  const JsonlOptions& options_;
+  const Use& f_;
+  CorpusDoubts doubts_;
+};
 
 }  // namespace
 
-std::vector<CorpusFile> find_corpus_files(const std::vector<std::string>& inputs,
-                                          std::string_view format) {
-  constexpr std::array<std::string_view, 4> kFormats{"auto", "text-file", "text-line", "jsonl"};
-  require<ConfigError>(contains(kFormats, format),
-                       "format: expected auto, text-file, text-line or jsonl, found {}", format);
-  std::vector<CorpusFile> files;
-  for (const auto& input : inputs) {
-    require<IoError>(fs::exists(input), "cannot open {}: no such file or folder", input);
-    if (!fs::is_directory(input)) {
-      files.push_back(describe(input, format));
-      continue;
-    }
-    for (const auto& path : texts_in(input)) files.push_back(describe(path, format));
+void CorpusDoubts::add(const CorpusDoubts& more) {
+  skipped_lines += more.skipped_lines;
+  empty_documents += more.empty_documents;
+  odd_bytes += more.odd_bytes;
+  if (odd_file.empty()) odd_file = more.odd_file;
+  for (const std::string& place : more.skipped_places) {
+    if (skipped_places.size() < kPlaces) skipped_places.push_back(place);
   }
-  require<ConfigError>(!files.empty(), "no input files");
-  return files;
 }
 
-std::int64_t for_each_document(const TextChunk& chunk, const CorpusFile& file,
+CorpusDoubts for_each_document(const TextChunk& chunk, const CorpusFile& file,
                                const JsonlOptions& options,
                                const std::function<void(const DocumentPiece&)>& f) {
+  Documents documents(file, options, f);
   if (chunk.format == CorpusFormat::text_file) {
-    f({chunk.text, chunk.continues, chunk.ends});
-    return 0;
+    documents.hand_on(chunk.text, chunk.continues, chunk.ends);
+    return documents.take_doubts();
   }
-  std::int64_t skipped = 0;
   std::int64_t line_number = chunk.first_line;
   std::string_view rest = chunk.text;
   bool continues = chunk.continues;
-  if (rest.empty()) f({rest, continues, true});
+  if (rest.empty()) documents.hand_on(rest, continues, true);
   for (; !rest.empty(); ++line_number) {
     const std::string_view line = take_line(rest);
     const bool ends = !rest.empty() || chunk.ends;
     if (chunk.format == CorpusFormat::text_line) {
       const bool is_whole = ends && !continues;
-      if (!is_whole || !is_blank(line)) f({ends ? without_line_end(line) : line, continues, ends});
-      continues = false;
-    } else if (!is_blank(line)) {
-      const Extracted document = extract(line, options.key);
-      require<FormatError>(document.problem.empty() || options.skip_bad_lines,
-                           "{}:{}: {}: name the key of the text with --key, or use "
-                           "--skip-bad-lines",
-                           file.path.string(), line_number, document.problem);
-      if (!document.problem.empty()) {
-        ++skipped;
-      } else if (!document.text.empty()) {
-        f({document.text, false, true});
+      if (!is_whole || !is_blank(without_mark(line))) {
+        documents.hand_on(ends ? without_line_end(line) : line, continues, ends);
       }
+      continues = false;
+    } else if (!is_blank(without_mark(line))) {
+      documents.hand_on_json(line, line_number);
     }
   }
-  return skipped;
+  return documents.take_doubts();
 }
 
 }  // namespace gda

@@ -20,14 +20,14 @@ struct EncodedChunk {
   std::vector<std::size_t> ends;  // where in ids documents end
   std::int64_t text_bytes = 0;
   std::int64_t bytes_on_disk = 0;  // read up to the end of this chunk
-  std::int64_t skipped_lines = 0;
+  CorpusDoubts doubts{};
 };
 
 // The reader, the encoders and what passes between them.
 class EncodingPipeline {
  public:
   EncodingPipeline(const Tokenizer& tokenizer, const CorpusTokenizerOptions& options)
-      : tokenizer_(tokenizer), options_(options), reader_(options.files) {
+      : tokenizer_(tokenizer), options_(options), reader_(options.files, &cancelled_) {
     const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
     const auto encoders = options.threads > 0 ? static_cast<unsigned>(options.threads) : cores;
     most_bytes_ = (2 * encoders + 1) * CorpusReader::kChunkBytes;
@@ -127,7 +127,7 @@ class EncodingPipeline {
   EncodedChunk encode(const TextChunk& chunk) const {
     EncodedChunk encoded;
     encoded.text_bytes = static_cast<std::int64_t>(chunk.text.size());
-    encoded.skipped_lines = for_each_document(
+    encoded.doubts = for_each_document(
         chunk, options_.files[chunk.file], options_.jsonl, [&](const DocumentPiece& piece) {
           tokenizer_.encode(piece.text, encoded.ids, piece.continues);
           if (!piece.ends) return;
@@ -150,7 +150,7 @@ class EncodingPipeline {
   std::int64_t read_ = 0;
   std::int64_t written_ = 0;
   bool all_read_ = false;
-  bool cancelled_ = false;
+  std::atomic<bool> cancelled_ = false;  // read without the lock by reader_
   std::exception_ptr error_;
   std::vector<std::thread> threads_;
 };
@@ -175,7 +175,12 @@ CorpusProgress tokenize_corpus(const Tokenizer& tokenizer, const CorpusTokenizer
   const auto begin = std::chrono::steady_clock::now();
   TokenDatasetWriter writer(options.output, tokenizer.vocab_size());
   CorpusProgress progress;
-  for (const auto& file : options.files) progress.total_bytes += file.bytes;
+  bool has_stream = false;
+  for (const auto& file : options.files) {
+    progress.total_bytes += file.bytes;
+    has_stream = has_stream || file.is_stream;
+  }
+  if (has_stream) progress.total_bytes = 0;
   {
     EncodingPipeline pipeline(tokenizer, options);
     EncodedChunk chunk;
@@ -183,7 +188,7 @@ CorpusProgress tokenize_corpus(const Tokenizer& tokenizer, const CorpusTokenizer
       write_chunk(chunk, writer);
       progress.bytes_on_disk = chunk.bytes_on_disk;
       progress.text_bytes += chunk.text_bytes;
-      progress.skipped_lines += chunk.skipped_lines;
+      progress.doubts.add(chunk.doubts);
       progress.documents = writer.documents();
       progress.tokens = writer.tokens();
       progress.seconds =
@@ -193,7 +198,7 @@ CorpusProgress tokenize_corpus(const Tokenizer& tokenizer, const CorpusTokenizer
   }
   require<FormatError>(writer.tokens() > 0, "no text in the input: nothing was written");
   writer.finish();
-  progress.bytes_on_disk = progress.total_bytes;
+  if (!has_stream) progress.bytes_on_disk = progress.total_bytes;
   progress.documents = writer.documents();
   progress.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

@@ -136,9 +136,11 @@ TokenizerTrainingSummary train_tokenizer(const TokenizerTrainingOptions& options
   TextChunk chunk;
   while (reader.next(chunk)) {
     summary.bytes += static_cast<std::int64_t>(chunk.text.size());
-    summary.skipped_lines +=
-        for_each_document(chunk, options.files[chunk.file], options.jsonl,
-                          [&](const DocumentPiece& piece) { add_lines(piece.text, sample); });
+    summary.doubts.add(for_each_document(chunk, options.files[chunk.file], options.jsonl,
+                                         [&](const DocumentPiece& piece) {
+                                           add_lines(piece.text, sample);
+                                           summary.documents += piece.ends ? 1 : 0;
+                                         }));
   }
   summary.sampled_bytes = sample.bytes();
   const std::vector<std::string> lines = sample.take();

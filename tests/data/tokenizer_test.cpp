@@ -148,8 +148,8 @@ TEST(TrainTokenizer, SaysWhatCannotBe) {
   EXPECT_CONTAINS(message_of<ConfigError>([&] { train(folder, 30000); }),
                   "give more text or a smaller --vocab-size");
   TokenizerTrainingOptions options;
-  write_text_file_atomically(folder / "empty.txt", "");
-  options.files = find_corpus_files({(folder / "empty.txt").string()}, "auto");
+  write_text_file_atomically(folder / "blank.jsonl", "\n");
+  options.files = find_corpus_files({(folder / "blank.jsonl").string()}, "auto");
   EXPECT_CONTAINS(message_of<FormatError>([&] { train_tokenizer(options, folder / "t.model"); }),
                   "no text in the input");
   EXPECT_CONTAINS(message_of<IoError>([&] { train_tokenizer(options, "/proc/gda/t.model"); }),

@@ -27,11 +27,11 @@ struct CorpusTokenizerOptions {
 
 struct CorpusProgress {
   std::int64_t bytes_on_disk = 0;  // read, of total_bytes
-  std::int64_t total_bytes = 0;
-  std::int64_t text_bytes = 0;  // encoded and written, uncompressed
+  std::int64_t total_bytes = 0;    // 0: unknown, as a stream is read
+  std::int64_t text_bytes = 0;     // encoded and written, uncompressed
   std::int64_t documents = 0;
   std::int64_t tokens = 0;
-  std::int64_t skipped_lines = 0;
+  CorpusDoubts doubts{};
   double seconds = 0;
 };
 

@@ -31,7 +31,8 @@ struct TokenizerTrainingSummary {
   std::int64_t bytes = 0;  // of text read
   std::int64_t sampled_lines = 0;
   std::int64_t sampled_bytes = 0;
-  std::int64_t skipped_lines = 0;  // of JSON, without a text
+  std::int64_t documents = 0;
+  CorpusDoubts doubts{};
 };
 
 // Writes the model to `output`. Throws ConfigError if the text does not fill the vocabulary.
