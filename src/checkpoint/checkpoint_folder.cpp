@@ -38,6 +38,7 @@ Manifest parse_manifest(const json& object) {
   manifest.step = object.at("step").get<std::int64_t>();
   manifest.world_size = object.at("world_size").get<std::int64_t>();
   manifest.parameter_count = object.at("parameter_count").get<std::int64_t>();
+  manifest.unhealthy = object.value("unhealthy", std::string());
   for (const json& file : object.at("files")) {
     manifest.files.push_back({file.at("name").get<std::string>(),
                               file.at("size").get<std::uint64_t>(),
@@ -104,11 +105,27 @@ void write_manifest(const fs::path& folder, const Manifest& manifest) {
                  {"world_size", manifest.world_size},
                  {"parameter_count", manifest.parameter_count},
                  {"files", json::array()}};
+  if (!manifest.unhealthy.empty()) object["unhealthy"] = manifest.unhealthy;
   for (const WrittenFile& file : manifest.files) {
     object["files"].push_back({{"name", file.name}, {"size", file.size}, {"xxh3", file.hash}});
   }
   object["manifest_xxh3"] = hash_of(object);
   write_text_file_atomically(folder / kManifestFile, object.dump(kJsonIndent) + "\n");
+}
+
+std::string fault_of_state(const StepFolder& folder) {
+  if (!folder.has_manifest) return {};
+  try {
+    return read_manifest(folder.path).unhealthy;
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+void mark_unhealthy(const fs::path& folder, const std::string& reason) {
+  Manifest manifest = read_manifest(folder);
+  manifest.unhealthy = reason;
+  write_manifest(folder, manifest);
 }
 
 }  // namespace gda

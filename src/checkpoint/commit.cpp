@@ -88,6 +88,7 @@ SavedCheckpoint commit_save(Communicator& group, const SaveOptions& options, con
     manifest.step = plan.name.step;
     manifest.world_size = group.size();
     manifest.parameter_count = plan.parameter_count;
+    manifest.unhealthy = plan.unhealthy;
     manifest.files = from_lines(gather_texts(group, to_lines(files)));
     together(group, context, [&] {
       if (group.rank() == 0) publish(options, plan.name, manifest);

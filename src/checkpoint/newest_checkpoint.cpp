@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <sstream>
 
 #include "checkpoint/agreement.h"
@@ -10,35 +11,81 @@ namespace gda {
 namespace fs = std::filesystem;
 namespace {
 
+struct Candidate {
+  fs::path path;
+  std::string unhealthy;  // why; empty: healthy, as far as its manifest tells
+};
+
 // The step folders, newest first, as rank 0 sees them.
-std::vector<fs::path> list_newest_first(const fs::path& checkpoints, Communicator& group) {
-  std::string names;
+std::vector<Candidate> list_newest_first(const fs::path& checkpoints, Communicator& group) {
+  std::string text;  // a line each
   together(group, "", [&] {
     if (group.rank() != 0) return;
     const std::vector<StepFolder> listed = list_step_folders(checkpoints);
     for (auto folder = listed.rbegin(); folder != listed.rend(); ++folder) {
-      names += folder->path.filename().string() + "\n";
+      text += folder->path.filename().string() + " " + fault_of_state(*folder) + "\n";
     }
   });
-  std::istringstream lines(group.broadcast(names, 0));
-  std::vector<fs::path> folders;
-  for (std::string name; std::getline(lines, name);) folders.push_back(checkpoints / name);
-  return folders;
+  std::istringstream lines(group.broadcast(text, 0));
+  std::vector<Candidate> candidates;
+  for (std::string line; std::getline(lines, line);) {
+    const std::size_t end = line.find(' ');
+    candidates.push_back({checkpoints / line.substr(0, end), line.substr(end + 1)});
+  }
+  return candidates;
 }
+
+// Unhealthy ones that are newer than the chosen one; and what that one is itself.
+void tell_choice(const std::vector<Candidate>& newest_first, const CheckpointReader& chosen) {
+  for (const Candidate& other : newest_first) {
+    if (other.path == chosen.path()) break;
+    if (other.unhealthy.empty()) continue;  // damaged, which was told
+    log::warning("{} is passed over: {}; using {} instead", other.path.string(), other.unhealthy,
+                 chosen.path().string());
+  }
+  if (chosen.manifest().unhealthy.empty()) return;
+  log::warning("no healthy checkpoint is there; using {}: {}", chosen.path().string(),
+               chosen.manifest().unhealthy);
+}
+
+std::string steps_of(const std::vector<Candidate>& newest_first) {
+  std::string text;
+  for (auto entry = newest_first.rbegin(); entry != newest_first.rend(); ++entry) {
+    const std::string name = entry->path.filename().string();
+    text += fmt::format("{}{}{}", text.empty() ? "" : ", ", parse_step_folder(name)->step,
+                        entry->unhealthy.empty() ? "" : " (" + entry->unhealthy + ")");
+  }
+  return text;
+}
+
+class Ranks {
+ public:
+  explicit Ranks(Communicator* group)
+      : alone_(group != nullptr ? nullptr : make_self_communicator()),
+        group_(group != nullptr ? *group : *alone_) {}
+  Communicator& operator*() const { return group_; }
+
+ private:
+  std::unique_ptr<Communicator> alone_;
+  Communicator& group_;
+};
 
 }  // namespace
 
 std::optional<CheckpointReader> newest_whole_checkpoint(const fs::path& checkpoints,
                                                         Communicator* group) {
-  const std::unique_ptr<Communicator> alone = group != nullptr ? nullptr : make_self_communicator();
-  Communicator& ranks = group != nullptr ? *group : *alone;
-  const std::vector<fs::path> folders = list_newest_first(checkpoints, ranks);
+  const Ranks ranks(group);
+  const std::vector<Candidate> newest_first = list_newest_first(checkpoints, *ranks);
+  std::vector<Candidate> in_turn = newest_first;
+  std::stable_partition(in_turn.begin(), in_turn.end(),
+                        [](const Candidate& entry) { return entry.unhealthy.empty(); });
   std::string reasons;
-  for (const fs::path& folder : folders) {
+  for (const Candidate& candidate : in_turn) {
     std::string reason;
     try {
-      CheckpointReader reader(folder, Verification::everything, &ranks);
-      if (!reasons.empty()) log::warning("using {} instead", folder.string());
+      CheckpointReader reader(candidate.path, Verification::everything, &*ranks);
+      if (!reasons.empty()) log::warning("using {} instead", candidate.path.string());
+      tell_choice(newest_first, reader);
       return reader;
     } catch (const FormatError& error) {
       reason = error.what();
@@ -48,9 +95,23 @@ std::optional<CheckpointReader> newest_whole_checkpoint(const fs::path& checkpoi
     log::warning("a checkpoint is passed over: {}", reason);
     reasons += (reasons.empty() ? "" : "; ") + reason;
   }
-  require<FormatError>(folders.empty(), "no checkpoint in {} is whole: {}", checkpoints.string(),
+  require<FormatError>(in_turn.empty(), "no checkpoint in {} is whole: {}", checkpoints.string(),
                        reasons);
   return std::nullopt;
+}
+
+CheckpointReader checkpoint_of_step(const fs::path& checkpoints, std::int64_t step,
+                                    Communicator* group) {
+  const Ranks ranks(group);
+  const std::vector<Candidate> newest_first = list_newest_first(checkpoints, *ranks);
+  for (const Candidate& candidate : newest_first) {
+    const auto name = parse_step_folder(candidate.path.filename().string());
+    if (name->step != step) continue;
+    return CheckpointReader(candidate.path, Verification::everything, &*ranks);
+  }
+  fail<ConfigError>("{} holds no checkpoint of step {}; {}", checkpoints.string(), step,
+                    newest_first.empty() ? "there is none at all"
+                                         : "the steps that are there: " + steps_of(newest_first));
 }
 
 CheckpointReader open_checkpoint(const fs::path& path, Communicator* group) {

@@ -48,11 +48,15 @@ void remove_leftovers(const fs::path& directory) {
 void apply_retention(const SaveOptions& options, StepName newest) {
   if (options.keep_last <= 0) return;
   const std::vector<StepFolder> folders = list_step_folders(options.directory);
-  std::int64_t kept = 0;
+  std::int64_t seen = 0;
+  std::int64_t healthy = 0;
   for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
     if (folder->name > newest) continue;
     const bool for_good = options.keep_every > 0 && folder->name.step % options.keep_every == 0;
-    if (kept++ < options.keep_last || for_good) continue;
+    const bool is_recent = seen++ < options.keep_last;
+    const bool is_healthy = folder->has_manifest && fault_of_state(*folder).empty();
+    const bool is_needed = is_healthy && healthy++ < options.keep_last;
+    if (is_recent || is_needed || for_good) continue;
     try {
       set_aside(folder->path);
       remove_folder(aside_path(folder->path));

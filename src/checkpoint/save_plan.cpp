@@ -109,6 +109,7 @@ SavePlan plan_save(Communicator& group, const SaveOptions& options,
                    const CheckpointContents& contents) {
   SavePlan plan;
   plan.name = {contents.step, contents.grown};
+  plan.unhealthy = contents.unhealthy;
   for (const TensorSource& parameter : contents.parameters) {
     plan.parameter_count += parameter.shape.elements();
   }

@@ -25,6 +25,7 @@ struct TextFile {
 struct SavePlan {
   StepName name;
   std::int64_t parameter_count = 0;
+  std::string unhealthy;
   std::vector<TensorFile> tensor_files;  // of this rank
   std::vector<TextFile> text_files;      // of this rank
 

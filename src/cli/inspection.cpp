@@ -99,8 +99,10 @@ Json inspect_checkpoint(const fs::path& path, bool verify) {
                 {"path", path.string()},
                 {"step", reader.step()},
                 {"world_size", reader.manifest().world_size},
+                {"healthy", reader.manifest().unhealthy.empty()},
                 {"optimizer_states", reader.states()},
                 {"verified", verify}};
+  if (!reader.manifest().unhealthy.empty()) facts["unhealthy"] = reader.manifest().unhealthy;
   if (const auto& ramp = reader.growth().ramp) {
     facts["growth"] = {{"mask", ramp->at(reader.step())},
                        {"first_step", ramp->first_step},
@@ -130,6 +132,8 @@ Json inspect_checkpoints(const fs::path& path, const std::vector<StepFolder>& fo
     try {
       Json checkpoint = inspect_checkpoint(folder.path, verify);
       entry["bytes"] = read_manifest(folder.path).total_bytes();
+      entry["healthy"] = checkpoint["healthy"];
+      if (checkpoint.contains("unhealthy")) entry["unhealthy"] = checkpoint["unhealthy"];
       facts["newest"] = checkpoint;
     } catch (const Error& error) {
       entry["fault"] = error.what();

@@ -145,6 +145,9 @@ std::string checkpoint_rows(const Json& facts, bool all_tensors) {
   const auto ranks = facts["world_size"].get<std::int64_t>();
   std::string text = row("step", fmt::format("{}, written by {} rank{}", number(facts, "step"),
                                              ranks, ranks == 1 ? "" : "s"));
+  if (facts.contains("unhealthy")) {
+    text += row("unhealthy", facts["unhealthy"].get<std::string>());
+  }
   text += model_rows(facts);
   if (facts.contains("growth")) {
     const Json& growth = facts["growth"];
@@ -164,8 +167,11 @@ std::string checkpoint_rows(const Json& facts, bool all_tensors) {
 std::string run_rows(const Json& facts, bool all_tensors) {
   std::string text;
   for (const Json& entry : facts["checkpoints"]) {
-    const std::string state = entry["fault"].is_null() ? size_text(entry["bytes"].get<double>())
-                                                       : entry["fault"].get<std::string>();
+    std::string state = entry["fault"].is_null() ? size_text(entry["bytes"].get<double>())
+                                                 : entry["fault"].get<std::string>();
+    if (entry.contains("unhealthy")) {
+      state += ", unhealthy: " + entry["unhealthy"].get<std::string>();
+    }
     text += fmt::format("  step {:<10}  {}\n", number(entry, "step"), state);
   }
   if (facts["newest"].is_null()) return text + "no checkpoint is whole\n";

@@ -17,6 +17,7 @@ struct ResumeOptions {
   std::string directory;
   std::vector<std::string> overrides;
   std::string device;
+  ResumePoint point;
 };
 
 RunConfig load(const ResumeOptions& options, std::int64_t ranks) {
@@ -29,22 +30,52 @@ RunConfig load(const ResumeOptions& options, std::int64_t ranks) {
   return config;
 }
 
+// A checkpoint of a run names the run and the step.
+void take_checkpoint_for_run(ResumeOptions& options) {
+  const std::filesystem::path given = options.directory;
+  const std::filesystem::path path = given.has_filename() ? given : given.parent_path();
+  const std::filesystem::path checkpoints = path.parent_path();
+  if (checkpoints.filename() != "checkpoints") return;
+  for (const StepFolder& folder : list_step_folders(checkpoints)) {
+    if (folder.path.filename() != path.filename()) continue;
+    require<ConfigError>(!options.point.step || *options.point.step == folder.name.step,
+                         "--step {}, but {} is another step's", options.point.step.value_or(0),
+                         options.directory);
+    options.directory = checkpoints.parent_path().string();
+    if (options.directory.empty()) options.directory = ".";
+    options.point.step = folder.name.step;
+    return;
+  }
+}
+
 }  // namespace
 
 void add_resume(CLI::App& app, Action& action) {
   auto options = std::make_shared<ResumeOptions>();
   CLI::App* command =
-      app.add_subcommand("resume", "Go on with a run from its newest whole checkpoint");
-  add_path(*command, "RUN_DIR", options->directory, "Folder of the run (logging.dir)")->required();
+      app.add_subcommand("resume", "Go on with a run from its newest healthy checkpoint");
+  add_path(*command, "RUN_DIR", options->directory,
+           "Folder of the run (logging.dir), or one of its checkpoints")
+      ->required();
   add_texts(*command, "OVERRIDES", options->overrides, "Replaced values, as key.path=value");
+  command
+      ->add_option("--step", options->point.step,
+                   "Go on from the checkpoint of this step, healthy or not; newer ones are left "
+                   "behind")
+      ->check(at_least(0));
+  command
+      ->add_option("--skip-steps", options->point.skip_steps,
+                   "Leave out the samples of so many of the coming steps, such as bad ones")
+      ->check(at_least(0));
   add_run_device_option(*command, options->device);
   command->footer(
       "Example: mpirun -np 4 gda resume runs/my-run train.steps=20000\n"
       "Any number of processes may go on, whatever number began; the samples stay the same.");
   command->callback([options, &action] {
     action = [options] {
+      take_checkpoint_for_run(*options);
       return run_training([&](std::int64_t ranks) { return load(*options, ranks); },
-                          RunStart::resume);
+                          options->point);
     };
   });
 }

@@ -7,7 +7,6 @@
 #include "gda/core/log.h"
 #include "gda/core/shell.h"
 #include "gda/train/readable.h"
-#include "gda/train/trainer.h"
 
 namespace gda::cli {
 namespace {
@@ -29,7 +28,8 @@ void tell_ending(const RunConfig& config, const RunOutcome& outcome, double seco
 
 }  // namespace
 
-int run_training(const std::function<RunConfig(std::int64_t ranks)>& load, RunStart start) {
+int run_training(const std::function<RunConfig(std::int64_t ranks)>& load,
+                 const std::optional<ResumePoint>& resume_at) {
   const auto timeout = [&] { return std::chrono::seconds(load(1).parallel.timeout_seconds); };
   const std::string out_of_memory =
       "a smaller train.micro_batch_size or train.max_logit_mib, train.recompute: selective or "
@@ -40,10 +40,10 @@ int run_training(const std::function<RunConfig(std::int64_t ranks)>& load, RunSt
     if (config.train.max_minutes > 0) stop.set_time_limit(config.train.max_minutes);
     const auto begin = std::chrono::steady_clock::now();
     Trainer trainer(config, world);
-    if (start == RunStart::begin) {
-      trainer.begin();
+    if (resume_at) {
+      trainer.resume(*resume_at);
     } else {
-      trainer.resume();
+      trainer.begin();
     }
     const RunOutcome outcome = trainer.run(stop);
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;

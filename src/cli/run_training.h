@@ -3,14 +3,15 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 
-#include "gda/train/run_config.h"
+#include "gda/train/trainer.h"
 
 namespace gda::cli {
 
-enum class RunStart { begin, resume };
-
-// `load` gives the configuration, checked for a number of ranks. Returns the exit code.
-int run_training(const std::function<RunConfig(std::int64_t ranks)>& load, RunStart start);
+// `load` gives the configuration, checked for a number of ranks. Begins a run, or goes on at a
+// point. Returns the exit code.
+int run_training(const std::function<RunConfig(std::int64_t ranks)>& load,
+                 const std::optional<ResumePoint>& resume_at);
 
 }  // namespace gda::cli

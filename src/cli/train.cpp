@@ -40,7 +40,7 @@ void add_train(CLI::App& app, Action& action) {
             if (!text) text = read_run_config(options->config);
             return parse_run_config(*text, with_device(options->overrides, options->device), ranks);
           },
-          RunStart::begin);
+          std::nullopt);
     };
   });
 }

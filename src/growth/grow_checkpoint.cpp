@@ -171,6 +171,7 @@ SavedCheckpoint grow_checkpoint(Communicator& group, const CheckpointReader& fro
   contents.grown = run.same_run;
   contents.growth = grown_state(from, map, run.updates);
   contents.run_config = run.run_config;
+  contents.unhealthy = from.manifest().unhealthy;
   for (const TensorMap& tensor : map.tensors) {
     const ParameterSpec& spec = tensor.target;
     const DType type = grower->parameter_type(spec);

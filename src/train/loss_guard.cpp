@@ -1,8 +1,8 @@
 #include "gda/train/loss_guard.h"
 
-#include <cmath>
+#include <fmt/format.h>
 
-#include "gda/core/error.h"
+#include <cmath>
 
 namespace gda {
 
@@ -14,11 +14,6 @@ std::string LossGuard::check(double loss, double gradient_norm) {
   }
   ++skipped_;
   ++consecutive_;
-  require<Error>(consecutive_ < options_.max_consecutive,
-                 "{} updates in a row were skipped, the last because {}; the newest checkpoint is "
-                 "from before them. Look at the data and the learning rate, or raise "
-                 "train.skip.max_consecutive_skips",
-                 consecutive_, why);
   return why;
 }
 

@@ -122,6 +122,7 @@ CheckpointContents RunCheckpoints::contents(const Context& context, const RunSna
   contents.trainer_json = run.state.json();
   contents.run_config = run.run_config;
   contents.growth = run.growth;
+  contents.unhealthy = run.unhealthy;
   return contents;
 }
 

@@ -142,38 +142,11 @@ void Trainer::begin() {
   }
 }
 
-void Trainer::resume() {
-  const std::filesystem::path folder = checkpoint_folder(config_);
-  auto reader = newest_whole_checkpoint(folder, &world_);
-  require<ConfigError>(reader.has_value(), "{} holds no checkpoint to go on from", folder.string());
-  state_ = parse_run_state(reader->trainer_json(), (reader->path() / "trainer.json").string());
-  check_growths(*reader);
-  measure_peak();
-  restore(*reader);
-  open_folder(true);
-  log::info("resuming from {} (step {}, written by {} ranks)", reader->path().string(), state_.step,
-            reader->manifest().world_size);
-  for (const std::string& change : changed_settings(reader->run_config(), config_.yaml())) {
-    log::warning("setting changed since that checkpoint: {}", change);
-  }
-}
-
 // Before the model takes the memory.
 void Trainer::measure_peak() {
   peak_flops_ = config_.logging.peak_tflops
                     ? *config_.logging.peak_tflops * 1e12 * world_.size()
                     : world_.all_reduce(measure_peak_flops(context(), compute_), Reduction::sum);
-}
-
-// The model of state_.growths and everything else from a checkpoint.
-void Trainer::restore(const CheckpointReader& reader) {
-  allocate_model(reader.growth().added, reader.path().string());
-  RestoredRun restored = model_->checkpoints.restore(context(), reader);
-  state_ = std::move(restored.state);
-  growth_ = std::move(restored.growth);
-  follow_ramp();
-  guard_.restore(state_.guard);
-  saved_step_ = state_.step;
 }
 
 void Trainer::open_folder(bool resumed) {
@@ -213,17 +186,19 @@ RunOutcome Trainer::run(const StopRequest& stop) {
   reported_tokens_ = state_.tokens;
   timer_.take();
   RunOutcome outcome;
-  outcome.first_step = state_.step;
+  outcome.first_step = first_step_ = state_.step;
   while (state_.step < config_.train.steps) {
     outcome.stopped_by = stop.anywhere(world_);
     if (outcome.stopped_by != StopReason::none) break;
     device_world_->set_step(state_.step);
     grow_if_due();
+    const std::string fault = read_samples();
+    if (!fault.empty()) end_for_bad_data(fault);
     train_one_step();
     after_step();
   }
   if (saved_step_ != state_.step) save(true);
-  finish_save(true);
+  finish_save(true, true);
   outcome.step = state_.step;
   return outcome;
 }
@@ -243,12 +218,37 @@ void Trainer::fill_micro_batches(std::int64_t batch_size) {
   }
 }
 
+// Fills the batches of the coming step. What kept any rank from it, the same on every rank; else
+// empty.
+std::string Trainer::read_samples() {
+  std::string fault;
+  try {
+    fill_micro_batches(timeline_->batch_size(state_.step));
+  } catch (const FormatError& error) {
+    fault = error.what();
+  } catch (const IoError& error) {
+    fault = error.what();
+  }
+  const std::int64_t own = fault.empty() ? world_.size() : world_.rank();
+  const auto first = static_cast<int>(world_.all_reduce(own, Reduction::min));
+  samples_are_read_ = first == world_.size();
+  return samples_are_read_ ? std::string() : world_.broadcast(fault, first);
+}
+
+void Trainer::end_for_bad_data(const std::string& fault) {
+  if (saved_step_ != state_.step) save(true);
+  finish_save(true, true);
+  fail<FormatError>(
+      "the samples of step {} cannot be read: {}. Step {} is saved; to leave the samples of one "
+      "step out: gda resume {} --skip-steps 1",
+      state_.step + 1, fault, state_.step, config_.logging.dir);
+}
+
 void Trainer::train_one_step() {
   const ProfileRange range("step");
   last_mask_.reset();
   if (growth_.ramp) last_mask_ = growth_.mask_at(state_.step);
   const std::int64_t batch_size = timeline_->batch_size(state_.step);
-  fill_micro_batches(batch_size);
   const OptimizerConfig& optimizer = config_.optimizer;
   last_lr_ = timeline_->learning_rate(state_.step);
   UpdateOptions options;
@@ -293,39 +293,10 @@ void Trainer::after_step() {
   if (due(config_.logging.every_steps) || last) report();
   if (due(config_.eval.every_steps) || (last && config_.eval.every_steps > 0)) evaluate();
   if (due(config_.train.sample.every_steps)) sample_text();
-  finish_save(false);
-  if (due(config_.checkpoint.every_steps)) save(false);
-}
-
-void Trainer::save(bool wait) {
-  const ProfileRange range("checkpoint");
-  state_.guard = guard_.state();
-  try {
-    model_->checkpoints.save(
-        context(),
-        {.model = model_config(), .state = state_, .growth = growth_, .run_config = config_.yaml()},
-        wait);
-    saved_step_ = state_.step;
-  } catch (const IoError& reason) {
-    // The older checkpoints are whole; a later save may find the disk in order again. The last save
-    // of a run has no later one.
-    if (wait) throw;
-    log::error("checkpoint of step {} not written, training goes on: {}", state_.step,
-               reason.what());
-  }
-}
-
-void Trainer::finish_save(bool wait) {
-  try {
-    if (const auto saved = model_->checkpoints.finish(wait)) {
-      log::info("saved {} ({})", saved->path.string(),
-                readable_bytes(static_cast<std::int64_t>(saved->bytes)));
-    }
-  } catch (const IoError& reason) {
-    if (wait) throw;
-    saved_step_ = -1;
-    log::error("checkpoint not written, training goes on: {}", reason.what());
-  }
+  finish_save(false, false);
+  save_is_due_ = save_is_due_ || due(config_.checkpoint.every_steps);
+  save_if_due();
+  end_if_diverged();
 }
 
 }  // namespace gda

@@ -43,7 +43,7 @@ void Trainer::grow() {
   report.parameters_before = parameter_count(model_config());
   report.loss_before = loss_of_next_samples();
   if (saved_step_ != state_.step) save(true);
-  finish_save(true);
+  finish_save(true, true);
   // Two models are never in memory.
   model_.reset();
   arena_ = Arena(device_);
@@ -76,6 +76,11 @@ double Trainer::loss_of_next_samples() {
   const std::int64_t rows = config_.train.micro_batch_size;
   Batch batch(rows, config_.data.sequence_length);
   data_.fill_batch(state_.samples + mesh_.coordinate(Axis::data) * rows, batch);
+  return loss_of(batch);
+}
+
+// Over the batches of all ranks.
+double Trainer::loss_of(const Batch& batch) {
   const ArenaScope scope(arena_);
   const Tensor loss =
       arena_.allocate(model_->decoder.statistics_type(), batch.targets.tensor.shape());

@@ -6,7 +6,8 @@
 //     optimizer-0000r-of-0000W.safetensors   flat pieces "state:parameter:offset" of W ranks
 //     trainer.json, config.yaml              the trainer's counters, the run's configuration
 //     growth.json                            step counts and masks of a grown model, if it has any
-//     manifest.json                          written last: every file's size and hash
+//     manifest.json                          written last: every file's size and hash, and whether
+//                                            the state is healthy ("unhealthy": the reason)
 //   checkpoints/step-00001000-grown/         the second one of a step, after the model grew there
 //   checkpoints/latest                       text: the name of the newest one
 //
@@ -48,6 +49,9 @@ struct Manifest {
   std::int64_t step = 0;
   std::int64_t world_size = 1;  // ranks that wrote it
   std::int64_t parameter_count = 0;
+  // Why the run should not go on from here, such as weights that are not finite; empty: healthy,
+  // as is a checkpoint from before there was such a mark.
+  std::string unhealthy;
   std::vector<WrittenFile> files;  // all but manifest.json, by name
 
   std::uint64_t total_bytes() const;
@@ -59,5 +63,12 @@ Manifest read_manifest(const std::filesystem::path& folder);
 
 // Replaces manifest.json, synced.
 void write_manifest(const std::filesystem::path& folder, const Manifest& manifest);
+
+// Why a checkpoint is unhealthy by its manifest; empty if it is healthy, or has no manifest that
+// can be read: it is damaged then, which opening it tells.
+std::string fault_of_state(const StepFolder& folder);
+
+// Marks a finished checkpoint as one that a run should not go on from.
+void mark_unhealthy(const std::filesystem::path& folder, const std::string& reason);
 
 }  // namespace gda

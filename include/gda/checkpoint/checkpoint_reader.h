@@ -103,11 +103,17 @@ class CheckpointReader {
   mutable std::map<std::string, bool, std::less<>> verified_;  // by file name
 };
 
-// The newest whole checkpoint in a folder of checkpoints, verified. One that is damaged or was not
-// finished is passed over with a warning that names it and the fault. Nothing when there is no
-// checkpoint at all; FormatError when there are some and none is whole. Collective with a group.
+// The newest whole and healthy checkpoint in a folder of checkpoints, verified; the newest whole
+// one if none is healthy. One that is unhealthy, damaged or was not finished is passed over with a
+// warning that names it and the fault. Nothing when there is no checkpoint at all; FormatError when
+// there are some and none is whole. Collective with a group.
 std::optional<CheckpointReader> newest_whole_checkpoint(const std::filesystem::path& checkpoints,
                                                         Communicator* group = nullptr);
+
+// The checkpoint of a step, healthy or not, verified; after growth if there are two of the step.
+// ConfigError that lists the steps that are there if that one is not. Collective with a group.
+CheckpointReader checkpoint_of_step(const std::filesystem::path& checkpoints, std::int64_t step,
+                                    Communicator* group = nullptr);
 
 // For commands that are given a path: a checkpoint folder itself, else the newest whole one of a
 // folder of checkpoints or of a run folder. Throws FormatError when it is none of these.

@@ -27,7 +27,8 @@ namespace gda {
 
 struct SaveOptions {
   std::filesystem::path directory;  // holds the step folders: runs/my-run/checkpoints
-  // The newest ones that are kept; 0 keeps all.
+  // The newest ones that are kept; 0 keeps all. So many healthy ones are kept, whatever unhealthy
+  // ones were saved after them.
   std::int64_t keep_last = 0;
   // Steps that are a multiple of it are kept for good; 0: none.
   std::int64_t keep_every = 0;
@@ -46,6 +47,7 @@ struct CheckpointContents {
   std::vector<TensorPiece> pieces;
   std::string trainer_json;  // stored as it is; empty: no file
   std::string run_config;    // YAML, stored as it is; empty: no file
+  std::string unhealthy;     // why a run should not go on from this state; empty: it may
   GrowthState growth;        // no file if it is empty
 };
 

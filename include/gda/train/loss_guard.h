@@ -22,11 +22,14 @@ class LossGuard {
   explicit LossGuard(LossGuardOptions options) : options_(options) {}
 
   // Why the update must be skipped ("loss is nan", "gradient norm 8.1 is 6.2 standard deviations
-  // above the mean of the last 128 steps, 1.3"), or empty to accept it. Throws Error after
-  // max_consecutive skips in a row.
+  // above the mean of the last 128 steps, 1.3"), or empty to accept it.
   std::string check(double loss, double gradient_norm);
 
   std::int64_t skipped() const { return skipped_; }
+  // In a row, up to now.
+  std::int64_t consecutive() const { return consecutive_; }
+  // Whether max_consecutive were: the run must not go on.
+  bool is_exhausted() const { return consecutive_ >= options_.max_consecutive; }
 
   // All that decides what comes next, for checkpoints.
   struct State {

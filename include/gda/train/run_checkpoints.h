@@ -19,7 +19,8 @@ struct RunSnapshot {
   const ModelConfig& model;
   const RunState& state;
   const GrowthState& growth;
-  std::string run_config;  // YAML
+  std::string run_config;      // YAML
+  std::string unhealthy = {};  // why the run should not go on from here; empty: it may
 };
 
 // A run as a checkpoint left it.
@@ -45,7 +46,8 @@ class RunCheckpoints {
   // Saves; with `wait`, or when checkpoint.async is off, returns when it is on the disk, else when
   // the state has been copied. Collective. Throws IoError when it could not be written.
   void save(const Context& context, const RunSnapshot& run, bool wait);
-  // The checkpoint that was being written, if it is whole now (with `wait`: when it is).
+  // The checkpoint that was being written, if it is whole now (with `wait`: when it is). Comes
+  // before the next save, which would drop the answer.
   std::optional<SavedCheckpoint> finish(bool wait);
 
  private:

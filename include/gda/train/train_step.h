@@ -46,7 +46,7 @@ class TrainStep {
             std::size_t sources);
 
   // The mean loss over all targets of all micro-batches of all ranks is what is descended, however
-  // the batch is cut up. Throws DistError, or Error when `guard` ends the run.
+  // the batch is cut up. Throws DistError.
   // On a GPU the host waits for it once: for the losses and the gradient's norm, which decide
   // whether the update is done.
   StepResult run(const Context& context, std::span<const Batch> micro_batches,

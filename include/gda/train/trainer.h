@@ -27,6 +27,13 @@ struct RunOutcome {
   StopReason stopped_by = StopReason::none;  // none: all steps were done
 };
 
+// Where a run goes on.
+struct ResumePoint {
+  std::optional<std::int64_t> step;  // nothing: the newest healthy checkpoint
+  // The samples of so many of the steps to come are left out, such as bad ones.
+  std::int64_t skip_steps = 0;
+};
+
 // The compute type of a run on this device: the configured one, or f32 where that is bf16 and the
 // processor has no bf16 arithmetic.
 DType supported_compute_type(const PrecisionConfig& precision, Device device);
@@ -43,11 +50,12 @@ class Trainer {
   // A new run: parameters by their initialisers, or from train.init_from. Throws ConfigError if the
   // run folder already holds checkpoints.
   void begin();
-  // Goes on from the newest whole checkpoint of the run folder, written at any world size.
-  void resume();
+  // Goes on from a checkpoint of the run folder, written at any world size. Newer ones than the
+  // step that was asked for are marked as unhealthy: the run has left their way.
+  void resume(const ResumePoint& point = {});
 
   // Trains until train.steps, or until asked to stop; then saves. Throws Error when the run cannot
-  // go on; the last checkpoint is whole then.
+  // go on, which says from where and how it can; the last healthy checkpoint is there then.
   RunOutcome run(const StopRequest& stop);
 
   // For tests and reports, once begun or resumed.
@@ -71,20 +79,28 @@ class Trainer {
   void open_folder(bool resumed);
   void train_one_step();
   void fill_micro_batches(std::int64_t batch_size);
-  void restore(const CheckpointReader& reader);
+  std::string read_samples();
+  [[noreturn]] void end_for_bad_data(const std::string& fault);
   void follow_ramp();
   // Growth stages (trainer_growth.cpp).
   void check_growths(const CheckpointReader& reader) const;
   void grow_if_due();
   void grow();
   double loss_of_next_samples();
+  double loss_of(const Batch& batch);
   void log_page() const;
   void after_step();
   void report();
   void evaluate();
   void sample_text();
+  // Saving and going on (trainer_checkpoints.cpp).
+  void restore(const CheckpointReader& reader);
+  void leave_newer(const CheckpointReader& reader) const;
+  void save_if_due();
   void save(bool wait);
-  void finish_save(bool wait);
+  void finish_save(bool wait, bool must_work);
+  std::string fault_of_weights();
+  void end_if_diverged();
 
   RunConfig config_;
   Communicator& world_;
@@ -113,6 +129,9 @@ class Trainer {
   std::int64_t reported_tokens_ = 0;
   std::int64_t reported_step_ = 0;
   std::int64_t saved_step_ = -1;
+  std::int64_t first_step_ = 0;  // done before this process
+  bool save_is_due_ = false;
+  bool samples_are_read_ = false;  // into micro_batches_, on every rank
 };
 
 }  // namespace gda
