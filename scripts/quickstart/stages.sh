@@ -93,7 +93,7 @@ run_text() {
 }
 
 run_tokenizer() {
-  "$gda" tokenizer train --input "$dir/text"/* --vocab-size 8192 --output "$dir/tokenizer"
+  "$gda" tokenizer train --input "$dir/text"/* --vocab-size 8192 --output "$dir/tokenizer" --force
 }
 
 # Names of the sources: the files' and folders' without their endings.
@@ -106,7 +106,7 @@ run_tokenize() {
   mkdir -p "$dir/tokens"
   for entry in "$dir/text"/*; do
     name=$(basename "$entry" | sed -E 's/\..*//')
-    "$gda" tokenize --input "$entry" --tokenizer "$dir/tokenizer.model" --output "$dir/tokens/$name"
+    "$gda" tokenize --input "$entry" --tokenizer "$dir/tokenizer.model" --output "$dir/tokens/$name" --force
   done
 }
 

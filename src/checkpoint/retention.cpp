@@ -40,7 +40,11 @@ void set_aside(const fs::path& folder) {
 void remove_leftovers(const fs::path& directory) {
   std::vector<fs::path> leftovers;
   for (const fs::directory_entry& entry : fs::directory_iterator(directory)) {
-    if (entry.is_directory() && is_leftover(entry.path())) leftovers.push_back(entry.path());
+    const std::string name = entry.path().filename().string();
+    const bool is_half_of_latest =
+        name.starts_with(std::string(kLatestFile) + ".") && name.ends_with(kTemporarySuffix);
+    const bool is_half_of_folder = entry.is_directory() && is_leftover(entry.path());
+    if (is_half_of_latest || is_half_of_folder) leftovers.push_back(entry.path());
   }
   for (const fs::path& folder : leftovers) remove_folder(folder);
 }

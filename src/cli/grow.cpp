@@ -15,9 +15,11 @@
 #include "cli/ranks.h"
 #include "gda/core/error.h"
 #include "gda/core/file.h"
+#include "gda/core/output_lock.h"
 #include "gda/growth/grow_checkpoint.h"
 #include "gda/growth/growth_plan.h"
 #include "gda/train/readable.h"
+#include "gda/train/trainer.h"
 
 namespace gda::cli {
 namespace {
@@ -72,6 +74,13 @@ int grow(Communicator& world, const GrowOptions& options, const MakeMap& make_ma
   nlohmann::ordered_json json = to_json(report);
   if (speaks && !options.json) print_page(report);
   if (!options.dry_run) {
+    require_no_checkpoints(options.to);
+    std::unique_ptr<OutputLock> lock;
+    if (speaks) {
+      lock = std::make_unique<OutputLock>(std::filesystem::path(options.to) / kRunLockFile,
+                                          "--to " + options.to);
+    }
+    world.barrier();  // nobody looks before the one who held it until now is gone
     require_no_checkpoints(options.to);
     require_space(options.to, report.disk);
     const SavedCheckpoint saved = write(world, from, map, options, config);

@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/corpus_report.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "gda/core/log.h"
 #include "gda/data/corpus_tokenizer.h"
 
@@ -25,6 +26,7 @@ struct TokenizeOptions {
   std::string format = "auto";
   std::string tokenizer;
   bool json = false;
+  bool force = false;
   CorpusTokenizerOptions corpus;
 };
 
@@ -94,6 +96,8 @@ int run_tokenize(TokenizeOptions& options) {
   const auto tokenizer = open_tokenizer(options.tokenizer);
   const Corpus corpus = find_corpus(options.inputs, options.format);
   options.corpus.files = corpus.files;
+  const std::string& prefix = options.corpus.output;
+  const auto lock = claim_output(prefix, {prefix + ".bin", prefix + ".idx"}, options.force);
   options.corpus.stop = &stop_requested;
   std::signal(SIGINT, request_stop);
   std::signal(SIGTERM, request_stop);
@@ -134,6 +138,7 @@ void add_tokenize(CLI::App& app, Action& action) {
       ->check(at_least(0))
       ->capture_default_str();
   tokenize->add_flag("--json", options->json, "print the summary as JSON");
+  add_force_option(*tokenize, options->force);
   tokenize->footer(
       "Each document ends with the tokenizer's end-of-document token. Memory does not grow with "
       "the\n"

@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/corpus_report.h"
 #include "cli/options.h"
+#include "cli/output.h"
 #include "gda/core/log.h"
 #include "gda/data/tokenizer_training.h"
 
@@ -25,6 +26,7 @@ struct TokenizerOptions {
   std::string output;
   double sample_mb = 100;
   bool json = false;
+  bool force = false;
   TokenizerTrainingOptions training;
 };
 
@@ -40,6 +42,7 @@ int run_tokenizer_train(TokenizerOptions& options) {
   options.training.files = corpus.files;
   options.training.sample_bytes = static_cast<std::int64_t>(options.sample_mb * kMegabyteOfSample);
   const fs::path path = model_path(options.output);
+  const auto lock = claim_output(path.string(), {path}, options.force);
   log::info("tokenizer: training {} pieces on {} file{}", options.training.vocab_size,
             options.training.files.size(), options.training.files.size() == 1 ? "" : "s");
   const auto begin = std::chrono::steady_clock::now();
@@ -112,6 +115,7 @@ void add_tokenizer(CLI::App& app, Action& action) {
       ->check(at_least(0))
       ->capture_default_str();
   train->add_flag("--json", options->json, "print the summary as JSON");
+  add_force_option(*train, options->force);
   train->footer(
       "Example:\n"
       "  gda tokenizer train --input en.txt ko.txt.gz --vocab-size 16000 --output tokens/en-ko");

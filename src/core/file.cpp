@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -72,14 +74,28 @@ std::string read_text_input(const fs::path& path) {
 }
 
 void write_text_file_atomically(const fs::path& path, std::string_view text) {
-  fs::path temporary = path;
-  temporary += ".tmp";
-  {
+  const fs::path temporary = temporary_beside(path);
+  try {
     FileWriter writer(temporary);
     writer.write(text);
     writer.commit();
+    rename_durably(temporary, path);
+  } catch (const IoError&) {
+    std::error_code ignored;
+    fs::remove(temporary, ignored);
+    throw;
   }
-  rename_durably(temporary, path);
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  if (::gethostname(name.data(), name.size() - 1) != 0) return "unknown";
+  return name.data();
+}
+
+fs::path temporary_beside(const fs::path& path) {
+  static std::atomic<int> count{0};
+  return path.string() + fmt::format(".{}-{}-{}.tmp", host_name(), ::getpid(), count++);
 }
 
 void rename_durably(const fs::path& from, const fs::path& to) {

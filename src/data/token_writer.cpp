@@ -84,9 +84,9 @@ TokenDatasetWriter::TokenDatasetWriter(const std::string& prefix, std::int64_t v
   if (!folder.empty()) make_directories(folder);
   state_->bin = prefix + ".bin";
   state_->idx = prefix + ".idx";
-  state_->bin_part = prefix + ".bin.tmp";
-  state_->idx_part = prefix + ".idx.tmp";
-  state_->lengths_part = prefix + ".lengths.tmp";
+  state_->bin_part = temporary_beside(state_->bin);
+  state_->idx_part = temporary_beside(state_->idx);
+  state_->lengths_part = temporary_beside(prefix + ".lengths");
   state_->vocab_size = vocab_size;
   state_->type = vocab_size < kTwoByteVocabulary ? TokenType::u16 : TokenType::i32;
   state_->tokens_file.emplace(state_->bin_part);

@@ -127,8 +127,9 @@ TokenizerTrainingSummary train_tokenizer(const TokenizerTrainingOptions& options
                        options.character_coverage);
   if (!output.parent_path().empty()) make_directories(output.parent_path());
   // Found out now rather than after the training.
-  write_text_file_atomically(output.string() + ".part", "");
-  std::filesystem::remove(output.string() + ".part");
+  const std::filesystem::path probe = temporary_beside(output);
+  write_text_file_atomically(probe, "");
+  std::filesystem::remove(probe);
 
   TokenizerTrainingSummary summary;
   LineSample sample(options.seed, options.sample_bytes);

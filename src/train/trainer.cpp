@@ -121,18 +121,33 @@ std::size_t Trainer::most_micro_batches() const {
                                   (config_.train.micro_batch_size * mesh_.size(Axis::data)));
 }
 
-void Trainer::begin() {
+void Trainer::lock_folder() {
+  if (world_.rank() == 0) {
+    const std::filesystem::path folder = config_.logging.dir;
+    lock_ =
+        std::make_unique<OutputLock>(folder / kRunLockFile, "the run folder " + folder.string());
+  }
+  world_.barrier();
+}
+
+void Trainer::require_new_folder() const {
   const auto existing = list_step_folders(checkpoint_folder(config_));
   require<ConfigError>(existing.empty(),
                        "{} already holds the checkpoints of a run: go on with `gda resume {}`, or "
                        "choose another logging.dir",
                        config_.logging.dir, config_.logging.dir);
+}
+
+void Trainer::begin() {
+  require_new_folder();
+  world_.barrier();  // nobody makes the folder before everybody has looked
+  lock_folder();
+  require_new_folder();  // the one who had it until now may have made some
   growth_.added = added_to(config_.train.init_from);
   measure_peak();
   allocate_model(growth_.added, config_.train.init_from.empty()
                                     ? "a model that begins by its initialisers"
                                     : config_.train.init_from);
-  world_.barrier();  // nobody makes the folder before everybody has looked
   open_folder(false);
   if (config_.train.init_from.empty()) {
     model_->parameters.initialize(static_cast<std::uint64_t>(config_.train.seed), stream_.get());

@@ -61,6 +61,7 @@ std::string way_back(const RunConfig& config, std::int64_t accepted, std::int64_
 
 void Trainer::resume(const ResumePoint& point) {
   const fs::path folder = checkpoints_of(config_);
+  lock_folder();
   std::optional<CheckpointReader> reader;
   if (point.step) {
     reader = checkpoint_of_step(folder, *point.step, &world_);
@@ -120,6 +121,7 @@ void Trainer::save_if_due() {
 
 void Trainer::save(bool wait) {
   const ProfileRange range("checkpoint");
+  if (lock_ != nullptr) lock_->check();
   finish_save(true, false);
   save_is_due_ = false;
   state_.guard = guard_.state();

@@ -42,6 +42,13 @@ std::string read_text_input(const std::filesystem::path& path);
 // is either the old file or the new one.
 void write_text_file_atomically(const std::filesystem::path& path, std::string_view text);
 
+// A name beside `path` that no other process uses, on any host: for what is renamed to `path` when
+// it is whole. It ends with ".tmp".
+std::filesystem::path temporary_beside(const std::filesystem::path& path);
+
+// The name of this machine.
+std::string host_name();
+
 // rename(2), then fsync of the parent folder, so that the new name survives a power cut.
 void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "gda/core/output_lock.h"
 #include "gda/core/stream.h"
 #include "gda/data/data_loader.h"
 #include "gda/data/tokenizer.h"
@@ -38,6 +39,9 @@ struct ResumePoint {
 // processor has no bf16 arithmetic.
 DType supported_compute_type(const PrecisionConfig& precision, Device device);
 
+// In a run folder: whose it is while a process writes there (output_lock.h).
+inline constexpr const char* kRunLockFile = "lock";
+
 class RunTimeline;
 
 class Trainer {
@@ -48,7 +52,8 @@ class Trainer {
   ~Trainer();
 
   // A new run: parameters by their initialisers, or from train.init_from. Throws ConfigError if the
-  // run folder already holds checkpoints.
+  // run folder already holds checkpoints, or another process has it. From here on it is this one's,
+  // until the trainer is gone.
   void begin();
   // Goes on from a checkpoint of the run folder, written at any world size. Newer ones than the
   // step that was asked for are marked as unhealthy: the run has left their way.
@@ -76,6 +81,8 @@ class Trainer {
   void allocate_model(const std::vector<std::string>& added, std::string_view origin);
   std::size_t most_micro_batches() const;
   void measure_peak();
+  void lock_folder();
+  void require_new_folder() const;
   void open_folder(bool resumed);
   void train_one_step();
   void fill_micro_batches(std::int64_t batch_size);
@@ -116,6 +123,7 @@ class Trainer {
   LossGuard guard_;
   FlopsPerToken flops_;
   std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<OutputLock> lock_;  // rank 0's
   std::unique_ptr<RunLog> log_;
   double peak_flops_ = 0;
 
