@@ -8,6 +8,7 @@
 #include "gda/core/checksum.h"
 #include "gda/core/error.h"
 #include "gda/core/file.h"
+#include "gda/core/shell.h"
 
 namespace gda {
 namespace fs = std::filesystem;
@@ -49,12 +50,23 @@ CheckpointReader::CheckpointReader(const fs::path& path, Verification verificati
     require<FormatError>(model_->parameter_count() == manifest_.parameter_count,
                          "{} is damaged: its model has {} parameters, its manifest says {}",
                          path_.string(), model_->parameter_count(), manifest_.parameter_count);
-    open_optimizer_files();
+    if (verification != Verification::model) open_optimizer_files();
     trainer_json_ = read_text(kTrainerFile);
     run_config_ = read_text(kRunConfigFile);
     const std::string growth = read_text(kGrowthFile);
     if (!growth.empty()) growth_ = parse_growth(growth, (path_ / kGrowthFile).string(), *model_);
   });
+}
+
+CheckpointReader CheckpointReader::of_model_folder(const fs::path& path) {
+  CheckpointReader reader;
+  reader.path_ = path;
+  reader.model_ = std::make_unique<ModelFolder>(path);
+  reader.manifest_.parameter_count = reader.model_->parameter_count();
+  for (const SafetensorsFile& file : reader.model_->files()) {
+    reader.verified_[file.path().filename().string()] = true;
+  }
+  return reader;
 }
 
 CheckpointReader::~CheckpointReader() = default;
@@ -68,21 +80,29 @@ void CheckpointReader::check_fully_grown(std::string_view action) const {
   fail<ConfigError>(
       "{}: growth is under way (mask {:.4g} at step {}, 1 at step {}), and {} takes a finished "
       "model: go on to step {} first, with `gda resume {}`",
-      path_.string(), m, step(), last, action, last, path_.parent_path().parent_path().string());
+      path_.string(), m, step(), last, action, last,
+      shell_word(path_.parent_path().parent_path().string()));
 }
 
 // Sizes of all files and hashes of the small ones on every rank; the large ones are shared out.
 void CheckpointReader::check_files(Verification verification, Communicator& group) {
   const auto ranks = static_cast<std::size_t>(group.size());
   const auto rank = static_cast<std::size_t>(group.rank());
+  const bool at_once = verification != Verification::on_first_use;
+  const auto is_unused = [&](const WrittenFile& file) {
+    return verification == Verification::model && is_optimizer_file(file.name);
+  };
   together(group, "", [&] {
-    for (const WrittenFile& file : manifest_.files) check_size(path_, file);
+    for (const WrittenFile& file : manifest_.files) {
+      if (!is_unused(file)) check_size(path_, file);
+    }
     for (std::size_t i = 0; i < manifest_.files.size(); ++i) {
       const WrittenFile& file = manifest_.files[i];
+      if (is_unused(file)) continue;
       const bool large = holds_tensors(file.name);
-      const bool mine = verification == Verification::everything && i % ranks == rank;
+      const bool mine = at_once && i % ranks == rank;
       if (!large || mine) check_hash(path_, file);
-      verified_[file.name] = !large || verification == Verification::everything;
+      verified_[file.name] = !large || at_once;
     }
   });
 }

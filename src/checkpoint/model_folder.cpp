@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <set>
 
 #include "checkpoint/json.h"
@@ -9,6 +10,7 @@
 #include "gda/checkpoint/hugging_face_config.h"
 #include "gda/core/error.h"
 #include "gda/core/file.h"
+#include "gda/core/log.h"
 
 namespace gda {
 namespace fs = std::filesystem;
@@ -57,6 +59,46 @@ ModelFolder::ModelFolder(const fs::path& path) : path_(path) {
                          path.string());
     open_indexed(index);
   }
+  find_tied_embedding();
+  skip_redundant();
+}
+
+// Tables that are computed from the configuration, and a copy of the embedding.
+bool ModelFolder::is_redundant(const std::string& name, const Location& location) const {
+  if (name.find(".rotary_emb.") != std::string::npos || name.ends_with(".position_ids")) {
+    return true;
+  }
+  const auto embedding = tensors_.find(kEmbeddingName);
+  if (name != kHeadName || !config_.tie_word_embeddings || embedding == tensors_.end()) {
+    return false;
+  }
+  const StoredTensor& head = *location.tensor;
+  const StoredTensor& tied = *embedding->second.tensor;
+  require<FormatError>(
+      head.type == tied.type && std::ranges::equal(head.bytes, tied.bytes),
+      "{}: config.json ties {} to {}, but the two differ; if the model is meant to be untied, set "
+      "tie_word_embeddings to false, else remove {}",
+      path_.string(), kHeadName, kEmbeddingName, kHeadName);
+  return true;
+}
+
+// Of two names of one tensor some programs store the other.
+void ModelFolder::find_tied_embedding() {
+  const auto head = tensors_.find(kHeadName);
+  if (!config_.tie_word_embeddings || head == tensors_.end()) return;
+  if (tensors_.try_emplace(std::string(kEmbeddingName), head->second).second) tensors_.erase(head);
+}
+
+void ModelFolder::skip_redundant() {
+  std::vector<std::string> skipped;
+  for (const auto& [name, location] : tensors_) {
+    if (is_redundant(name, location)) skipped.push_back(name);
+  }
+  if (skipped.empty()) return;
+  for (const std::string& name : skipped) tensors_.erase(tensors_.find(name));
+  log::info("{}: {} tensor{} skipped that the parameters make redundant ({}{})", path_.string(),
+            skipped.size(), skipped.size() == 1 ? "" : "s", skipped.front(),
+            skipped.size() == 1 ? "" : ", ...");
 }
 
 void ModelFolder::open_file(const std::string& name) {

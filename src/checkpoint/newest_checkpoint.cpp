@@ -73,7 +73,8 @@ class Ranks {
 }  // namespace
 
 std::optional<CheckpointReader> newest_whole_checkpoint(const fs::path& checkpoints,
-                                                        Communicator* group) {
+                                                        Communicator* group,
+                                                        Verification verification) {
   const Ranks ranks(group);
   const std::vector<Candidate> newest_first = list_newest_first(checkpoints, *ranks);
   std::vector<Candidate> in_turn = newest_first;
@@ -83,7 +84,7 @@ std::optional<CheckpointReader> newest_whole_checkpoint(const fs::path& checkpoi
   for (const Candidate& candidate : in_turn) {
     std::string reason;
     try {
-      CheckpointReader reader(candidate.path, Verification::everything, &*ranks);
+      CheckpointReader reader(candidate.path, verification, &*ranks);
       if (!reasons.empty()) log::warning("using {} instead", candidate.path.string());
       tell_choice(newest_first, reader);
       return reader;
@@ -114,18 +115,26 @@ CheckpointReader checkpoint_of_step(const fs::path& checkpoints, std::int64_t st
                                          : "the steps that are there: " + steps_of(newest_first));
 }
 
-CheckpointReader open_checkpoint(const fs::path& path, Communicator* group) {
+CheckpointReader open_checkpoint(const fs::path& path, Communicator* group,
+                                 Verification verification) {
   const fs::path checkpoints = path / "checkpoints";
   if (fs::exists(path / kManifestFile) || parse_step_folder(path.filename().string())) {
-    return CheckpointReader(path, Verification::everything, group);
+    return CheckpointReader(path, verification, group);
   }
-  std::optional<CheckpointReader> newest =
-      newest_whole_checkpoint(fs::is_directory(checkpoints) ? checkpoints : path, group);
+  std::optional<CheckpointReader> newest = newest_whole_checkpoint(
+      fs::is_directory(checkpoints) ? checkpoints : path, group, verification);
   require<FormatError>(newest.has_value(),
                        "{} is neither a checkpoint (no manifest.json) nor a run folder (no "
                        "checkpoints/step-... inside)",
                        path.string());
   return std::move(*newest);
+}
+
+CheckpointReader open_checkpoint_or_model(const fs::path& path, Communicator* group) {
+  const bool is_checkpoint =
+      fs::exists(path / kManifestFile) || parse_step_folder(path.filename().string());
+  if (is_checkpoint || !fs::exists(path / kConfigFile)) return open_checkpoint(path, group);
+  return CheckpointReader::of_model_folder(path);
 }
 
 }  // namespace gda

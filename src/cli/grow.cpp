@@ -12,10 +12,12 @@
 #include "cli/field_options.h"
 #include "cli/grown_run.h"
 #include "cli/growth_report.h"
+#include "cli/options.h"
 #include "cli/ranks.h"
 #include "gda/core/error.h"
 #include "gda/core/file.h"
 #include "gda/core/output_lock.h"
+#include "gda/core/shell.h"
 #include "gda/growth/grow_checkpoint.h"
 #include "gda/growth/growth_plan.h"
 #include "gda/train/readable.h"
@@ -39,15 +41,17 @@ using MakeMap = std::function<GrowthMap(const ModelConfig& model)>;
 SavedCheckpoint write(Communicator& world, const CheckpointReader& from, const GrowthMap& map,
                       const GrowOptions& options, const RunConfig& config) {
   const std::filesystem::path directory = options.to;
+  const bool has_run = !from.run_config().empty();
   if (world.rank() == 0) {
     make_directories(directory / "checkpoints");
-    write_text_file_atomically(directory / "config.yaml", config.yaml());
+    write_text_file_atomically(directory / (has_run ? "config.yaml" : "model.yaml"),
+                               has_run ? config.yaml() : model_section(config.model));
   }
   const RunState counters = counters_of_grown_run(from);
   return grow_checkpoint(world, from, map,
                          {.seed = options.seed,
                           .updates = counters.updates,
-                          .run_config = config.yaml(),
+                          .run_config = has_run ? config.yaml() : std::string(),
                           .trainer_json = counters.json()},
                          {.directory = directory / "checkpoints"});
 }
@@ -62,10 +66,23 @@ void compare_models(const CheckpointReader& from, const SavedCheckpoint& saved,
   if (!options.json) print_exactness(map, comparison->exactness, comparison->origin);
 }
 
+// A model folder has no run that could go on.
+std::string next_command(const CheckpointReader& from, const SavedCheckpoint& saved,
+                         const GrowOptions& options) {
+  if (!from.run_config().empty()) return "gda resume " + shell_word(options.to);
+  return fmt::format("gda train RUN.yaml {}, with the model of {}",
+                     shell_word("train.init_from=" + saved.path.string()),
+                     shell_word((std::filesystem::path(options.to) / "model.yaml").string()));
+}
+
 int grow(Communicator& world, const GrowOptions& options, const MakeMap& make_map) {
-  const CheckpointReader from = open_checkpoint(options.from, &world);
+  const CheckpointReader from = open_checkpoint_or_model(options.from, &world);
   from.check_fully_grown("another growth");
   const GrowthMap map = make_map(from.config());
+  require<ConfigError>(!map.ramp || !from.run_config().empty(),
+                       "--from {}: masks rise during a run, and a model folder has none; begin one "
+                       "with train.init_from, and put the growth into its growth.stages",
+                       options.from);
   const RunConfig config = grown_run(from, map.to, options.to);
   const GrowthReport report{.map = map,
                             .sequence_length = config.data.sequence_length,
@@ -88,8 +105,9 @@ int grow(Communicator& world, const GrowOptions& options, const MakeMap& make_ma
     json["checkpoint"] = saved.path.string();
     compare_models(from, saved, map, options, config, json);
     if (!options.json) {
-      fmt::print("written         {} ({})\ngo on with      gda resume {}\n", saved.path.string(),
-                 readable_bytes(static_cast<std::int64_t>(saved.bytes)), options.to);
+      fmt::print("written         {} ({})\ngo on with      {}\n", saved.path.string(),
+                 readable_bytes(static_cast<std::int64_t>(saved.bytes)),
+                 next_command(from, saved, options));
     }
   }
   if (speaks && options.json) fmt::print("{}\n", json.dump());
@@ -104,17 +122,18 @@ int grow_on_all_ranks(const GrowOptions& options, const MakeMap& make_map) {
 }
 
 void add_common_options(CLI::App& command, GrowOptions& options) {
-  command.add_option("--from", options.from, "Checkpoint folder, or run folder: its newest one")
+  add_path(command, "--from", options.from,
+           "Checkpoint folder, run folder (its newest one), or Hugging Face model folder")
       ->required();
-  command.add_option("--to", options.to, "Folder of the run to begin")->required();
+  add_path(command, "--to", options.to, "Folder of the run to begin")->required();
   command.add_option("--seed", options.seed, "Of noise and of new weights")->capture_default_str();
-  command.add_option("--tokens", options.comparison.tokens,
-                     "Dataset to compare the models on; default: the run's");
+  add_path(command, "--tokens", options.comparison.tokens,
+           "Dataset to compare the models on; default: the run's");
   command
       .add_option("--verify-tokens", options.comparison.count,
                   "Tokens that both models are run on; 0: no comparison")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   add_device_option(command, options.comparison.device);
   command.add_flag("--dry-run", options.dry_run, "Say what would change and write nothing");
   command.add_flag("--json", options.json, "Print the report as JSON");
@@ -162,7 +181,7 @@ void add_plan_command(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("plan", "Several growths at once, as a YAML file lists them");
-  command->add_option("file", options->file, "The plan")->required();
+  add_path(*command, "file", options->file, "The plan")->required();
   add_common_options(*command, options->common);
   command->footer(
       "Example: gda grow plan configs/growth/motif-2-12.7b.yaml --from runs/motif-2.6b \\\n"

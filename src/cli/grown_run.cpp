@@ -76,16 +76,20 @@ RunState run_state_of(const CheckpointReader& from) {
 }  // namespace
 
 RunState counters_of_grown_run(const CheckpointReader& from) {
-  RunState state = run_state_of(from);
+  RunState state = from.trainer_json().empty() ? RunState{} : run_state_of(from);
   state.growths = 0;
   return state;
 }
 
 RunConfig grown_run(const CheckpointReader& from, const ModelConfig& model,
                     const std::string& directory) {
-  require<ConfigError>(!from.run_config().empty(),
-                       "{} holds no config.yaml, so its run cannot go on after growth",
-                       from.path().string());
+  if (from.run_config().empty()) {
+    RunConfig alone;
+    alone.model = model;
+    alone.data.sequence_length =
+        std::min(alone.data.sequence_length, model.max_position_embeddings);
+    return alone;
+  }
   RunConfig config = load_run_config(from.path() / "config.yaml", {});
   config.model = model;
   // The stages that the old run has done made its model what it is.
@@ -96,6 +100,12 @@ RunConfig grown_run(const CheckpointReader& from, const ModelConfig& model,
   config.logging.dir = directory;
   config.validate();
   return config;
+}
+
+std::string model_section(ModelConfig model) {
+  return to_yaml([&](FieldVisitor& visit) {
+    visit.nested({.key = "model", .doc = "what the model is made of"}, model);
+  });
 }
 
 void require_no_checkpoints(const std::string& directory) {

@@ -14,9 +14,12 @@
 namespace gda::cli {
 
 // The old run's configuration with the new model and folder, and without the growth stages that are
-// done. ConfigError if the checkpoint holds none.
+// done. Of a model folder, which has no run: the model and defaults.
 RunConfig grown_run(const CheckpointReader& from, const ModelConfig& model,
                     const std::string& directory);
+
+// The `model` section of a configuration, as YAML.
+std::string model_section(ModelConfig model);
 
 // The trainer's counters for that run, which has done no growth stage of its own yet.
 RunState counters_of_grown_run(const CheckpointReader& from);

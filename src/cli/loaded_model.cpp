@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "cli/device_option.h"
+#include "cli/options.h"
 #include "gda/checkpoint/checkpoint_reader.h"
 #include "gda/core/error.h"
 #include "gda/core/log.h"
@@ -74,7 +75,7 @@ void LoadedModel::load(const fs::path& path, const std::string& precision) {
                        "checkpoints/step-... inside) and not a Hugging Face model folder (no "
                        "config.json)",
                        path.string());
-  const CheckpointReader reader = open_checkpoint(path);
+  const CheckpointReader reader = open_checkpoint(path, nullptr, Verification::model);
   path_ = reader.path();
   has_run_config_ = !reader.run_config().empty();
   parameters_ = read_parameters(reader, compute, stream_.get());
@@ -140,13 +141,12 @@ void LoadedModel::check_ids(std::span<const std::int32_t> ids, const std::string
 }
 
 void add_model_options(CLI::App& command, ModelOptions& options) {
-  command
-      .add_option("MODEL", options.path,
-                  "Checkpoint, run folder (its newest checkpoint) or Hugging Face model folder")
+  add_path(command, "MODEL", options.path,
+           "Checkpoint, run folder (its newest checkpoint) or Hugging Face model folder")
       ->required();
   command.add_option("--precision", options.precision, "Type of the arithmetic")
       ->capture_default_str()
-      ->check(CLI::IsMember({"fp32", "bf16", "fp64"}));
+      ->check(one_of({"fp32", "bf16", "fp64"}));
   add_device_option(command, options.device);
 }
 

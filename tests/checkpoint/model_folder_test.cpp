@@ -64,6 +64,45 @@ TEST(ModelFolder, RejectsAnIndexThatDoesNotFit) {
       scratch.path().string() + ": tensor x is in two files, a.safetensors and b.safetensors");
 }
 
+// A folder with the embedding of a model and one tensor more.
+void write_with(const Scratch& scratch, bool tied, const std::string& name, const Tensor& more) {
+  ModelConfig config = sample_config();
+  config.tie_word_embeddings = tied;
+  static const OwnedTensor embedding(DType::f32, {4, 2});
+  write_safetensors(
+      scratch / "model.safetensors",
+      {source_of(std::string(kEmbeddingName), embedding.tensor), source_of(name, more)});
+  write_text_file_atomically(scratch / "config.json", to_hugging_face_config(config, DType::f32));
+}
+
+TEST(ModelFolder, SkipsWhatSaysNothingNew) {
+  const Scratch scratch;
+  const OwnedTensor table(DType::f32, {3});
+  for (const char* name : {"model.layers.0.self_attn.rotary_emb.inv_freq",
+                           "model.rotary_emb.cos_cached", "model.embeddings.position_ids"}) {
+    write_with(scratch, false, name, table.tensor);
+    EXPECT_EQ(ModelFolder(scratch.path()).tensors().size(), 1U) << name;
+  }
+  OwnedTensor head(DType::f32, {4, 2});
+  write_with(scratch, true, std::string(kHeadName), head.tensor);
+  EXPECT_EQ(ModelFolder(scratch.path()).parameter_count(), 8);
+  write_with(scratch, false, std::string(kHeadName), head.tensor);
+  EXPECT_EQ(ModelFolder(scratch.path()).parameter_count(), 16);
+  static_cast<float*>(head.tensor.raw())[7] = 1;
+  write_with(scratch, true, std::string(kHeadName), head.tensor);
+  EXPECT_EQ(message_of<FormatError>([&] { ModelFolder folder(scratch.path()); }),
+            scratch.path().string() +
+                ": config.json ties lm_head.weight to model.embed_tokens.weight, but the two "
+                "differ; if the model is meant to be untied, set tie_word_embeddings to false, "
+                "else remove lm_head.weight");
+  write_safetensors(scratch / "model.safetensors",
+                    {source_of(std::string(kHeadName), head.tensor)});
+  EXPECT_EQ(ModelFolder(scratch.path()).at(kEmbeddingName).tensor->elements(), 8);
+  // Anything else may change what the model computes.
+  write_with(scratch, false, "model.layers.0.self_attn.q_proj.bias", table.tensor);
+  EXPECT_EQ(ModelFolder(scratch.path()).tensors().size(), 2U);
+}
+
 TEST(ModelFolder, TellsWhatIsMissing) {
   const Scratch scratch;
   EXPECT_EQ(message_of<FormatError>([&] { ModelFolder folder(scratch.path()); }),

@@ -23,6 +23,7 @@ namespace gda {
 enum class Verification {
   everything,    // on opening, all files
   on_first_use,  // model and optimizer files when something is first read from them
+  model,         // on opening, all but the optimizer's files, which are not looked at: no state
 };
 
 // A checkpoint that is whole by its manifest. Throws FormatError or IoError naming the checkpoint,
@@ -34,6 +35,8 @@ class CheckpointReader {
   explicit CheckpointReader(const std::filesystem::path& path,
                             Verification verification = Verification::everything,
                             Communicator* group = nullptr);
+  // A Hugging Face model folder as a checkpoint of step 0, without hashes, states and a run.
+  static CheckpointReader of_model_folder(const std::filesystem::path& path);
   ~CheckpointReader();
   CheckpointReader(CheckpointReader&& other) noexcept;
   CheckpointReader& operator=(CheckpointReader&& other) noexcept;
@@ -85,6 +88,7 @@ class CheckpointReader {
   };
   using PieceKey = std::pair<std::string, std::string>;  // state, parameter
 
+  CheckpointReader() = default;
   void check_files(Verification verification, Communicator& group);
   void open_optimizer_files();
   void add_piece(const StoredTensor& tensor, std::size_t file);
@@ -107,8 +111,9 @@ class CheckpointReader {
 // one if none is healthy. One that is unhealthy, damaged or was not finished is passed over with a
 // warning that names it and the fault. Nothing when there is no checkpoint at all; FormatError when
 // there are some and none is whole. Collective with a group.
-std::optional<CheckpointReader> newest_whole_checkpoint(const std::filesystem::path& checkpoints,
-                                                        Communicator* group = nullptr);
+std::optional<CheckpointReader> newest_whole_checkpoint(
+    const std::filesystem::path& checkpoints, Communicator* group = nullptr,
+    Verification verification = Verification::everything);
 
 // The checkpoint of a step, healthy or not, verified; after growth if there are two of the step.
 // ConfigError that lists the steps that are there if that one is not. Collective with a group.
@@ -117,6 +122,11 @@ CheckpointReader checkpoint_of_step(const std::filesystem::path& checkpoints, st
 
 // For commands that are given a path: a checkpoint folder itself, else the newest whole one of a
 // folder of checkpoints or of a run folder. Throws FormatError when it is none of these.
-CheckpointReader open_checkpoint(const std::filesystem::path& path, Communicator* group = nullptr);
+CheckpointReader open_checkpoint(const std::filesystem::path& path, Communicator* group = nullptr,
+                                 Verification verification = Verification::everything);
+
+// The same; also a Hugging Face model folder.
+CheckpointReader open_checkpoint_or_model(const std::filesystem::path& path,
+                                          Communicator* group = nullptr);
 
 }  // namespace gda

@@ -23,7 +23,10 @@ class ModelFolder {
   };
 
   // Maps all files and checks their headers against the index. Throws IoError or FormatError naming
-  // the file and the fault.
+  // the file and the fault. Tensors that other programs store beside the parameters and that say
+  // nothing new are skipped with a line in the log: tables of rotary embeddings, position ids, and
+  // the output projection of a tied model where it equals the embedding (else FormatError). Where a
+  // tied model has it alone, it is the embedding.
   explicit ModelFolder(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
@@ -48,6 +51,9 @@ class ModelFolder {
  private:
   void open_file(const std::string& name);
   void open_indexed(const std::filesystem::path& index);
+  void find_tied_embedding();
+  void skip_redundant();
+  bool is_redundant(const std::string& name, const Location& location) const;
 
   std::filesystem::path path_;
   ModelConfig config_;
