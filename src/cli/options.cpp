@@ -31,8 +31,10 @@ std::string expand(std::string& path) {
 CLI::Validator range_check(double minimum, double maximum) {
   return CLI::Validator(
       [minimum, maximum](std::string& text) {
-        // What is no number is told of when it is converted.
         const auto value = config::parse_number(text);
+        const bool may_be_infinite = text.find_first_of("nN") != std::string::npos;
+        if (!value && may_be_infinite) return fmt::format("must be a number, got \"{}\"", text);
+        // What else is no number is told of when it is converted.
         if (!value) return std::string();
         return config::range_problem({.key = {}, .doc = {}, .minimum = minimum, .maximum = maximum},
                                      *value);

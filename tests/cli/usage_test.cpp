@@ -61,6 +61,8 @@ TEST_F(Usage, SaysRangesWordsAndTypesInReadableForm) {
   expect_error(generate + "--seed abc",
                "--seed: expected a whole number of at least 0, got \"abc\"");
   expect_error(generate + "--temperature warm", "--temperature: expected a number, got \"warm\"");
+  expect_error(generate + "--temperature nan", "--temperature: must be a number, got \"nan\"");
+  expect_error(generate + "--top-p=inf", "--top-p: must be a number, got \"inf\"");
   expect_error(generate + "--precision fp23",
                "must be one of fp32, bf16, fp64, got \"fp23\"; did you mean \"fp32\"?");
   expect_error("tokenize --input a --tokenizer b --output c --format json",
