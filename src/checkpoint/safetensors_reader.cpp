@@ -23,6 +23,13 @@ std::string_view header_text(const MappedFile& file) {
   require<FormatError>(file.size() >= kLengthBytes,
                        "{} is not a safetensors file: it has {} bytes, expected at least {}", path,
                        file.size(), kLengthBytes);
+  constexpr std::string_view kPointer = "version https://git-lfs";
+  const std::string_view beginning(reinterpret_cast<const char*>(file.bytes().data()),
+                                   std::min(file.size(), kPointer.size()));
+  require<FormatError>(beginning != kPointer,
+                       "{} is a pointer of Git LFS, not the file itself; fetch the file: git lfs "
+                       "pull",
+                       path);
   std::uint64_t length = 0;
   std::memcpy(&length, file.bytes().data(), kLengthBytes);
   require<FormatError>(

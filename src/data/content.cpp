@@ -15,11 +15,18 @@ namespace {
 namespace fs = std::filesystem;
 using namespace std::string_view_literals;
 
+constexpr std::string_view kNoText = ", which is no text";
+constexpr std::string_view kTable =
+    "; write it as JSON lines, or as text, with the program that reads it";
+
 struct Signature {
   std::size_t at;
   std::string_view bytes;
   std::string_view what;
-  std::string_view advice;  // a command that writes the text to standard output; {} is the file
+  // A command that writes the text to standard output, where {} is the file; or what else to say.
+  std::string_view command;
+  std::string_view note = kNoText;
+  bool is_word = false;  // may begin a text, whose other bytes are in order then
 };
 
 // File formats that corpora come in, or lie beside; the rest is told by bytes that no text has.
@@ -27,40 +34,39 @@ constexpr std::array kSignatures{
     Signature{0, "\x28\xB5\x2F\xFD"sv, "compressed with Zstandard", "zstd -dc {}"},
     Signature{1, "\x2A\x4D\x18"sv, "compressed with Zstandard or LZ4", "zstd -dc {}"},
     Signature{0, "\xFD\x37zXZ\0"sv, "compressed with xz", "xz -dc {}"},
-    Signature{0, "BZh"sv, "compressed with bzip2", "bzip2 -dc {}"},
+    Signature{0, "BZh"sv, "compressed with bzip2", "bzip2 -dc {}", {}, true},
     Signature{0, "\x04\x22\x4D\x18"sv, "compressed with LZ4", "lz4 -dc {}"},
     Signature{0, "\x1F\x9D"sv, "compressed with compress", "zcat {}"},
-    Signature{0, "LZIP"sv, "compressed with lzip", "lzip -dc {}"},
+    Signature{0, "LZIP"sv, "compressed with lzip", "lzip -dc {}", {}, true},
     Signature{0, "\x5D\0\0"sv, "compressed with LZMA", "xz -dc {}"},
     Signature{0, "\xFF\x06\0\0sNaPpY"sv, "compressed with Snappy", "snzip -dc {}"},
     Signature{0, "PK\x03\x04"sv, "a zip archive", "unzip -p {}"},
     Signature{0, "PK\x05\x06"sv, "an empty zip archive", ""},
     Signature{0, "7z\xBC\xAF\x27\x1C"sv, "a 7-Zip archive", "7z x -so {}"},
     Signature{0, "Rar!\x1A\x07"sv, "a RAR archive", "unrar p -inul {}"},
-    Signature{257, "ustar"sv, "a tar archive", "tar -xOf {}"},
-    Signature{0, "PAR1"sv, "a Parquet table", ""},
-    Signature{0, "ARROW1"sv, "an Arrow table", ""},
-    Signature{0, "Obj\x01"sv, "an Avro file", ""},
-    Signature{0, "ORC"sv, "an ORC table", ""},
-    Signature{0, "SQLite format 3\0"sv, "an SQLite database", ""},
+    Signature{257, "ustar"sv, "a tar archive", "tar -xOf {}", {}, true},
+    Signature{0, "PAR1"sv, "a Parquet table", "", kTable, true},
+    Signature{0, "ARROW1"sv, "an Arrow table", "", kTable, true},
+    Signature{0, "Obj\x01"sv, "an Avro file", "", kTable},
+    Signature{0, "ORC"sv, "an ORC table", "", kTable, true},
+    Signature{0, "SQLite format 3\0"sv, "an SQLite database", "", kTable},
     Signature{0, "\x89HDF\r\n"sv, "an HDF5 file", ""},
     Signature{0, "\x93NUMPY"sv, "a NumPy array", ""},
     Signature{0, "%PDF-"sv, "a PDF document", "pdftotext {} -"},
     Signature{0, "{\\rtf"sv, "an RTF document", ""},
     Signature{0, "\x89PNG"sv, "an image (PNG)", ""},
     Signature{0, "\xFF\xD8\xFF"sv, "an image (JPEG)", ""},
-    Signature{0, "GIF8"sv, "an image (GIF)", ""},
+    Signature{0, "GIF8"sv, "an image (GIF)", "", kNoText, true},
     Signature{0,
               "\x7F"
               "ELF"sv,
               "a program", ""},
     Signature{0, "MMIDIDX\0\0"sv, "the index of a token dataset", ""},
+    Signature{0, "version https://git-lfs.github.com/"sv,
+              "a pointer of Git LFS, not the file itself", "", "; fetch the file: git lfs pull"},
+    Signature{0, "WARC/1."sv, "a WARC archive, whose headers are no text", "",
+              "; write its texts as JSON lines"},
 };
-constexpr std::array kTables{"a Parquet table"sv, "an Arrow table"sv, "an Avro file"sv,
-                             "an ORC table"sv};
-
-constexpr std::string_view kToJsonLines =
-    "; write it as JSON lines, or as text, with the program that reads it";
 
 // Of a thousand bytes, more odd ones than this are no accident of a text.
 constexpr std::int64_t kMostOddOfThousand = 1;
@@ -70,21 +76,23 @@ std::string piped(std::string_view command, std::string_view name) {
                      fmt::format(fmt::runtime(command), name));
 }
 
-std::string signature_refusal(std::string_view text, std::string_view name) {
+std::string signature_refusal(std::string_view text, const fs::path& path, std::string_view name) {
   for (const Signature& signature : kSignatures) {
     if (text.size() <= signature.at || !text.substr(signature.at).starts_with(signature.bytes)) {
       continue;
     }
-    // Words such as "ORC" or "BZh" may begin a text, whose bytes are all in order.
-    const bool is_only_letters = count_odd_bytes(signature.bytes) == 0;
-    const bool is_document = signature.bytes == "%PDF-" || signature.bytes == "{\\rtf";
-    if (is_only_letters && !is_document && count_odd_bytes(text) == 0) continue;
-    const bool is_table =
-        std::find(kTables.begin(), kTables.end(), signature.what) != kTables.end();
-    if (!signature.advice.empty()) {
-      return fmt::format("{}{}", signature.what, piped(signature.advice, name));
+    if (signature.is_word && count_odd_bytes(text) == 0) continue;
+    // Office documents, e-books and saved arrays are zip archives, too.
+    const bool is_other_zip = signature.bytes.starts_with("PK") &&
+                              content_extension(path) != ".zip" && path.has_extension();
+    if (is_other_zip) {
+      return fmt::format("a zip archive under the extension {}{}", path.extension().string(),
+                         kTable);
     }
-    return fmt::format("{}{}", signature.what, is_table ? kToJsonLines : ", which is no text");
+    if (!signature.command.empty()) {
+      return fmt::format("{}{}", signature.what, piped(signature.command, name));
+    }
+    return fmt::format("{}{}", signature.what, signature.note);
   }
   return {};
 }
@@ -222,7 +230,7 @@ Content told_by_content(std::string_view beginning, bool is_whole, bool was_gzip
   if (was_gzip && beginning.starts_with("\x1F\x8B")) {
     return {.refusal = fmt::format("compressed twice with gzip{}", piped("zcat {} | zcat", name))};
   }
-  std::string refusal = signature_refusal(beginning, name);
+  std::string refusal = signature_refusal(beginning, path, name);
   if (refusal.empty()) refusal = bytes_refusal(beginning, is_whole, was_gzip, name);
   if (!refusal.empty()) return {.refusal = std::move(refusal)};
   if (beginning.starts_with(kByteOrderMark)) beginning.remove_prefix(kByteOrderMark.size());

@@ -119,6 +119,10 @@ TEST(Safetensors, RejectsHeadersThatAreNotWhole) {
             path.string() +
                 " is not a safetensors file: its header claims 9187201950435737471 bytes, expected "
                 "at most 100000000");
+  write_text_file_atomically(path, "version https://git-lfs.github.com/spec/v1\noid sha256:1\n");
+  EXPECT_EQ(message_of<FormatError>([&] { SafetensorsFile file(path); }),
+            path.string() +
+                " is a pointer of Git LFS, not the file itself; fetch the file: git lfs pull");
   EXPECT_EQ(fault_of("[]", 0), " is not a safetensors file: its header does not start with '{'");
   EXPECT_NE(fault_of("{\"a\": ", 0).find(": the header is not valid JSON: "), std::string::npos);
   EXPECT_NE(fault_of("{\"\xff\": 1}", 0).find("ill-formed UTF-8"), std::string::npos);

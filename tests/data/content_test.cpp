@@ -88,6 +88,10 @@ TEST(Content, RefusesWhatIsNoTextByName) {
   expect("a.txt", "\xFD\x37zXZ\0"s + binary, "compressed with xz");
   expect("b.txt", "BZh91AY&SY" + binary, "compressed with bzip2");
   expect("a.zip", "PK\x03\x04" + binary, "a zip archive; unpack it: unzip -p");
+  expect("a.docx", "PK\x03\x04" + binary, "a zip archive under the extension .docx; write it as");
+  expect("lfs.json.gz", "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n",
+         "a pointer of Git LFS, not the file itself; fetch the file: git lfs pull");
+  expect("cc.warc.wet.gz", gzipped("WARC/1.0\r\nWARC-Type: warcinfo\r\n"), "a WARC archive");
   expect("a.parquet", "PAR1" + binary, "a Parquet table");
   expect("a.png", "\x89PNG\r\n\x1A\n" + binary, "an image");
   expect("a.pdf", "%PDF-1.7\n" + binary, "a PDF document");
