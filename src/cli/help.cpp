@@ -45,16 +45,16 @@ void add_help(CLI::App& app, Action& action) {
   command->callback([&app, &action, words] {
     action = [&app, words] {
       const CLI::App* about = &app;
-      std::string above;  // the names before its own
+      std::string name = app.get_name();
       for (const std::string& word : *words) {
-        const std::string name = above + (above.empty() ? "" : " ") + about->get_name();
         const CLI::App* next = command_of(*about, word);
         require<ConfigError>(next != nullptr, "{} has no command {}; `{} --help` lists them", name,
                              word, name);
         about = next;
-        above = name;
+        name += " " + word;
       }
-      fmt::print("{}", about->help(above));
+      // (App::help would tell of the command that was given, which is help.)
+      fmt::print("{}", app.get_formatter()->make_help(about, name, CLI::AppFormatMode::Normal));
       return 0;
     };
   });

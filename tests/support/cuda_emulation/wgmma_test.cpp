@@ -5,7 +5,7 @@
 
 #include "core/device_runtime.h"
 
-namespace gda::cuda {
+namespace gda::cuda::wgmma_test {
 namespace {
 
 constexpr int kThreads = 128;
@@ -20,7 +20,7 @@ void run(void (*kernel)(float*), float* data) {
   const Context context{.stream = {.device = {DeviceType::cuda, 0}}, .arena = arena};
   launch(context, "kernel", kernel,
          {.blocks = {1, 1, 1}, .threads = kThreads, .shared_bytes = kShared}, data);
-  synchronize(context.stream);
+  cuda::synchronize(context.stream);
 }
 
 void expect_fault(void (*kernel)(float*), const std::string& text) {
@@ -145,8 +145,14 @@ void multiply_zeros(const BeforeWait& before_wait, bool waits = true) {
 }
 
 TEST(CudaEmulationWgmma, WhatIsReadMayNotChange) {
-  expect_fault([](float*) { multiply_zeros([](const auto& a) { a[0] = bfloat16(1); }); },
-               "wgmma: an operand changed while it was read");
+  expect_fault(
+      [](float*) {
+        multiply_zeros([](const auto& a) {
+          __syncthreads();  // all have begun
+          a[0] = bfloat16(1);
+        });
+      },
+      "wgmma: an operand changed while it was read");
 }
 
 TEST(CudaEmulationWgmma, EveryProductIsWaitedFor) {
@@ -173,4 +179,4 @@ TEST(CudaEmulationWgmma, CopiesAreFenced) {
 }
 
 }  // namespace
-}  // namespace gda::cuda
+}  // namespace gda::cuda::wgmma_test
