@@ -89,6 +89,12 @@ void print_summary(const TokenizeOptions& options, const Corpus& corpus, const C
       options.corpus.output, done.documents, done.tokens,
       static_cast<double>(done.text_bytes) / kMegabyte, tokens_per_byte, clock_text(done.seconds),
       bytes_per_second(done) / kMegabyte);
+  if (done.documents == 1) {
+    fmt::print(
+        "one document, of which a run can hold out nothing for validation; --format text-line "
+        "makes "
+        "a document of every line\n");
+  }
   print_corpus(corpus, done.doubts);
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/config_constraints.h"
+#include "gda/core/shell.h"
 
 namespace gda::cli {
 namespace {
@@ -44,6 +45,11 @@ std::string unknown_word(const CLI::App& app, const std::string& word) {
   const std::vector<std::string> commands = command_names(app);
   if (word.size() > 1 && word.starts_with('-')) {
     const std::string name = word.substr(0, word.find('='));
+    const bool is_setting = name.find('.') != std::string::npos && word.find('=') < word.size();
+    if (is_setting && app.get_option_no_throw("OVERRIDES") != nullptr) {
+      return fmt::format("unknown option {}; settings are given without dashes: {}", name,
+                         shell_word(word.substr(word.find_first_not_of('-'))));
+    }
     const std::vector<std::string> options = option_names(app);
     const std::string hint = config::suggestion(name, options);
     return fmt::format("unknown option {}{}", name, hint.empty() ? known(options) : hint);

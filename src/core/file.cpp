@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <iostream>
 #include <sstream>
 #include <utility>
 
@@ -70,7 +71,12 @@ std::string read_text_file(const fs::path& path) {
 }
 
 std::string read_text_input(const fs::path& path) {
-  return read_text_file(path == "-" ? fs::path("/dev/stdin") : path);
+  if (path != "-") return read_text_file(path);
+  // By its descriptor: /dev/stdin cannot be opened where it is a socket.
+  std::ostringstream text;
+  text << std::cin.rdbuf();
+  require<IoError>(!std::cin.bad(), "cannot read standard input");
+  return std::move(text).str();
 }
 
 void write_text_file_atomically(const fs::path& path, std::string_view text) {

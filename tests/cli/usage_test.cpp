@@ -49,6 +49,8 @@ TEST_F(Usage, NamesTheUnknownWordAndTheNearest) {
   expect_error("tokenizer", "gda tokenizer: a command is missing; known here: train");
   expect_error("generate x --promt y", "unknown option --promt; did you mean \"--prompt\"?");
   expect_error("train x --devise=cpu", "unknown option --devise; did you mean \"--device\"?");
+  expect_error("train x --train.steps=3",
+               "unknown option --train.steps; settings are given without dashes: train.steps=3");
   expect_error("inspect a b", "gda inspect: \"b\" is one argument too many");
   expect_error("generate", "MODEL is required");
 }
@@ -154,6 +156,10 @@ TEST_F(Usage, SummariesListWhatWasReadAndLeftOut) {
       summary.out.find("\"skipped_lines\":1,\"skipped\":[\"standard input:201: not valid JSON"),
       std::string::npos)
       << summary.out;
+  const std::string one = write("one.txt", "a text\nof two lines\n");
+  EXPECT_NE(gda(tokenize + one).out.find("one document, of which a run can hold out nothing"),
+            std::string::npos);
+  EXPECT_EQ(tokenized.out.find("one document"), std::string::npos);
   const ProgramResult refused = gda(tokenize + path("in/b.zst"));
   EXPECT_EQ(refused.code, 1);
   EXPECT_NE(refused.err.find(path("in/b.zst") + ": compressed with Zstandard; unpack it: zstd -dc"),
