@@ -133,8 +133,17 @@ CheckpointReader open_checkpoint(const fs::path& path, Communicator* group,
 CheckpointReader open_checkpoint_or_model(const fs::path& path, Communicator* group) {
   const bool is_checkpoint =
       fs::exists(path / kManifestFile) || parse_step_folder(path.filename().string());
-  if (is_checkpoint || !fs::exists(path / kConfigFile)) return open_checkpoint(path, group);
-  return CheckpointReader::of_model_folder(path);
+  if (!is_checkpoint && fs::exists(path / kConfigFile)) {
+    return CheckpointReader::of_model_folder(path);
+  }
+  const bool may_hold_some =
+      is_checkpoint || fs::is_directory(path / "checkpoints") || !list_step_folders(path).empty();
+  require<FormatError>(may_hold_some,
+                       "{} is not a checkpoint (no manifest.json), not a run folder (no "
+                       "checkpoints/step-... inside) and not a Hugging Face model folder (no "
+                       "config.json)",
+                       path.string());
+  return open_checkpoint(path, group);
 }
 
 }  // namespace gda

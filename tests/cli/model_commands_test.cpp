@@ -265,6 +265,10 @@ TEST_F(ModelCommands, GrowsAModelFolder) {
   // New layers add nothing; the sums of f64 are of numbers near 3.
   EXPECT_NEAR(before["results"][0]["loss"].get<double>(), after["results"][0]["loss"].get<double>(),
               1e-12);
+  const ProgramResult nothing = gda("grow depth --every 1 --from " + path("data") + " --to x");
+  EXPECT_NE(nothing.err.find("and not a Hugging Face model folder (no config.json)"),
+            std::string::npos)
+      << nothing.err;
   expect_usage_error("grow masked --hidden-size 16 --from " + folder + " --to " + path("m"),
                      "masks rise during a run, and a model folder has none");
 }
