@@ -16,8 +16,8 @@
 #
 # Without hosts mpirun takes those of the batch system, or this one. Folder, program, data and run folder have to be the
 # same on every host. NCCL_*, UCX_*, OMP_NUM_THREADS, CUDA_VISIBLE_DEVICES, PATH and LD_LIBRARY_PATH are handed to the
-# ranks where they are set; OMPI_MCA_* to mpirun and its daemons. The exit code is mpirun's. To save and end the run,
-# send this process SIGUSR1.
+# ranks where they are set; OMPI_MCA_* to mpirun and its daemons. The exit code is mpirun's. Ctrl-C, SIGTERM, SIGHUP and
+# SIGUSR1 to this process save and end the run; a second Ctrl-C ends it at once.
 set -euo pipefail
 
 usage_error() {
@@ -148,4 +148,24 @@ if $dry_run; then
   echo
   exit 0
 fi
-exec "${launch[@]}"
+# Told to end, mpirun leaves its ranks a second, too little to save. It hands SIGUSR1 on to them, so that is what it gets
+# for whatever ends this script, which a process group of its own keeps from it. The second Ctrl-C ends it at once.
+set -m
+"${launch[@]}" < /dev/null &
+mpirun=$!
+set +m
+interrupts=0
+# shellcheck disable=SC2317  # called by the traps
+pass_on() {
+  [[ $1 != INT ]] || interrupts=$((interrupts + 1))
+  if ((interrupts > 1)); then kill -TERM "$mpirun"; else kill -USR1 "$mpirun"; fi 2> /dev/null || true
+}
+for signal in INT TERM HUP USR1; do
+  # shellcheck disable=SC2064  # the signal's name is put in now
+  trap "pass_on $signal" "$signal"
+done
+while :; do
+  wait "$mpirun" && code=0 || code=$?
+  kill -0 "$mpirun" 2> /dev/null || break
+done
+exit "$code"

@@ -29,8 +29,9 @@ void add_train(CLI::App& app, Action& action) {
   add_run_device_option(*command, options->device);
   command->footer(
       "Example: mpirun -np 8 gda train configs/motif-2.6b.yaml train.steps=1000\n"
-      "Every process is a data-parallel rank. SIGTERM, SIGINT, SIGUSR1 and train.max_minutes save\n"
-      "and end the run with exit code 0; `gda resume` goes on.");
+      "Every process is a data-parallel rank. SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU "
+      "and\n"
+      "train.max_minutes save and end the run with exit code 0; `gda resume` goes on.");
   command->callback([options, &action] {
     action = [options] {
       // Read once: a pipe is empty the second time.

@@ -9,7 +9,17 @@
 namespace gda {
 namespace {
 
-constexpr std::array kSignals = {SIGTERM, SIGINT, SIGUSR1};
+struct Noted {
+  int signal;
+  StopReason reason;
+  const char* name;
+};
+constexpr std::array kNoted = {Noted{SIGTERM, StopReason::sigterm, "SIGTERM"},
+                               Noted{SIGINT, StopReason::sigint, "SIGINT (Ctrl-C)"},
+                               Noted{SIGHUP, StopReason::sighup, "SIGHUP"},
+                               Noted{SIGUSR1, StopReason::sigusr1, "SIGUSR1"},
+                               Noted{SIGUSR2, StopReason::sigusr2, "SIGUSR2"},
+                               Noted{SIGXCPU, StopReason::sigxcpu, "SIGXCPU"}};
 
 // The first signal that came; 0 before. Handlers may touch lock-free atomics only.
 std::atomic<int> received{0};
@@ -17,7 +27,8 @@ std::atomic<bool> interrupted{false};
 static_assert(std::atomic<int>::is_always_lock_free && std::atomic<bool>::is_always_lock_free);
 
 std::atomic<bool> installed{false};
-std::array<struct sigaction, kSignals.size()> handlers_before;
+std::array<struct sigaction, kNoted.size()> handlers_before;
+struct sigaction pipe_before;
 
 void note_signal(int signal) {
   int none = 0;
@@ -31,19 +42,11 @@ void note_signal(int signal) {
 }  // namespace
 
 std::string describe(StopReason reason) {
-  switch (reason) {
-    case StopReason::none:
-      return "nothing";
-    case StopReason::time_limit:
-      return "the time limit (train.max_minutes)";
-    case StopReason::sigusr1:
-      return "SIGUSR1";
-    case StopReason::sigint:
-      return "SIGINT (Ctrl-C)";
-    case StopReason::sigterm:
-      return "SIGTERM";
+  if (reason == StopReason::none) return "nothing";
+  for (const Noted& noted : kNoted) {
+    if (noted.reason == reason) return noted.name;
   }
-  return "an unknown reason";
+  return "the time limit (train.max_minutes)";
 }
 
 StopRequest::StopRequest() {
@@ -54,9 +57,13 @@ StopRequest::StopRequest() {
   action.sa_handler = note_signal;
   action.sa_flags = SA_RESTART;  // a read or write under way is no error
   sigemptyset(&action.sa_mask);
-  for (std::size_t i = 0; i < kSignals.size(); ++i) {
-    sigaction(kSignals[i], &action, &handlers_before[i]);
+  for (std::size_t i = 0; i < kNoted.size(); ++i) {
+    sigaction(kNoted[i].signal, &action, &handlers_before[i]);
+    const bool is_unwanted = kNoted[i].signal == SIGHUP && handlers_before[i].sa_handler == SIG_IGN;
+    if (is_unwanted) sigaction(SIGHUP, &handlers_before[i], nullptr);
   }
+  action.sa_handler = SIG_IGN;
+  sigaction(SIGPIPE, &action, &pipe_before);
 }
 
 void StopRequest::set_time_limit(double max_minutes) {
@@ -67,22 +74,17 @@ void StopRequest::set_time_limit(double max_minutes) {
 }
 
 StopRequest::~StopRequest() {
-  for (std::size_t i = 0; i < kSignals.size(); ++i) {
-    sigaction(kSignals[i], &handlers_before[i], nullptr);
+  for (std::size_t i = 0; i < kNoted.size(); ++i) {
+    sigaction(kNoted[i].signal, &handlers_before[i], nullptr);
   }
+  sigaction(SIGPIPE, &pipe_before, nullptr);
   installed = false;
 }
 
 StopReason StopRequest::here() const {
-  switch (received.load()) {
-    case SIGTERM:
-      return StopReason::sigterm;
-    case SIGINT:
-      return StopReason::sigint;
-    case SIGUSR1:
-      return StopReason::sigusr1;
-    default:
-      break;
+  const int signal = received.load();
+  for (const Noted& noted : kNoted) {
+    if (noted.signal == signal) return noted.reason;
   }
   const bool late = deadline_ && std::chrono::steady_clock::now() >= *deadline_;
   return late ? StopReason::time_limit : StopReason::none;

@@ -69,6 +69,7 @@ TEST_P(StopSignalTest, OneRankOfTwo) {
 INSTANTIATE_TEST_SUITE_P(Signals, StopSignalTest,
                          testing::Values(StopSignal{SIGTERM, "SIGTERM"},
                                          StopSignal{SIGINT, "SIGINT (Ctrl-C)"},
+                                         StopSignal{SIGHUP, "SIGHUP"},
                                          StopSignal{SIGUSR1, "SIGUSR1"}),
                          [](const auto& test) {
                            const std::string name = test.param.description;

@@ -13,7 +13,8 @@ namespace {
 TEST(StopRequestTest, EachSignalIsNoted) {
   for (const auto& [signal, reason] :
        {std::pair{SIGTERM, StopReason::sigterm}, std::pair{SIGINT, StopReason::sigint},
-        std::pair{SIGUSR1, StopReason::sigusr1}}) {
+        std::pair{SIGHUP, StopReason::sighup}, std::pair{SIGUSR1, StopReason::sigusr1},
+        std::pair{SIGUSR2, StopReason::sigusr2}, std::pair{SIGXCPU, StopReason::sigxcpu}}) {
     const StopRequest stop;
     EXPECT_EQ(stop.here(), StopReason::none);
     std::raise(signal);
@@ -49,6 +50,27 @@ TEST(StopRequestTest, HandlersComeBack) {
   EXPECT_EQ(std::signal(SIGUSR1, SIG_DFL), SIG_IGN);
 }
 
+// What nohup starts ignores SIGHUP, and goes on.
+TEST(StopRequestTest, AnIgnoredHangUpStaysIgnored) {
+  ASSERT_NE(std::signal(SIGHUP, SIG_IGN), SIG_ERR);
+  {
+    const StopRequest stop;
+    std::raise(SIGHUP);
+    EXPECT_EQ(stop.here(), StopReason::none);
+  }
+  EXPECT_EQ(std::signal(SIGHUP, SIG_DFL), SIG_IGN);
+}
+
+TEST(StopRequestTest, AClosedPipeIsNoReason) {
+  const auto before = std::signal(SIGPIPE, SIG_DFL);
+  {
+    const StopRequest stop;
+    std::raise(SIGPIPE);
+    EXPECT_EQ(stop.here(), StopReason::none);
+  }
+  EXPECT_EQ(std::signal(SIGPIPE, before), SIG_DFL);
+}
+
 TEST(StopRequestTest, TimeLimit) {
   StopRequest stop;
   stop.set_time_limit(0.05 / 60);
@@ -77,6 +99,7 @@ TEST(StopRequestTest, ReasonsHaveNames) {
   EXPECT_EQ(describe(StopReason::sigusr1), "SIGUSR1");
   EXPECT_EQ(describe(StopReason::sigint), "SIGINT (Ctrl-C)");
   EXPECT_EQ(describe(StopReason::sigterm), "SIGTERM");
+  EXPECT_EQ(describe(StopReason::sighup), "SIGHUP");
 }
 
 }  // namespace

@@ -10,13 +10,25 @@
 
 namespace gda {
 
-enum class StopReason : std::uint8_t { none, time_limit, sigusr1, sigint, sigterm };
+enum class StopReason : std::uint8_t {
+  none,
+  time_limit,
+  sigxcpu,
+  sigusr1,
+  sigusr2,
+  sighup,
+  sigint,
+  sigterm
+};
 
 // "SIGTERM", "the time limit (train.max_minutes)", ...
 std::string describe(StopReason reason);
 
-// While it lives, SIGTERM, SIGINT and SIGUSR1 are noted instead of ending the process. A second
-// SIGINT ends it at once. One in a process; destruction restores the handlers before.
+// While it lives, what a launcher, a batch system or a user ends processes by is noted instead:
+// SIGTERM, SIGINT, SIGHUP (unless the process was started to ignore it, as nohup does), SIGUSR1,
+// SIGUSR2 and SIGXCPU. A second SIGINT ends the process at once. SIGPIPE is ignored: that nobody
+// reads the output any more is no reason to stop. One in a process; destruction restores the
+// handlers before.
 class StopRequest {
  public:
   StopRequest();
