@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "gda/core/environment.h"
 #include "gda/core/error.h"
 
 namespace gda::cpu {
@@ -20,11 +21,11 @@ bool has(Isa isa) {
 }
 
 Isa find() {
-  const char* wanted = std::getenv("GDA_CPU_ISA");
+  const char* wanted = environment("GDA_CPU_ISA");
   for (const Isa isa : {Isa::avx512, Isa::avx2, Isa::baseline}) {
-    if (wanted != nullptr && *wanted != '\0' && name_of(isa) != wanted) continue;
+    if (wanted != nullptr && name_of(isa) != wanted) continue;
     if (has(isa)) return isa;
-    if (wanted != nullptr && *wanted != '\0') break;
+    if (wanted != nullptr) break;
   }
   fail<ConfigError>(
       "GDA_CPU_ISA={}: expected baseline, avx2 or avx512, and one that this processor has", wanted);

@@ -23,7 +23,7 @@ bool is_hopper(const Device& device) {
 bool is_wanted() {
   static const bool wanted = [] {
     const char* name = std::getenv("GDA_ATTENTION");
-    if (name == nullptr) return true;
+    if (name == nullptr || *name == '\0') return true;
     require<ConfigError>(std::string_view(name) == "portable",
                          "GDA_ATTENTION={}: expected portable (no kernels of one generation of "
                          "GPUs), or the variable unset",

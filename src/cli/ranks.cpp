@@ -7,6 +7,7 @@
 #include <new>
 #include <thread>
 
+#include "gda/core/environment.h"
 #include "gda/core/error.h"
 #include "gda/core/log.h"
 #include "gda/core/memory.h"
@@ -15,11 +16,17 @@
 namespace gda::cli {
 namespace {
 
+// Whether OpenMP takes the number of threads from the environment: it ignores what is no number.
+bool threads_are_given() {
+  const char* threads = environment("OMP_NUM_THREADS");
+  return threads != nullptr && std::strtol(threads, nullptr, 10) > 0;
+}
+
 // Processes on one machine share its cores evenly, unless the launcher has bound them to cores or
 // the user has said how many threads to use.
 void share_cores(Communicator& world) {
   const int local_ranks = ranks_of_host(world);
-  if (std::getenv("OMP_NUM_THREADS") != nullptr || local_ranks == 1) return;
+  if (threads_are_given() || local_ranks == 1) return;
   const int cores = omp_get_num_procs();
   const bool bound = cores < static_cast<int>(std::thread::hardware_concurrency());
   if (!bound) omp_set_num_threads(std::max(1, cores / local_ranks));
@@ -28,7 +35,7 @@ void share_cores(Communicator& world) {
 // As the launcher numbers it; MPI may not be up.
 int launched_rank() {
   for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
-    if (const char* rank = std::getenv(name)) return std::atoi(rank);
+    if (const char* rank = environment(name)) return std::atoi(rank);
   }
   return 0;
 }

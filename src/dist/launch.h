@@ -5,7 +5,7 @@
 
 namespace gda::dist {
 
-// The value of an environment variable, or null. std::getenv in the program.
+// The value of an environment variable, or null: gda/core/environment.h in the program.
 using Environment = std::function<const char*(const char* name)>;
 
 // Throws ConfigError when srun started several tasks without an MPI plugin: each would train alone.

@@ -6,6 +6,7 @@
 
 #include "dist/launch.h"
 #include "dist/mpi_communicator.h"
+#include "gda/core/environment.h"
 #include "gda/core/error.h"
 #include "gda/core/log.h"
 
@@ -38,10 +39,6 @@ class CurrentThread {
 CurrentThread& current() {
   static CurrentThread instance;
   return instance;
-}
-
-const char* environment(const char* name) {
-  return std::getenv(name);
 }
 
 }  // namespace

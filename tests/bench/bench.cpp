@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "gda/core/environment.h"
 #include "gda/core/error.h"
 #include "gda/core/philox.h"
 #include "gda/ops/elementwise.h"
@@ -75,7 +76,7 @@ void report(benchmark::State& state, const char* name, double amount, double pea
 }  // namespace
 
 Device bench_device() {
-  static const char* const name = std::getenv("GDA_BENCH_DEVICE");
+  static const char* const name = environment("GDA_BENCH_DEVICE");
   const bool cuda = name != nullptr && std::string_view(name) == "cuda";
   return cuda ? Device{DeviceType::cuda, 0} : Device{};
 }

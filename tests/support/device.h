@@ -7,13 +7,14 @@
 #include <vector>
 
 #include "core/device_runtime.h"
+#include "gda/core/environment.h"
 #include "gda/core/stream.h"
 #include "gda/ops/context.h"
 
 namespace gda::test {
 
 inline Device test_device() {
-  static const char* const name = std::getenv("GDA_TEST_DEVICE");
+  static const char* const name = environment("GDA_TEST_DEVICE");
   return name != nullptr && std::string_view(name) == "cuda" ? Device{DeviceType::cuda, 0}
                                                              : Device{};
 }
