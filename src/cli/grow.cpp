@@ -68,11 +68,19 @@ void compare_models(const CheckpointReader& from, const SavedCheckpoint& saved,
 
 // A model folder has no run that could go on.
 std::string next_command(const CheckpointReader& from, const SavedCheckpoint& saved,
-                         const GrowOptions& options) {
-  if (!from.run_config().empty()) return "gda resume " + shell_word(options.to);
-  return fmt::format("gda train RUN.yaml {}, with the model of {}",
-                     shell_word("train.init_from=" + saved.path.string()),
-                     shell_word((std::filesystem::path(options.to) / "model.yaml").string()));
+                         const RunConfig& config, const GrowOptions& options) {
+  if (from.run_config().empty()) {
+    return fmt::format("gda train RUN.yaml {}, with the model of {}",
+                       shell_word("train.init_from=" + saved.path.string()),
+                       shell_word((std::filesystem::path(options.to) / "model.yaml").string()));
+  }
+  std::string command = "gda resume " + shell_word(options.to);
+  // A run that has done its steps would end at once.
+  const std::int64_t step = from.step();
+  if (step >= config.train.steps) {
+    command += fmt::format(" train.steps={}", std::max<std::int64_t>(1, 2 * step));
+  }
+  return command;
 }
 
 int grow(Communicator& world, const GrowOptions& options, const MakeMap& make_map) {
@@ -105,9 +113,11 @@ int grow(Communicator& world, const GrowOptions& options, const MakeMap& make_ma
     json["checkpoint"] = saved.path.string();
     compare_models(from, saved, map, options, config, json);
     if (!options.json) {
-      fmt::print("written         {} ({})\ngo on with      {}\n", saved.path.string(),
+      fmt::print("written         {} ({})
+go on with      {}
+", saved.path.string(),
                  readable_bytes(static_cast<std::int64_t>(saved.bytes)),
-                 next_command(from, saved, options));
+                 next_command(from, saved, config, options));
     }
   }
   if (speaks && options.json) fmt::print("{}\n", json.dump());

@@ -20,11 +20,27 @@ struct ResumeOptions {
   ResumePoint point;
 };
 
+// A logging.dir that was given is that of the run, or there is none that would be written to.
+void check_folder(const ResumeOptions& options, const std::filesystem::path& file,
+                  const RunConfig& config) {
+  if (options.overrides.empty()) return;
+  const auto place = [](const std::string& path) {
+    return (std::filesystem::weakly_canonical(path) / "").lexically_normal();
+  };
+  const std::string& given = config.logging.dir;
+  if (place(given) == place(options.directory)) return;
+  require<ConfigError>(given == load_run_config(file, {}).logging.dir,
+                       "logging.dir: {}: a run goes on in its own folder, {}; copy that folder "
+                       "and resume the copy, or begin a new run from it with train.init_from",
+                       given, options.directory);
+}
+
 RunConfig load(const ResumeOptions& options, std::int64_t ranks) {
   const std::filesystem::path file = std::filesystem::path(options.directory) / "config.yaml";
   require<ConfigError>(std::filesystem::exists(file),
                        "{} is not a run folder: it has no config.yaml", options.directory);
   RunConfig config = load_run_config(file, with_device(options.overrides, options.device), ranks);
+  check_folder(options, file, config);
   // The folder may have been moved or copied since it was written.
   config.logging.dir = options.directory;
   return config;

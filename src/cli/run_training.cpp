@@ -1,5 +1,6 @@
 #include "cli/run_training.h"
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 
@@ -14,7 +15,11 @@ namespace {
 void tell_ending(const RunConfig& config, const RunOutcome& outcome, double seconds) {
   const std::string& folder = config.logging.dir;
   const std::string run = shell_word(folder);
-  if (outcome.stopped_by == StopReason::none) {
+  if (outcome.stopped_by == StopReason::none && outcome.step == outcome.first_step) {
+    log::info("nothing to do: {} is at step {} of {}. Train on with: gda resume {} train.steps={}",
+              folder, outcome.step, config.train.steps, run,
+              std::max<std::int64_t>(1, 2 * outcome.step));
+  } else if (outcome.stopped_by == StopReason::none) {
     log::info(
         "done: step {}, {} of them in {}; the checkpoint is in {}/checkpoints. Go on with: gda "
         "resume {} train.steps={}",

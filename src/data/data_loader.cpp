@@ -78,6 +78,29 @@ std::int64_t DataLoader::train_tokens(int source) const {
   return sources_[static_cast<std::size_t>(source)].train.size();
 }
 
+void DataLoader::check_targets() const {
+  constexpr std::int64_t kWindows = 256;
+  Batch batch(1, config_.sequence_length);
+  for (const Source& source : sources_) {
+    const std::int64_t windows = std::min(kWindows, source.windows);
+    std::int64_t targets = 0;
+    for (std::int64_t i = 0; i < windows && targets == 0; ++i) {
+      try {
+        fill_row(source.train, window_begin(source, i), config_.document_mask, 0, batch);
+      } catch (const FormatError&) {
+        targets = 1;  // bad data is told where it is trained on
+        continue;
+      }
+      targets = batch.target_count();
+    }
+    require<ConfigError>(targets > 0,
+                         "data.sources: {} has nothing to predict: in {} samples of it every "
+                         "document has one token only; look at how it was tokenized, or set "
+                         "data.document_mask: false",
+                         source.name, windows);
+  }
+}
+
 double DataLoader::epochs_at(int source, std::int64_t sample) const {
   return static_cast<double>(mixture_.count(source, sample)) /
          static_cast<double>(sources_[static_cast<std::size_t>(source)].windows);

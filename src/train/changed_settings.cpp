@@ -38,7 +38,54 @@ bool matters(const std::string& path) {
   return path != "train.max_minutes" && path != "parallel.timeout_seconds";
 }
 
+// Of the model, what may change while its parameters stay: the arithmetic around them.
+bool is_arithmetic_of_model(const std::string& path) {
+  return path.starts_with("model.rope.") || path.ends_with("_eps") ||
+         path == "model.max_position_embeddings";
+}
+
+// Whether a setting is of a growth stage that is done, and said what that did.
+bool is_of_done_stage(const std::string& path, std::int64_t growths) {
+  for (std::int64_t i = 0; i < growths; ++i) {
+    for (const char* key : {"step", "tokens", "plan", "seed"}) {
+      if (path.starts_with(fmt::format("growth.stages.{}.{}", i, key))) return true;
+    }
+  }
+  return false;
+}
+
+// Why a change has no effect on a run that goes on; empty if it has one.
+std::string_view reason_for_no_effect(const std::string& path, bool is_rounding_at_random,
+                                      std::int64_t growths) {
+  if (path == "train.init_from") return "only a new run begins with another model";
+  if (path == "train.seed" && !is_rounding_at_random) return "the parameters have begun already";
+  if (path.starts_with("model.") && !is_arithmetic_of_model(path)) {
+    return "the model is the checkpoint's; gda grow makes it bigger";
+  }
+  if (is_of_done_stage(path, growths)) return "this growth stage is done";
+  return {};
+}
+
 }  // namespace
+
+std::vector<std::string> settings_without_effect(std::string_view before, std::string_view after,
+                                                 std::int64_t growths) {
+  if (before.empty()) return {};
+  const Settings old_settings = settings_of(before);
+  const Settings new_settings = settings_of(after);
+  const auto rounding = new_settings.find("precision.rounding");
+  const bool at_random = rounding != new_settings.end() && rounding->second == "stochastic";
+  std::vector<std::string> lines;
+  for (const auto& [path, from] : old_settings) {
+    const auto to = new_settings.find(path);
+    if (to != new_settings.end() && to->second == from) continue;
+    const std::string_view reason = reason_for_no_effect(path, at_random, growths);
+    if (reason.empty()) continue;
+    lines.push_back(fmt::format("{}: {} -> {}: {}", path, from,
+                                to == new_settings.end() ? "(not set)" : to->second, reason));
+  }
+  return lines;
+}
 
 std::vector<std::string> changed_settings(std::string_view before, std::string_view after) {
   if (before.empty()) return {};

@@ -1,6 +1,7 @@
 // What is different between the configuration of a checkpoint and that of the run that goes on.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,5 +11,10 @@ namespace gda {
 // Lines "train.steps: 1000 -> 2000" for two resolved configurations as RunConfig::yaml writes them.
 // Settings that change nothing of the training (where logs go, how often) are left out.
 std::vector<std::string> changed_settings(std::string_view before, std::string_view after);
+
+// Lines "train.seed: 1 -> 2: why" for what is different and would have no effect on a run that goes
+// on after `growths` growth stages. A setting that the older configuration did not know is none.
+std::vector<std::string> settings_without_effect(std::string_view before, std::string_view after,
+                                                 std::int64_t growths);
 
 }  // namespace gda

@@ -95,9 +95,11 @@ void MetricsFile::write(const StepReport& report) {
             {"resident_bytes", report.resident_bytes},
             {"peak_resident_bytes", report.peak_resident_bytes},
             {"loss_by_source", Json::object()},
+            {"passes_by_source", Json::object()},
             {"lambda", report.lambdas},
             {"seconds", Json::object()}};
   for (const auto& [name, loss] : report.source_losses) line["loss_by_source"][name] = loss;
+  for (const auto& [name, passes] : report.source_passes) line["passes_by_source"][name] = passes;
   for (std::size_t i = 0; i < kPhases; ++i) {
     line["seconds"][std::string(name_of(static_cast<Phase>(i)))] = report.seconds[i];
   }

@@ -32,6 +32,9 @@ void add_values(EventFile& events, const StepReport& report) {
   events.add("memory/resident_bytes", static_cast<double>(report.resident_bytes));
   events.add("memory/peak_resident_bytes", static_cast<double>(report.peak_resident_bytes));
   for (const auto& [name, loss] : report.source_losses) events.add("loss_by_source/" + name, loss);
+  for (const auto& [name, passes] : report.source_passes) {
+    events.add("passes_by_source/" + name, passes);
+  }
   for (std::size_t layer = 0; layer < report.lambdas.size(); ++layer) {
     events.add(fmt::format("lambda/layer_{:02}", layer), report.lambdas[layer]);
   }

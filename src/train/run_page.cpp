@@ -72,9 +72,11 @@ void add_data(const RunPage& page, StartPage& out) {
   out.section("data");
   for (int source = 0; source < page.data.sources(); ++source) {
     out.row(page.data.source_name(source),
-            fmt::format("{} tokens to train on, {:.1f}% of the first batches",
+            fmt::format("{} tokens to train on, {:.1f}% of the first batches, {:.3g} passes by "
+                        "the last step",
                         readable_count(page.data.train_tokens(source)),
-                        100 * page.data.mixture().share(source, 0)));
+                        100 * page.data.mixture().share(source, 0),
+                        page.data.epochs_at(source, page.last_sample)));
   }
   for (const EvaluationSet& set : page.data.validation()) {
     out.row(set.name() + " held out", readable_count(set.tokens()) + " tokens");

@@ -27,6 +27,7 @@ struct RunPage {
   double peak_flops = 0;  // of all ranks
   FlopsPerToken flops;
   const std::optional<GrowthRamp>& ramp;
+  std::int64_t last_sample = 0;  // of all steps
 };
 
 std::string run_page(const RunPage& page);

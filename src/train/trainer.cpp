@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <utility>
 
+#include "gda/core/environment.h"
 #include "gda/core/error.h"
 #include "gda/core/file.h"
 #include "gda/core/log.h"
@@ -38,7 +38,7 @@ LossGuardOptions guard_options(const SkipConfig& skip) {
 
 DeviceRequest device_request(const RunConfig& config) {
   // NCCL takes two ranks on one GPU for two hosts if it is told so: for tests.
-  const bool may_share = config.parallel.backend == "mpi" || std::getenv("NCCL_HOSTID") != nullptr;
+  const bool may_share = config.parallel.backend == "mpi" || environment("NCCL_HOSTID") != nullptr;
   return {.wanted = config.device, .setting = "device: " + config.device, .may_share = may_share};
 }
 
@@ -80,6 +80,7 @@ Trainer::Trainer(const RunConfig& config, Communicator& world)
       arena_(device_),
       guard_(guard_options(config.train.skip)) {
   config_.validate_for_world(mesh_.size(Axis::data));
+  data_.check_targets();
   if (config_.train.sample.every_steps > 0 && world_.rank() == 0) {
     tokenizer_ = open_tokenizer(config_.data.tokenizer);
   }
@@ -192,11 +193,34 @@ void Trainer::log_page() const {
                             .world_size = world_.size(),
                             .peak_flops = peak_flops_,
                             .flops = flops_,
-                            .ramp = growth_.ramp}));
+                            .ramp = growth_.ramp,
+                            .last_sample = last_sample()}));
+}
+
+// The samples of all steps, those left out included.
+std::int64_t Trainer::last_sample() const {
+  return state_.samples + timeline_->first_sample(config_.train.steps) -
+         timeline_->first_sample(state_.step);
+}
+
+// Up to four passes over the same text teach nearly as much as new text, many do not (Muennighoff
+// et al., Scaling Data-Constrained Language Models, 2023).
+void Trainer::tell_repetition() const {
+  constexpr double kManyPasses = 4;
+  for (int source = 0; source < data_.sources(); ++source) {
+    const double passes = data_.epochs_at(source, last_sample());
+    if (passes <= kManyPasses) continue;
+    log::warning(
+        "source {} is gone through {:.1f} times by step {}, which its {} tokens are few for: give "
+        "it more text or less weight",
+        data_.source_name(source), passes, config_.train.steps,
+        readable_count(data_.train_tokens(source)));
+  }
 }
 
 RunOutcome Trainer::run(const StopRequest& stop) {
   log_page();
+  tell_repetition();
   reported_step_ = state_.step;
   reported_tokens_ = state_.tokens;
   timer_.take();

@@ -71,6 +71,7 @@ void Trainer::resume(const ResumePoint& point) {
   require<ConfigError>(reader.has_value(), "{} holds no checkpoint to go on from", folder.string());
   state_ = parse_run_state(reader->trainer_json(), (reader->path() / "trainer.json").string());
   check_growths(*reader);
+  check_settings(*reader);
   measure_peak();
   restore(*reader);
   open_folder(true);
@@ -79,12 +80,44 @@ void Trainer::resume(const ResumePoint& point) {
   for (const std::string& change : changed_settings(reader->run_config(), config_.yaml())) {
     log::warning("setting changed since that checkpoint: {}", change);
   }
+  tell_jump_of_rate(*reader);
   if (point.step && world_.rank() == 0) leave_newer(*reader);
   if (point.skip_steps > 0) {
     state_.samples += timeline_->first_sample(state_.step + point.skip_steps) -
                       timeline_->first_sample(state_.step);
     log::warning("the samples of {} steps are left out: the next is sample {} of the run",
                  point.skip_steps, state_.samples);
+  }
+}
+
+// What was set anew has an effect, or is refused.
+void Trainer::check_settings(const CheckpointReader& reader) const {
+  constexpr std::size_t kListed = 8;
+  auto useless = settings_without_effect(reader.run_config(), config_.yaml(), state_.growths);
+  if (useless.size() > kListed) useless.resize(kListed);
+  require<ConfigError>(useless.empty(), "no effect on a run that goes on from {}: {}",
+                       reader.path().string(), fmt::join(useless, "; "));
+  require<ConfigError>(config_.train.steps >= state_.step,
+                       "train.steps: {}, but {} is at step {} already: give more, or go on from an "
+                       "older checkpoint with --step",
+                       config_.train.steps, reader.path().string(), state_.step);
+}
+
+// A schedule that was changed in its middle may begin at quite another rate.
+void Trainer::tell_jump_of_rate(const CheckpointReader& reader) const {
+  constexpr double kJump = 1.5;
+  if (reader.run_config().empty() || state_.step < 1) return;
+  try {
+    const RunConfig before = load_run_config(reader.path() / "config.yaml", {});
+    const double last = RunTimeline(before).learning_rate(state_.step - 1);
+    const double next = timeline_->learning_rate(state_.step);
+    if (next <= kJump * last && last <= kJump * next) return;
+    log::warning(
+        "the learning rate jumps from {:.3g} at step {} to {:.3g} at the next: the schedule of "
+        "{} steps is not that of {} there",
+        last, state_.step, next, config_.train.steps, before.train.steps);
+  } catch (const Error&) {
+    return;  // settings of another version
   }
 }
 

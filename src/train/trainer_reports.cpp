@@ -43,6 +43,8 @@ void Trainer::report() {
   report.mask = last_mask_;
   for (int source = 0; source < data_.sources(); ++source) {
     const auto i = static_cast<std::size_t>(source);
+    report.source_passes.emplace_back(data_.source_name(source),
+                                      data_.epochs_at(source, state_.samples));
     if (last_.source_targets[i] == 0) continue;
     report.source_losses.emplace_back(data_.source_name(source), last_.source_loss[i]);
   }

@@ -180,7 +180,7 @@ TEST_F(TrainerTest, RefusesACheckpointOfAnotherModel) {
   run(config("a"));
   RunConfig other = config("a");
   other.model.intermediate_size = 24;
-  EXPECT_THROW(run(other, true), FormatError);
+  EXPECT_THROW(run(other, true), ConfigError);
 }
 
 TEST_F(TrainerTest, BeginsFromAModelFolder) {

@@ -43,6 +43,9 @@ class DataLoader {
   std::int64_t train_tokens(int source) const;
   // How often the source has been gone through when the first `sample` samples are done.
   double epochs_at(int source, std::int64_t sample) const;
+  // Throws ConfigError if the first windows of a source hold no token to predict: all its documents
+  // have one token then.
+  void check_targets() const;
   const Mixture& mixture() const { return mixture_; }
 
   // What was held out, one set a source, named like it; empty if validation_fraction is 0.

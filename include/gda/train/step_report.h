@@ -37,7 +37,9 @@ struct StepReport {
   // Growth's mask in the step's passes, in [0, 1); nothing when no growth is being faded in.
   std::optional<double> mask = {};
   std::vector<std::pair<std::string, double>> source_losses;  // by name of the data source
-  std::vector<double> lambdas;                                // of each layer; may be empty
+  // How often each source has been gone through.
+  std::vector<std::pair<std::string, double>> source_passes = {};
+  std::vector<double> lambdas;  // of each layer; may be empty
   PhaseSeconds seconds{};
   std::int64_t resident_bytes = 0;       // memory of this rank now
   std::int64_t peak_resident_bytes = 0;  // and the most it ever had

@@ -96,12 +96,16 @@ class Trainer {
   double loss_of_next_samples();
   double loss_of(const Batch& batch);
   void log_page() const;
+  std::int64_t last_sample() const;
+  void tell_repetition() const;
   void after_step();
   void report();
   void evaluate();
   void sample_text();
   // Saving and going on (trainer_checkpoints.cpp).
   void restore(const CheckpointReader& reader);
+  void check_settings(const CheckpointReader& reader) const;
+  void tell_jump_of_rate(const CheckpointReader& reader) const;
   void leave_newer(const CheckpointReader& reader) const;
   void save_if_due();
   void save(bool wait);

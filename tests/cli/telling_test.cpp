@@ -1,0 +1,94 @@
+// What a run says at its start and in its metrics, so that nobody finds it out afterwards.
+#include <fmt/format.h>
+#include <stdlib.h>
+
+#include <cstdio>
+
+#include "cli/run_folder.h"
+
+namespace gda::test {
+namespace {
+
+std::string source(const RunFolder& folder, const std::string& name) {
+  return fmt::format("{{name: {}, path: {}, weight: 1}}", name, folder.path(name).string());
+}
+
+TEST(TellingTest, ASourceThatIsRepeated) {
+  RunFolder folder(40);
+  write_tiny_dataset(folder.path("small").string(), 19, 1, 5);
+  const Outcome outcome = run_gda(folder.train(
+      "run", {"data.sources=[" + source(folder, "one") + ", " + source(folder, "small") + "]",
+              "data.validation_fraction=0"}));
+  ASSERT_EQ(outcome.code, 0) << outcome.text;
+  EXPECT_TRUE(outcome.says("passes by the last step")) << outcome.text;
+  EXPECT_TRUE(outcome.says("source small is gone through ")) << outcome.text;
+  EXPECT_FALSE(outcome.says("source one is gone through ")) << outcome.text;
+  const auto metrics = folder.metrics();
+  ASSERT_EQ(metrics.size(), 40U);
+  // 6 of the 12 samples of a step are of the small source: 3,840 tokens in all, to its 5 documents of
+  // 5 to 40.
+  const auto passes = [&](std::size_t step, const char* name) {
+    return metrics[step - 1].at("passes_by_source").at(name).get<double>();
+  };
+  EXPECT_GT(passes(40, "small"), 4);
+  EXPECT_NEAR(passes(40, "small"), 2 * passes(20, "small"), 0.05 * passes(40, "small"));
+  EXPECT_LT(passes(40, "one"), 1);
+}
+
+TEST(TellingTest, ASourceWithNothingToPredict) {
+  const RunFolder folder(4);
+  {
+    TokenDatasetWriter writer(folder.path("ones").string(), 19);
+    for (int i = 0; i < 500; ++i) {
+      writer.append(std::vector<std::int32_t>{i % 19});
+      writer.end_document();
+    }
+    writer.finish();
+  }
+  const std::string sources =
+      "data.sources=[" + source(folder, "one") + ", " + source(folder, "ones") + "]";
+  const Outcome masked = run_gda(folder.train("run", {sources}));
+  EXPECT_EQ(masked.code, 2) << masked.text;
+  EXPECT_TRUE(masked.says("data.sources: ones has nothing to predict")) << masked.text;
+  EXPECT_FALSE(std::filesystem::exists(folder.run()));
+  const Outcome open = run_gda(folder.train("run", {sources, "data.document_mask=false"}));
+  EXPECT_EQ(open.code, 0) << open.text;
+}
+
+TEST(TellingTest, AGrownRunThatIsDoneSaysHowToTrainOn) {
+  const RunFolder folder(6);
+  ASSERT_EQ(run_gda(folder.train()).code, 0);
+  const std::string grown = folder.path("grown").string();
+  const Outcome outcome =
+      run_gda({"grow", "signal-heads", "--factor", "2", "--from", folder.run(), "--to", grown});
+  ASSERT_EQ(outcome.code, 0) << outcome.text;
+  EXPECT_EQ(outcome.last_line(), "go on with      gda resume " + grown + " train.steps=12");
+  EXPECT_FALSE(std::filesystem::exists(folder.path("grown") / "lock"));
+}
+
+// What comes before the program's name in a shell, and how many threads its two ranks then have.
+std::string threads_with(const RunFolder& folder, const std::string& setting) {
+  std::string command = "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 " + setting +
+                        " " GDA_MPIRUN " -np 2 " GDA_PROGRAM;
+  for (const std::string& word : folder.train()) command += " '" + word + "'";
+  std::filesystem::remove_all(folder.run());
+  std::FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
+  std::string text;
+  for (int c = 0; (c = std::fgetc(pipe)) != EOF;) text += static_cast<char>(c);
+  EXPECT_EQ(::pclose(pipe), 0) << text;
+  const std::size_t end = text.find(" threads each");
+  if (end == std::string::npos) return text;
+  return text.substr(text.rfind(' ', end - 1) + 1, end - text.rfind(' ', end - 1) - 1);
+}
+
+TEST(TellingTest, AnEmptyVariableIsNone) {
+  const RunFolder folder(2);
+  const std::string expected = threads_with(folder, "env -u OMP_NUM_THREADS");
+  EXPECT_EQ(threads_with(folder, "env OMP_NUM_THREADS="), expected);
+  EXPECT_EQ(threads_with(folder, "env OMP_NUM_THREADS=x"), expected);
+  EXPECT_EQ(threads_with(folder, "env OMP_NUM_THREADS=3"), "3");
+  EXPECT_EQ(threads_with(folder, "env -u OMP_NUM_THREADS GDA_CPU_ISA= NCCL_HOSTID="), expected);
+}
+
+}  // namespace
+}  // namespace gda::test
