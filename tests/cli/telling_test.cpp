@@ -25,8 +25,8 @@ TEST(TellingTest, ASourceThatIsRepeated) {
   EXPECT_FALSE(outcome.says("source one is gone through ")) << outcome.text;
   const auto metrics = folder.metrics();
   ASSERT_EQ(metrics.size(), 40U);
-  // 6 of the 12 samples of a step are of the small source: 3,840 tokens in all, to its 5 documents of
-  // 5 to 40.
+  // 6 of the 12 samples of a step are of the small source: 3,840 tokens in all, to its 5 documents
+  // of 5 to 40.
   const auto passes = [&](std::size_t step, const char* name) {
     return metrics[step - 1].at("passes_by_source").at(name).get<double>();
   };
