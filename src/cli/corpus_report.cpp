@@ -34,7 +34,8 @@ void print_some(std::size_t count, const std::function<std::string(std::size_t)>
   if (count > kMostLines) fmt::print("  and {} more (--json lists all)\n", count - kMostLines);
 }
 
-std::string count_of(std::size_t count, std::string_view what) {
+template <class Count>
+std::string count_of(Count count, std::string_view what) {
   return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
 }
 
@@ -52,15 +53,17 @@ void print_corpus(const Corpus& corpus, const CorpusDoubts& doubts) {
     });
   }
   if (doubts.skipped_lines > 0) {
-    fmt::print("{} bad lines skipped, first:\n", doubts.skipped_lines);
+    fmt::print("{} skipped, first:\n", count_of(doubts.skipped_lines, "bad line"));
     for (const std::string& place : doubts.skipped_places) fmt::print("  {}\n", place);
   }
   if (doubts.empty_documents > 0) {
-    fmt::print("{} JSON lines hold an empty text and give no document\n", doubts.empty_documents);
+    fmt::print("no document of {} with an empty text\n",
+               count_of(doubts.empty_documents, "JSON line"));
   }
   if (doubts.odd_bytes > 0) {
-    fmt::print("{} bytes are not UTF-8, or control characters, and were kept; first in {}\n",
-               doubts.odd_bytes, doubts.odd_file);
+    fmt::print("{} kept that {} no UTF-8, or control characters; first in {}\n",
+               count_of(doubts.odd_bytes, "byte"), doubts.odd_bytes == 1 ? "is" : "are",
+               doubts.odd_file);
   }
 }
 

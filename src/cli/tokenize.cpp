@@ -84,11 +84,11 @@ void print_summary(const TokenizeOptions& options, const Corpus& corpus, const C
     return;
   }
   fmt::print(
-      "{0}.bin and {0}.idx: {1} documents, {2} tokens from {3:.1f} MB of text ({4:.3f} tokens a "
+      "{0}.bin and {0}.idx: {1} document{7}, {2} tokens from {3:.1f} MB of text ({4:.3f} tokens a "
       "byte) in {5} ({6:.1f} MB/s)\n",
       options.corpus.output, done.documents, done.tokens,
       static_cast<double>(done.text_bytes) / kMegabyte, tokens_per_byte, clock_text(done.seconds),
-      bytes_per_second(done) / kMegabyte);
+      bytes_per_second(done) / kMegabyte, done.documents == 1 ? "" : "s");
   if (done.documents == 1) {
     fmt::print(
         "one document, of which a run can hold out nothing for validation; --format text-line "

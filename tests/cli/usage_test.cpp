@@ -143,7 +143,7 @@ TEST_F(Usage, SummariesListWhatWasReadAndLeftOut) {
     for (const std::string& words :
          {"read 1 file:\n  " + path("in/a.json") + " (jsonl)\n",
           "left out 1 path:\n  " + path("in/b.zst") + ": compressed with Zstandard",
-          "1 bad lines skipped, first:\n  " + path("in/a.json") + ":201: not valid JSON",
+          "1 bad line skipped, first:\n  " + path("in/a.json") + ":201: not valid JSON",
           std::string("200 documents")}) {
       EXPECT_NE(out.find(words), std::string::npos) << words << "\n" << out;
     }
