@@ -213,10 +213,9 @@ TEST(TokenWriter, LeavesNothingIfItIsNotFinished) {
 TEST(TokenWriter, NamesAPlaceThatCannotBeWritten) {
   EXPECT_CONTAINS(message_of<IoError>([] { TokenDatasetWriter("/proc/gda/x", 10); }),
                   "cannot make folder /proc/gda");
-  const auto folder = scratch_folder();
-  std::filesystem::create_directory(folder / "x.bin.tmp");
-  EXPECT_CONTAINS(message_of<IoError>([&] { TokenDatasetWriter((folder / "x").string(), 10); }),
-                  "cannot create " + (folder / "x.bin.tmp").string());
+  const std::string long_name = (scratch_folder() / std::string(300, 'x')).string();
+  EXPECT_CONTAINS(message_of<IoError>([&] { TokenDatasetWriter(long_name, 10); }),
+                  "cannot create " + long_name + ".bin.");
 }
 
 }  // namespace
