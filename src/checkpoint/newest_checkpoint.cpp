@@ -108,6 +108,9 @@ CheckpointReader checkpoint_of_step(const fs::path& checkpoints, std::int64_t st
   for (const Candidate& candidate : newest_first) {
     const auto name = parse_step_folder(candidate.path.filename().string());
     if (name->step != step) continue;
+    if (!candidate.unhealthy.empty()) {
+      log::warning("{} is unhealthy: {}", candidate.path.string(), candidate.unhealthy);
+    }
     return CheckpointReader(candidate.path, Verification::everything, &*ranks);
   }
   fail<ConfigError>("{} holds no checkpoint of step {}; {}", checkpoints.string(), step,

@@ -134,7 +134,10 @@ Json inspect_checkpoints(const fs::path& path, const std::vector<StepFolder>& fo
       entry["bytes"] = read_manifest(folder.path).total_bytes();
       entry["healthy"] = checkpoint["healthy"];
       if (checkpoint.contains("unhealthy")) entry["unhealthy"] = checkpoint["unhealthy"];
-      facts["newest"] = checkpoint;
+      // The one that a run goes on from: an unhealthy one only if there is no other.
+      const bool is_healthy = checkpoint["healthy"].get<bool>();
+      const bool has_healthy = !facts["newest"].is_null() && facts["newest"]["healthy"].get<bool>();
+      if (is_healthy || !has_healthy) facts["newest"] = checkpoint;
     } catch (const Error& error) {
       entry["fault"] = error.what();
     }

@@ -122,6 +122,21 @@ TEST(Inspect, ListsTheCheckpointsOfARun) {
   EXPECT_EQ(facts["newest"]["step"], 10);
 }
 
+TEST(Inspect, TellsWhichCheckpointsAreUnhealthy) {
+  const Scratch scratch;
+  const fs::path first = save(scratch, 10);
+  const fs::path second = save(scratch, 20);
+  mark_unhealthy(second, "its weights are not finite");
+  EXPECT_TRUE(contains(inspect(second.string()), "unhealthy   its weights are not finite\n"));
+  EXPECT_FALSE(contains(inspect(first.string()), "unhealthy"));
+  const Outcome page = inspect(scratch.path().string());
+  EXPECT_EQ(page.code, 0);
+  EXPECT_TRUE(contains(page, ", unhealthy: its weights are not finite\n")) << page.text;
+  EXPECT_TRUE(contains(page, "newest: " + first.string() + "\n")) << page.text;
+  mark_unhealthy(first, "so");
+  EXPECT_TRUE(contains(inspect(scratch.path().string()), "newest: " + second.string() + "\n"));
+}
+
 TEST(Inspect, DescribesModelFoldersAndFiles) {
   const Scratch scratch;
   const fs::path path = save(scratch, 10);

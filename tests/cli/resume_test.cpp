@@ -116,6 +116,24 @@ TEST_F(ResumeTest, AKilledOwnerIsNone) {
   EXPECT_FALSE(fs::exists(folder_.path("run") / "lock"));
 }
 
+// Two ranks, one of which meets an id beyond the vocabulary: both save what was trained until then.
+TEST(BadDataTest, OnOneRankIsMetSaved) {
+  RunFolder folder(100);
+  std::string bytes = read_text_file(folder.path("one.bin"));
+  bytes[bytes.size() / 2] = 77;
+  write_text_file_atomically(folder.path("one.bin"), bytes);
+  folder.config.data.sources.resize(1);
+  folder.config.data.validation_fraction = 0;
+  const Outcome outcome = run_gda(folder.train(), 2);
+  expect_outcome(outcome, 1, "token id 77");
+  expect_outcome(outcome, 1, "gda resume " + folder.run() + " --skip-steps 1");
+  const std::int64_t step = folder.newest_step();
+  expect_outcome(outcome, 1, fmt::format("Step {} is saved", step));
+  const Outcome resumed = run_gda(
+      {"resume", folder.run(), "--skip-steps", "1", fmt::format("train.steps={}", step + 2)}, 2);
+  EXPECT_EQ(resumed.code, 0) << resumed.text;
+}
+
 TEST(OutputTest, IsOverwrittenOnlyWhenAsked) {
   const TemporaryFolder folder;
   std::string text;

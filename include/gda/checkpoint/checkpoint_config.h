@@ -20,8 +20,9 @@ struct CheckpointConfig {
                  .doc = "steps between two checkpoints; 0: only when the run ends or is stopped",
                  .minimum = 0},
                 every_steps);
-    visit.field({.key = "keep_last", .doc = "newest checkpoints that are kept", .minimum = 1},
-                keep_last);
+    visit.field(
+        {.key = "keep_last", .doc = "newest healthy checkpoints that are kept", .minimum = 1},
+        keep_last);
     visit.field({.key = "keep_every",
                  .doc = "checkpoints whose step is a multiple of this many steps are kept for "
                         "good; 0: none",
