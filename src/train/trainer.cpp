@@ -9,6 +9,7 @@
 #include "gda/core/error.h"
 #include "gda/core/file.h"
 #include "gda/core/log.h"
+#include "gda/core/shell.h"
 #include "gda/dist/device_communicator.h"
 #include "gda/ops/matmul.h"
 #include "gda/train/peak_flops.h"
@@ -136,7 +137,7 @@ void Trainer::require_new_folder() const {
   require<ConfigError>(existing.empty(),
                        "{} already holds the checkpoints of a run: go on with `gda resume {}`, or "
                        "choose another logging.dir",
-                       config_.logging.dir, config_.logging.dir);
+                       config_.logging.dir, shell_word(config_.logging.dir));
 }
 
 void Trainer::begin() {

@@ -63,7 +63,8 @@ TEST(MpiFailureTest, LateRankOfAGroupIsNamed) {
   expect_failure("late in a group",
                  {"rank 2 of 3: all_reduce f32[1024] (4096 bytes, operation 0 of the pair group, "
                   "step 120) did not finish within 2 s; no answer from rank 1: ",
-                  "rank 0 of 3: barrier"});
+                  "rank 0 of 3: all_gather i32[3] (12 bytes, operation 2, step 120) did not finish "
+                  "within 2 s; no answer from ranks 1, 2: "});
 }
 
 TEST(MpiFailureTest, AMessageThatDoesNotComeIsNamed) {
