@@ -37,12 +37,12 @@ class Source:
         self.flags = []
         skip = 0
         for i, word in enumerate(words[1:], start=1):
-            # What only GCC understands (its precompiled headers, one of its warnings) and names of outputs.
+            # What only GCC understands (its precompiled headers, a warning, an optimisation) and names of outputs.
             if skip > 0:
                 skip -= 1
             elif word in ("-o", "-c", "-MT", "-MF") or (word == "-include" and "cmake_pch" in words[i + 1]):
                 skip = 1
-            elif word not in ("-MD", "-Winvalid-pch", "-Wno-restrict"):
+            elif word not in ("-MD", "-Winvalid-pch", "-Wno-restrict", "-fexpensive-optimizations"):
                 self.flags.append(word)
         text = self.path.read_text()
         self.names = {match[1] or match[2] for match in DEFINED.finditer(text)} - {None}

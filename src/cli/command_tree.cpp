@@ -1,5 +1,7 @@
 #include "cli/command_tree.h"
 
+#include <fmt/format.h>
+
 namespace gda::cli {
 namespace {
 
@@ -17,10 +19,10 @@ std::string usage_of(const CLI::App& app) {
   std::string usage;
   for (const CLI::Option* option : app.get_options()) {
     if (!option->get_positional()) continue;
-    std::string one = option->get_name(true);
-    if (option->get_expected_max() > 1) one += "...";
-    if (!option->get_required()) one = "[" + one + "]";
-    usage += (usage.empty() ? "" : " ") + one;
+    const char* const more = option->get_expected_max() > 1 ? "..." : "";
+    const std::string one = option->get_name(true) + more;
+    if (!usage.empty()) usage += ' ';
+    usage += option->get_required() ? one : fmt::format("[{}]", one);
   }
   return usage;
 }

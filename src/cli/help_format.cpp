@@ -40,10 +40,10 @@ std::string wrapped(const std::string& text, std::size_t width) {
         blank = line.find(' ', std::max(width, indent.size() + 1));
       }
       if (blank == std::string::npos) break;
-      result += line.substr(0, blank) + "\n";
-      line = indent + line.substr(line.find_first_not_of(' ', blank));
+      result.append(line, 0, blank).append("\n");
+      line.replace(0, line.find_first_not_of(' ', blank), indent);
     }
-    result += line + "\n";
+    result.append(line).append("\n");
   }
   return result;
 }
