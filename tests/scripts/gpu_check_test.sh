@@ -68,7 +68,8 @@ while (($# > 0)); do
 done
 (($# == 0)) || "$@"
 NCU
-  pretend "$work/tools/compute-sanitizer" <<< 'while [[ $1 != */bin/* ]]; do shift; done; "$@"; echo "ERROR SUMMARY: 0 errors"'
+  pretend "$work/tools/compute-sanitizer" <<< 'while [[ $1 != */bin/* ]]; do shift; done; "$@"; echo "========= ERROR SUMMARY: 0 errors"
+echo "========= Error: Race reported between Read access at nvjet_tst+0xab0"; echo "=========     and Write access at ${RACE:-nvjet_tst+0x2e30}"'
   pretend "$work/tools/python3" <<< 'case $1 in *attention.py) echo "torch 2" ;; *step.py) echo "tokens/s 30000: PyTorch" ;; esac'
 }
 
@@ -94,7 +95,7 @@ everything_passes() {
     '^\| tests-attention \| passed.* 8 tests passed, 0 failed' '^\| speeds-attention \|.*peak: 790.0 GFLOP/s' \
     '^\| +\| +\| attention_forward_pass/bf16/B:4/T:4096: 1.50 ms, 123.4 causal TFLOP/s, 20 % of peak \|$' \
     '^\| speeds-others \| passed' '^\| +\| +\| adamw/bf16_copy: 9.1 ms, 2.5 TB/s, 90 % of peak' '^\| train-1.5b \|.* 1000 tokens/s, MFU 0.5 ' '^\| profile-attention \|.*forward_tiles<128>.*Duration 812.5 us' \
-    '^\| profile-micro-batch \|.* 3 us in 2 of rms_norm' '^\| torch-attention \|.* torch 2' '^\| memcheck \|.*0 errors \|$' '^\| +\| +\| 1 operators finite' \
+    '^\| profile-micro-batch \|.* 3 us in 2 of rms_norm' '^\| torch-attention \|.* torch 2' '^\| memcheck \| passed' 'memcheck: ERROR SUMMARY: 0 errors \|$' 'racecheck: 1 operators finite' '^\| races-of-our-own \| passed' \
     '^\| nccl-watchdog \| passed' '^\| torch-step \|.*tokens/s 30000' '^\| runs \| passed'; do
     expect 'the table' has "$work/logs/table.md" "$line"
   done
@@ -150,6 +151,8 @@ variants_and_mistakes() {
   pretend "$work/bundle/bin/gda_ops_bench" <<< 'echo "GPU: with $GDA_ATTENTION"'
   check --variant portable --only speeds
   expect 'its environment' has "$work/logs/table.md" 'speeds-attention .*GPU: with portable'
+  RACE='void gda::cuda::forward(int)+0x10' check --only sanitizer
+  expect 'a race of our own' has "$work/logs/table.md" '^\| races-of-our-own \| FAILED'
   check --variant none
   expect 'an unknown variant' is $code 2
   expect 'the known ones' has "$work/printed" 'known are graphs recompute no-recompute portable'
