@@ -137,7 +137,7 @@ TEST_F(Usage, SummariesListWhatWasReadAndLeftOut) {
   const ProgramResult trained = gda(train);
   EXPECT_EQ(trained.code, 0) << trained.err;
   const std::string tokenize = "tokenize --threads 1 --tokenizer " + path("t.model") +
-                               " --output " + path("out") + " --skip-bad-lines --input ";
+                               " --output " + path("out") + " --force --skip-bad-lines --input ";
   const ProgramResult tokenized = gda(tokenize + path("in"));
   for (const std::string& out : {trained.out, tokenized.out}) {
     for (const std::string& words :
