@@ -8,7 +8,6 @@
 namespace gda::cuda::hopper {
 
 using tiled::PackRows;
-using tiled::Packs;
 using tiled::Problem;
 using tiled::sum_column;
 using tiled::sum_row;
@@ -21,7 +20,6 @@ constexpr int kThreads = 2 * kWarpgroup;
 constexpr int kWarps = kThreads / kWarp;
 constexpr int kBlockColumns = 64;  // of the layout with 128 bytes' swizzle
 constexpr float kLog2E = 1.44269504088896341F;
-constexpr float kLn2 = 0.69314718055994531F;
 
 // Of this thread: its warpgroup, the same for a whole warp in the compiler's eyes, too; and where
 // its warp's 16 rows begin in a block's.
