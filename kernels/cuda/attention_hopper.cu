@@ -1,6 +1,8 @@
 #include "attention_hopper.h"
 
 #include <cstdlib>
+#include <map>
+#include <mutex>
 #include <string_view>
 
 #include "attention_hopper_gradients.cuh"
@@ -13,11 +15,16 @@ namespace {
 
 // wgmma is of this generation alone.
 bool is_hopper(const Device& device) {
-  static const bool is = [&] {
+  // (asking a device takes longer than a launch)
+  static std::mutex mutex;
+  static std::map<int, bool> known;
+  const std::lock_guard lock(mutex);
+  const auto [place, is_new] = known.try_emplace(device.index, false);
+  if (is_new) {
     const DeviceFacts facts = facts_of(device.index);
-    return facts.major == 9 && facts.minor == 0;
-  }();
-  return is;
+    place->second = facts.major == 9 && facts.minor == 0;
+  }
+  return place->second;
 }
 
 bool is_wanted() {

@@ -15,17 +15,10 @@ dim3 key_grid(const AttentionShape& shape, std::int64_t heads);
 // Calls f<d, d_v>(); the shape is one that the kernels take.
 template <class F>
 void with_widths(const AttentionShape& shape, F&& f) {
-  const auto with_values = [&]<int kD>() {
-    if (shape.value_dim == kD) {
-      f.template operator()<kD, kD>();
-    } else {
-      f.template operator()<kD, 2 * kD>();
-    }
-  };
   if (shape.head_dim == 64) {
-    with_values.template operator()<64>();
+    tiled::with_value_dim<64>(shape, f);
   } else {
-    with_values.template operator()<128>();
+    tiled::with_value_dim<128>(shape, f);
   }
 }
 

@@ -16,23 +16,26 @@ dim3 pack_grid(const Problem& p, int tile_rows, std::int64_t batch);
 bool fits_forward(const AttentionShape& shape);
 bool fits_backward(const AttentionShape& shape);
 
+// Calls f<kD, d_v>(): values are as wide as keys, or twice as wide.
+template <int kD, class F>
+void with_value_dim(const AttentionShape& shape, F&& f) {
+  if (shape.value_dim == kD) {
+    f.template operator()<kD, kD>();
+  } else {
+    f.template operator()<kD, 2 * kD>();
+  }
+}
+
 // Calls f<d, d_v>(); the shape is one that the kernels take.
 template <class F>
 void with_widths(const AttentionShape& shape, F&& f) {
-  const auto with_values = [&]<int kD>() {
-    if (shape.value_dim == kD) {
-      f.template operator()<kD, kD>();
-    } else {
-      f.template operator()<kD, 2 * kD>();
-    }
-  };
   switch (shape.head_dim) {
     case 64:
-      return with_values.template operator()<64>();
+      return with_value_dim<64>(shape, f);
     case 96:
-      return with_values.template operator()<96>();
+      return with_value_dim<96>(shape, f);
     default:
-      return with_values.template operator()<128>();
+      return with_value_dim<128>(shape, f);
   }
 }
 

@@ -281,7 +281,7 @@ void Trainer::end_for_bad_data(const std::string& fault) {
   fail<FormatError>(
       "the samples of step {} cannot be read: {}. Step {} is saved; to leave the samples of one "
       "step out: gda resume {} --skip-steps 1",
-      state_.step + 1, fault, state_.step, config_.logging.dir);
+      state_.step + 1, fault, state_.step, shell_word(config_.logging.dir));
 }
 
 void Trainer::train_one_step() {

@@ -9,6 +9,7 @@
 
 #include "gda/core/error.h"
 #include "gda/core/log.h"
+#include "gda/core/shell.h"
 #include "gda/core/stream.h"
 #include "gda/ops/elementwise.h"
 #include "gda/train/readable.h"
@@ -54,7 +55,7 @@ std::string way_back(const RunConfig& config, std::int64_t accepted, std::int64_
       "Go on from before them with: gda resume {} --step {}, and a lower optimizer.lr or "
       "optimizer.grad_clip where the model diverges, or --skip-steps {}, which leaves the samples "
       "of those steps out, where they are at fault",
-      config.logging.dir, *healthy, step - *healthy);
+      shell_word(config.logging.dir), *healthy, step - *healthy);
 }
 
 }  // namespace
