@@ -70,7 +70,7 @@ run_gda() {
   local name=$1 run=$work/$1-run
   rm -rf "$run"
   if ! build/cpu/gda train "scripts/bench/$name.yaml" "data.sources=[{name: random, path: $work/random.bin, weight: 1}]" \
-    train.steps=$((steps_a_round + 1)) logging.dir="$run" > "$work/$name.log" 2>&1; then
+    train.steps=$((steps_a_round + 1)) run_dir="$run" > "$work/$name.log" 2>&1; then
     cat "$work/$name.log" >&2
     printf 'bench_cpu.sh: error: gda train scripts/bench/%s.yaml failed\n' "$name" >&2
     exit 1

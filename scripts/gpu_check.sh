@@ -130,7 +130,7 @@ make_tokens() {
 if $make_losses; then
   make_tokens "$work/random.bin"
   scripts/build.sh --preset cpu --target gda >&2
-  build/cpu/gda train scripts/bench/gda-124m.yaml device=cpu precision.compute=fp32 logging.dir="$work/run" \
+  build/cpu/gda train scripts/bench/gda-124m.yaml device=cpu precision.compute=fp32 run_dir="$work/run" \
     "data.sources=[{name: random, path: $work/random.bin, weight: 1}]" >&2
   grep -E '^(#|tolerance)' scripts/gpu_check/losses-124m.txt
   sed -E 's/.*"step":([0-9]+),.*"loss":([0-9.]+),"lr.*"grad_norm":([0-9.]+),.*/\1 \2 \3/' "$work/run/metrics.jsonl"

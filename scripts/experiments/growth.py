@@ -39,7 +39,8 @@ train: {{steps: {steps}, global_batch_size: 16, micro_batch_size: 16}}
 precision: {{compute: fp32}}
 checkpoint: {{every_steps: 0, keep_last: 1}}
 eval: {{every_steps: 1000000, steps: 16}}
-logging: {{dir: {folder}, every_steps: 50, tensorboard: false, peak_tflops: 0.1}}
+run_dir: {folder}
+logging: {{every_steps: 50, tensorboard: false, peak_tflops: 0.1}}
 """
 # Every operator at about twice the FLOPs a token, or as far as it comes by itself.
 OPERATORS = {
@@ -147,7 +148,7 @@ class Experiment:
         steps = round(self.options.steps * (1 + 1 / grown["ratio"]))
 
         def work(folder):
-            self.gda("train", config, f"logging.dir={folder}", f"train.steps={steps}", self.decay(steps), *DEFAULTS)
+            self.gda("train", config, f"run_dir={folder}", f"train.steps={steps}", self.decay(steps), *DEFAULTS)
             return {"loss": last_loss(folder)}
 
         scratch = self.once(f"{name}-scratch-{seed}", work)

@@ -38,7 +38,7 @@ train() {
   shift 4
   ((last == 0)) || until=(bash scripts/gpu_check/until_step.sh "$last" "$scratch/$name/metrics.jsonl")
   step "$name" "$limit" "${until[@]}" "${launcher[@]}" "$bin/gda" train "scripts/bench/$model.yaml" device=cuda \
-    logging.dir="$scratch/$name" "data.sources=[{name: random, path: $data/random.bin, weight: 1}]" train.steps=1000 "$@" "${settings[@]}"
+    run_dir="$scratch/$name" "data.sources=[{name: random, path: $data/random.bin, weight: 1}]" train.steps=1000 "$@" "${settings[@]}"
   mkdir -p "$said/$name"
   cp "$scratch/$name/metrics.jsonl" "$scratch/$name/config.yaml" "$said/$name/" 2> /dev/null || true
   rm -rf "${scratch:?}/$name"

@@ -106,8 +106,7 @@ if $resume_if_there; then
   for argument in "$@"; do
     [[ $argument == -* || $argument != *=* ]] || overrides+=("$argument")
   done
-  settings=$("$gda" config "$target" "${overrides[@]}") || exit
-  run=$(sed -n '/^logging:/,/^[^ ]/s/^  dir: //p' <<< "$settings" | sed 's/^"\(.*\)"$/\1/')
+  run=$("$gda" config "$target" "${overrides[@]}" --get run_dir) || exit
   if has_checkpoint "$run"; then
     command=resume target=$run
   fi

@@ -39,7 +39,8 @@ parallel: {timeout_seconds: 60}
 precision: {compute: fp32}
 checkpoint: {every_steps: 100}
 eval: {every_steps: 0}
-logging: {dir: $dir/run, every_steps: 500, tensorboard: false}
+run_dir: $dir/run
+logging: {every_steps: 500, tensorboard: false}
 device: cpu
 EOF
 }

@@ -130,7 +130,7 @@ run_measure() {
   local overrides rate tokens first last
   mapfile -t overrides < <(settings)
   rm -rf "$dir/measure"
-  train train "$here/configs/quickstart.yaml" "${overrides[@]}" logging.dir="$dir/measure" train.steps=12 \
+  train train "$here/configs/quickstart.yaml" "${overrides[@]}" run_dir="$dir/measure" train.steps=12 \
     schedule.warmup_steps=0 logging.every_steps=4 logging.tensorboard=false eval.every_steps=0 checkpoint.every_steps=0 \
     > "$dir/log/measure-run.log" 2>&1 || {
     tail -n 20 "$dir/log/measure-run.log"
@@ -160,7 +160,7 @@ run_pretrain() {
   mapfile -t overrides < <(settings)
   rm -rf "$dir/run"
   # The rate stays at its peak here; the grown model's run ends with the decay.
-  "${launch[@]}" train "$here/configs/quickstart.yaml" "${overrides[@]}" logging.dir="$dir/run" \
+  "${launch[@]}" train "$here/configs/quickstart.yaml" "${overrides[@]}" run_dir="$dir/run" \
     train.steps="$first" schedule.decay_fraction=0 logging.every_steps=$((first / 20)) \
     eval.every_steps="$first" checkpoint.every_steps="$first" &
   pid=$!

@@ -17,16 +17,21 @@ struct ConfigOptions {
   std::string file;
   std::vector<std::string> overrides;
   std::int64_t ranks = 1;
+  std::string get;
   bool schema = false;
 };
+
+std::string text_of(const ConfigOptions& options) {
+  if (options.schema) return run_config_schema() + "\n";
+  const RunConfig config = load_run_config(options.file, options.overrides, options.ranks);
+  return options.get.empty() ? config.yaml() : config.value_of(options.get) + "\n";
+}
 
 int run_config_command(const ConfigOptions& options) {
   if (!options.schema && options.file.empty()) {
     fail<ConfigError>("gda config: CONFIG is missing; give a YAML file, or --schema");
   }
-  const std::string text =
-      options.schema ? run_config_schema() + "\n"
-                     : load_run_config(options.file, options.overrides, options.ranks).yaml();
+  const std::string text = text_of(options);
   const bool is_written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
   require<IoError>(is_written && std::fflush(stdout) == 0,
                    "gda config: cannot write to standard output");
@@ -45,10 +50,14 @@ void add_config(CLI::App& app, Action& action) {
       ->add_option("--ranks", options->ranks,
                    "Also check that batches split over this many processes")
       ->check(at_least(1));
+  command->add_option("--get", options->get,
+                      "Print the value of this key alone, as text for a script: run_dir, "
+                      "train.steps, data.sources[0].path");
   command->add_flag("--schema", options->schema,
                     "Print the JSON Schema of configurations instead, for editors");
   command->footer(
       "Example: gda config configs/quickstart.yaml train.steps=1000\n"
+      "         gda config configs/quickstart.yaml --get run_dir\n"
       "         gda config --schema > gda.schema.json");
   command->callback(
       [options, &action] { action = [options] { return run_config_command(*options); }; });

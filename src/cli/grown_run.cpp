@@ -97,7 +97,7 @@ RunConfig grown_run(const CheckpointReader& from, const ModelConfig& model,
   const auto done = static_cast<std::size_t>(run_state_of(from).growths);
   stages.erase(stages.begin(),
                stages.begin() + static_cast<std::ptrdiff_t>(std::min(done, stages.size())));
-  config.logging.dir = directory;
+  config.run_dir = directory;
   config.validate();
   return config;
 }

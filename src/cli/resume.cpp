@@ -20,17 +20,17 @@ struct ResumeOptions {
   ResumePoint point;
 };
 
-// A logging.dir that was given is that of the run, or there is none that would be written to.
+// A run_dir that was given is that of the run, or there is none that would be written to.
 void check_folder(const ResumeOptions& options, const std::filesystem::path& file,
                   const RunConfig& config) {
   if (options.overrides.empty()) return;
   const auto place = [](const std::string& path) {
     return (std::filesystem::weakly_canonical(path) / "").lexically_normal();
   };
-  const std::string& given = config.logging.dir;
+  const std::string& given = config.run_dir;
   if (place(given) == place(options.directory)) return;
-  require<ConfigError>(given == load_run_config(file, {}).logging.dir,
-                       "logging.dir: {}: a run goes on in its own folder, {}; copy that folder "
+  require<ConfigError>(given == load_run_config(file, {}).run_dir,
+                       "run_dir: {}: a run goes on in its own folder, {}; copy that folder "
                        "and resume the copy, or begin a new run from it with train.init_from",
                        given, options.directory);
 }
@@ -42,7 +42,7 @@ RunConfig load(const ResumeOptions& options, std::int64_t ranks) {
   RunConfig config = load_run_config(file, with_device(options.overrides, options.device), ranks);
   check_folder(options, file, config);
   // The folder may have been moved or copied since it was written.
-  config.logging.dir = options.directory;
+  config.run_dir = options.directory;
   return config;
 }
 
@@ -71,7 +71,7 @@ void add_resume(CLI::App& app, Action& action) {
   CLI::App* command =
       app.add_subcommand("resume", "Go on with a run from its newest healthy checkpoint");
   add_path(*command, "RUN_DIR", options->directory,
-           "Folder of the run (logging.dir), or one of its checkpoints")
+           "Folder of the run (run_dir), or one of its checkpoints")
       ->required();
   add_texts(*command, "OVERRIDES", options->overrides, "Replaced values, as key.path=value");
   command

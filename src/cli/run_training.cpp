@@ -13,7 +13,7 @@ namespace gda::cli {
 namespace {
 
 void tell_ending(const RunConfig& config, const RunOutcome& outcome, double seconds) {
-  const std::string& folder = config.logging.dir;
+  const std::string& folder = config.run_dir;
   const std::string run = shell_word(folder);
   if (outcome.stopped_by == StopReason::none && outcome.step == outcome.first_step) {
     log::info("nothing to do: {} is at step {} of {}. Train on with: gda resume {} train.steps={}",

@@ -27,7 +27,23 @@ ConfigNode* element_of(ConfigNode& list, std::string_view path, std::string_view
   return nullptr;
 }
 
-// "sources.0.path" of "sources[0].path".
+// The value of a key, made if need be. What was null or a scalar becomes a mapping.
+ConfigNode* value_of(ConfigNode& parent, std::string_view key) {
+  if (parent.kind != ConfigNode::Kind::mapping) {
+    const Place place{kCommandLine};
+    parent = ConfigNode{};
+    parent.kind = ConfigNode::Kind::mapping;
+    parent.place = place;
+  }
+  if (ConfigNode* existing = parent.find(key)) return existing;
+  ConfigNode made;
+  made.place = {kCommandLine};
+  parent.entries.push_back({.key = std::string(key), .value = std::move(made)});
+  return &parent.entries.back().value;
+}
+
+}  // namespace
+
 std::string with_dots(std::string_view path) {
   std::string dotted;
   for (std::size_t i = 0; i < path.size(); ++i) {
@@ -46,23 +62,6 @@ std::string with_dots(std::string_view path) {
   }
   return dotted;
 }
-
-// The value of a key, made if need be. What was null or a scalar becomes a mapping.
-ConfigNode* value_of(ConfigNode& parent, std::string_view key) {
-  if (parent.kind != ConfigNode::Kind::mapping) {
-    const Place place{kCommandLine};
-    parent = ConfigNode{};
-    parent.kind = ConfigNode::Kind::mapping;
-    parent.place = place;
-  }
-  if (ConfigNode* existing = parent.find(key)) return existing;
-  ConfigNode made;
-  made.place = {kCommandLine};
-  parent.entries.push_back({.key = std::string(key), .value = std::move(made)});
-  return &parent.entries.back().value;
-}
-
-}  // namespace
 
 void apply_override(ConfigNode& root, const std::string& text, Problems& problems) {
   const std::size_t equals = text.find('=');

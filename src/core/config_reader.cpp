@@ -20,7 +20,7 @@ using config::Problems;
 
 class Reader : public FieldVisitor {
  public:
-  Reader(const ConfigNode& root, Problems& problems) : problems_(problems) {
+  Reader(const ConfigNode& root, Problems& problems) : root_(root), problems_(problems) {
     frame_ = {.node = &root, .place = root.place};
   }
 
@@ -83,6 +83,7 @@ class Reader : public FieldVisitor {
 
   // The value of a field, or null; a missing one is reported if it is required.
   const ConfigNode* take(const FieldInfo& info);
+  const ConfigNode* take_former(const FieldInfo& info, const ConfigNode* current);
   void descend(std::string_view key, const ConfigNode* node, const std::function<void()>& walk);
   void report_unknown_keys();
   Place place_of(std::string_view key) const;
@@ -156,18 +157,43 @@ class Reader : public FieldVisitor {
     }
   }
 
+  const ConfigNode& root_;
   Problems& problems_;
   Problems rules_;
   Frame frame_;
+  std::vector<const ConfigNode*> former_;  // values that were taken by a former name
 };
 
 const ConfigNode* Reader::take(const FieldInfo& info) {
   frame_.known.emplace_back(info.key);
   const ConfigNode* node = frame_.node != nullptr ? frame_.node->find(info.key) : nullptr;
+  if (!info.formerly.empty()) node = take_former(info, node);
   if (node == nullptr && info.required) {
     report(frame_.place, info.key, fmt::format("missing; it is required ({})", info.doc));
   }
   return node;
+}
+
+const ConfigNode* Reader::take_former(const FieldInfo& info, const ConfigNode* current) {
+  const ConfigNode* former = &root_;
+  for (std::string_view path = info.formerly; former != nullptr && !path.empty();) {
+    const std::size_t end = std::min(path.find('.'), path.size());
+    former = former->find(path.substr(0, end));
+    path.remove_prefix(std::min(end + 1, path.size()));
+  }
+  if (former == nullptr) return current;
+  former_.push_back(former);
+  if (current == nullptr) return former;
+  // An override, by whichever name, replaces what the file says.
+  const auto is_override = [](const ConfigNode* node) {
+    return node->place.file == config::kCommandLine;
+  };
+  if (is_override(former) != is_override(current)) return is_override(former) ? former : current;
+  const std::string key = config::join_path(frame_.path, info.key);
+  note(problems_, former->place,
+       fmt::format("{0}: is called {1} now, and {1} is given, too; give it once", info.formerly,
+                   key));
+  return current;
 }
 
 void Reader::descend(std::string_view key, const ConfigNode* node,
@@ -185,6 +211,7 @@ void Reader::report_unknown_keys() {
   if (frame_.node == nullptr) return;
   for (const auto& [key, node] : frame_.node->entries) {
     if (std::find(frame_.known.begin(), frame_.known.end(), key) != frame_.known.end()) continue;
+    if (std::find(former_.begin(), former_.end(), &node) != former_.end()) continue;
     std::string hint = config::suggestion(key, frame_.known);
     if (hint.empty()) hint = fmt::format("; known here: {}", fmt::join(frame_.known, ", "));
     report(node.place, key, "unknown key" + hint);

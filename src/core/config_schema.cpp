@@ -50,7 +50,19 @@ Json timeline_schema(const FieldInfo& info) {
 
 class Describer : public FieldVisitor {
  public:
-  Json take() { return std::move(object_); }
+  // The schema of everything visited. Fields with a former name may be given by either.
+  Json take() {
+    for (const Former& former : formers_) {
+      const std::size_t dot = former.path.find('.');
+      const std::string section(former.path.substr(0, dot));
+      const std::string key(former.path.substr(dot + 1));
+      object_["properties"][section]["properties"][key] = former.schema;
+      const Json inside = {{"required", {section}},
+                           {"properties", {{section, {{"required", {key}}}}}}};
+      object_["oneOf"] = {{{"required", {former.key}}}, inside};
+    }
+    return std::move(object_);
+  }
 
   void field(const FieldInfo& info, bool& value) override {
     add(info, {{"type", "boolean"}}, value);
@@ -114,6 +126,13 @@ class Describer : public FieldVisitor {
   }
 
  private:
+  // A field at the root that was in a section.
+  struct Former {
+    std::string_view path;
+    std::string key;
+    Json schema;
+  };
+
   Json describe(const std::function<void()>& walk) {
     Json outer = std::move(object_);
     object_ = object_schema();
@@ -131,11 +150,19 @@ class Describer : public FieldVisitor {
   void put(const FieldInfo& info, Json schema, bool is_required) {
     const std::string key(info.key);
     schema["description"] = std::string(info.doc);
+    if (!info.formerly.empty()) {
+      Json former = schema;
+      former["description"] = "now " + key;
+      former["deprecated"] = true;
+      formers_.push_back({.path = info.formerly, .key = key, .schema = std::move(former)});
+      is_required = false;
+    }
     object_["properties"][key] = std::move(schema);
     if (is_required) object_["required"].push_back(key);
   }
 
   Json object_ = object_schema();
+  std::vector<Former> formers_;
 };
 
 }  // namespace

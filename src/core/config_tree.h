@@ -55,6 +55,9 @@ struct ConfigEntry {
 // `problems` and its first value kept.
 ConfigNode parse_yaml(std::string_view text, const std::string& origin, Problems& problems);
 
+// "sources.0.path" of "sources[0].path".
+std::string with_dots(std::string_view path);
+
 // Applies "key.path=value", where value is YAML and a number in the path indexes a list from 0.
 // Mappings that the path needs are made.
 void apply_override(ConfigNode& root, const std::string& text, Problems& problems);

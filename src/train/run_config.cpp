@@ -101,6 +101,12 @@ void world_rules(const RunConfig& config, FieldVisitor& visit, std::int64_t rank
 }  // namespace
 
 void RunConfig::fields(FieldVisitor& visit) {
+  visit.field({.key = "run_dir",
+               .doc = "folder of the run: configuration, metrics, logs and checkpoints",
+               .required = true,
+               .is_path = true,
+               .formerly = "logging.dir"},
+              run_dir);
   visit.nested({.key = "model", .doc = "what the model is made of", .required = true}, model);
   visit.nested({.key = "data", .doc = "what it is trained on", .required = true}, data);
   visit.nested({.key = "optimizer", .doc = "how parameters are updated"}, optimizer);
@@ -111,7 +117,7 @@ void RunConfig::fields(FieldVisitor& visit) {
   visit.nested({.key = "growth", .doc = "how the model grows during the run"}, growth);
   visit.nested({.key = "checkpoint", .doc = "what is saved and kept"}, checkpoint);
   visit.nested({.key = "eval", .doc = "loss on validation documents during training"}, eval);
-  visit.nested({.key = "logging", .doc = "what is reported and where", .required = true}, logging);
+  visit.nested({.key = "logging", .doc = "what is reported, and how often"}, logging);
   visit.field({.key = "device",
                .doc = "where to compute; auto: a CUDA device if there is one",
                .one_of = {"auto", "cpu", "cuda"}},
@@ -134,6 +140,11 @@ void RunConfig::validate_for_world(std::int64_t ranks) const {
 std::string RunConfig::yaml() const {
   RunConfig copy = *this;
   return to_yaml([&](FieldVisitor& visit) { copy.fields(visit); });
+}
+
+std::string RunConfig::value_of(std::string_view key) const {
+  RunConfig copy = *this;
+  return value_at(key, [&](FieldVisitor& visit) { copy.fields(visit); });
 }
 
 std::string run_config_schema() {

@@ -99,7 +99,7 @@ void add_run(const RunPage& page, StartPage& out) {
           fmt::format("{} sequences of {} tokens, {} a rank at a time", train.global_batch_size,
                       page.config.data.sequence_length, train.micro_batch_size));
   out.row("steps", readable_count(train.steps));
-  out.row("folder", page.config.logging.dir);
+  out.row("folder", page.config.run_dir);
 }
 
 // What is being faded in, and the stages that are to come.

@@ -44,7 +44,7 @@ DeviceRequest device_request(const RunConfig& config) {
 }
 
 std::filesystem::path checkpoint_folder(const RunConfig& config) {
-  return std::filesystem::path(config.logging.dir) / "checkpoints";
+  return std::filesystem::path(config.run_dir) / "checkpoints";
 }
 
 // What growth has added to a model that a run begins with; nothing if it is no checkpoint. One that
@@ -125,7 +125,7 @@ std::size_t Trainer::most_micro_batches() const {
 
 void Trainer::lock_folder() {
   if (world_.rank() == 0) {
-    const std::filesystem::path folder = config_.logging.dir;
+    const std::filesystem::path folder = config_.run_dir;
     lock_ =
         std::make_unique<OutputLock>(folder / kRunLockFile, "the run folder " + folder.string());
   }
@@ -136,8 +136,8 @@ void Trainer::require_new_folder() const {
   const auto existing = list_step_folders(checkpoint_folder(config_));
   require<ConfigError>(existing.empty(),
                        "{} already holds the checkpoints of a run: go on with `gda resume {}`, or "
-                       "choose another logging.dir",
-                       config_.logging.dir, shell_word(config_.logging.dir));
+                       "choose another run_dir",
+                       config_.run_dir, shell_word(config_.run_dir));
 }
 
 void Trainer::begin() {
@@ -167,7 +167,7 @@ void Trainer::measure_peak() {
 }
 
 void Trainer::open_folder(bool resumed) {
-  const std::filesystem::path directory = config_.logging.dir;
+  const std::filesystem::path directory = config_.run_dir;
   make_directories(directory);
   log::open_file(directory / "log");
   if (world_.rank() != 0) return;
@@ -281,7 +281,7 @@ void Trainer::end_for_bad_data(const std::string& fault) {
   fail<FormatError>(
       "the samples of step {} cannot be read: {}. Step {} is saved; to leave the samples of one "
       "step out: gda resume {} --skip-steps 1",
-      state_.step + 1, fault, state_.step, shell_word(config_.logging.dir));
+      state_.step + 1, fault, state_.step, shell_word(config_.run_dir));
 }
 
 void Trainer::train_one_step() {

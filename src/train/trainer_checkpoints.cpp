@@ -23,7 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 
 fs::path checkpoints_of(const RunConfig& config) {
-  return fs::path(config.logging.dir) / "checkpoints";
+  return fs::path(config.run_dir) / "checkpoints";
 }
 
 // A mark that cannot be written is told, and changes nothing else.
@@ -55,7 +55,7 @@ std::string way_back(const RunConfig& config, std::int64_t accepted, std::int64_
       "Go on from before them with: gda resume {} --step {}, and a lower optimizer.lr or "
       "optimizer.grad_clip where the model diverges, or --skip-steps {}, which leaves the samples "
       "of those steps out, where they are at fault",
-      shell_word(config.logging.dir), *healthy, step - *healthy);
+      shell_word(config.run_dir), *healthy, step - *healthy);
 }
 
 }  // namespace

@@ -36,7 +36,7 @@ void Trainer::grow_if_due() {
 void Trainer::grow() {
   const std::int64_t number = state_.growths + 1;
   const GrowthStageConfig& stage = timeline_->stage(state_.growths);
-  const std::filesystem::path folder = std::filesystem::path(config_.logging.dir) / "checkpoints";
+  const std::filesystem::path folder = std::filesystem::path(config_.run_dir) / "checkpoints";
   GrowthReport report;
   report.step = state_.step;
   report.stage = number;

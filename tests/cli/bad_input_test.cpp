@@ -79,7 +79,7 @@ TEST(BadInputTest, TrainOverARun) {
   for (const int ranks : {0, 2}) {
     expect_error(run_gda(folder.train(), ranks), 2,
                  fmt::format("{0} already holds the checkpoints of a run: go on with `gda resume "
-                             "{0}`, or choose another logging.dir",
+                             "{0}`, or choose another run_dir",
                              folder.run()));
   }
   EXPECT_EQ(folder.hashes(2), before);

@@ -52,7 +52,7 @@ TEST_F(ResumeTest, SettingsWithoutEffectAreRefusedByName) {
   const auto before = folder_.hashes(6);
   const std::string yaml = read_text_file(folder_.path("run") / "config.yaml");
   for (const auto& [setting, name] : std::vector<std::pair<std::string, std::string>>{
-           {"logging.dir=" + folder_.path("other").string(), "logging.dir: "},
+           {"run_dir=" + folder_.path("other").string(), "run_dir: "},
            {"train.init_from=" + folder_.run(), "train.init_from: "},
            {"train.seed=7", "train.seed: 1 -> 7"},
            {"model.initializer_range=0.5", "model.initializer_range: "},
@@ -69,7 +69,7 @@ TEST_F(ResumeTest, SettingsWithoutEffectAreRefusedByName) {
 
 TEST_F(ResumeTest, SettingsWithEffectAreTold) {
   const Outcome outcome = resume({"train.steps=8", "data.seed=99", "model.rope.theta=5000",
-                                  "logging.dir=" + folder_.run(), "optimizer.lr=0.1"});
+                                  "run_dir=" + folder_.run(), "optimizer.lr=0.1"});
   EXPECT_EQ(outcome.code, 0) << outcome.text;
   EXPECT_TRUE(outcome.says("data.seed: 1234 -> 99")) << outcome.text;
   EXPECT_TRUE(outcome.says("model.rope.theta")) << outcome.text;

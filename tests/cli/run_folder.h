@@ -38,7 +38,7 @@ class RunFolder {
                                  const std::vector<std::string>& overrides = {}) const {
     write_text_file_atomically(path("config.yaml"), config.yaml());
     std::vector<std::string> arguments{"train", path("config.yaml"),
-                                       "logging.dir=" + path(run).string()};
+                                       "run_dir=" + path(run).string()};
     arguments.insert(arguments.end(), overrides.begin(), overrides.end());
     return arguments;
   }

@@ -34,7 +34,7 @@ class Usage : public ::testing::Test {
         "data: {sources: [{name: en, path: data/en, weight: 1}], sequence_length: 32}\n"
         "train: {steps: 6, global_batch_size: 4, micro_batch_size: 2}\n"
         "schedule: {warmup_steps: 0}\n"
-        "logging: {dir: run}\n");
+        "run_dir: run\n");
   }
 
   Scratch scratch_;
@@ -97,7 +97,7 @@ TEST_F(Usage, ReplacesHomeAndVariablesInPaths) {
   ::setenv("GDA_TEST_X", "run", 1);
   config();
   const ProgramResult result =
-      run("'~/${GDA_TEST_X}.yaml' 'logging.dir=~/runs' 'data.tokenizer=$GDA_TEST_X/t.model'");
+      run("'~/${GDA_TEST_X}.yaml' 'run_dir=~/runs' 'data.tokenizer=$GDA_TEST_X/t.model'");
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_NE(result.out.find("dir: " + path("runs")), std::string::npos) << result.out;
   EXPECT_NE(result.out.find("tokenizer: run/t.model"), std::string::npos) << result.out;
@@ -117,7 +117,7 @@ TEST_F(Usage, ReadsConfigurationsFromPipes) {
   // A run needs it more than once, and gets as far as the data, which is not there.
   const std::string program = GDA_PROGRAM;
   const ProgramResult piped = gda("config " + file + " > /dev/null; cat " + file + " | " + program +
-                                  " train - logging.dir=" + path("run"));
+                                  " train - run_dir=" + path("run"));
   EXPECT_EQ(piped.err.find("missing"), std::string::npos) << piped.err;
   EXPECT_NE(piped.err.find("data/en"), std::string::npos) << piped.err;
   expect_error("config - < /dev/null",

@@ -66,7 +66,8 @@ train: {{steps: 2, global_batch_size: 2, micro_batch_size: 2}}
 precision: {{compute: fp64}}
 checkpoint: {{every_steps: 0}}
 eval: {{every_steps: 0}}
-logging: {{dir: {run}, every_steps: 1, tensorboard: false, peak_tflops: 0.1}}
+run_dir: {run}
+logging: {{every_steps: 1, tensorboard: false, peak_tflops: 0.1}}
 """
 
 

@@ -47,7 +47,7 @@ echo "attention_forward_pass/bf16/B:4/T:4096/manual_time  1.50 ms  1.60 ms  10 G
 echo "adamw/bf16_copy/manual_time  9.1 ms  9.2 ms  1 GB/s=2.5k/s peak_%=90/s"'
   # The losses that are expected, as a run would give them.
   pretend "$bin/gda" << GDA
-for word; do case \$word in logging.dir=*) dir=\${word#*=} ;; esac; done
+for word; do case \$word in run_dir=*) dir=\${word#*=} ;; esac; done
 mkdir -p "\$dir"
 awk 'NF == 3 && !/^[#t]/ { printf "{\"step\":%d,\"loss\":%s,\"grad_norm\":%s,\"tokens_per_second\":1000,\"mfu_causal\":0.5}\n", \$1, \$2, \$3 }' \
   $PWD/scripts/gpu_check/losses-124m.txt > "\$dir/metrics.jsonl"

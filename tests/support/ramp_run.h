@@ -35,7 +35,7 @@ inline void write_ramp_checkpoint(Communicator& world, const RunConfig& config,
   const Context context{Stream{}, arena};
   parameters.initialize(static_cast<std::uint64_t>(config.train.seed));
   optimizer.copy_masters_from_values(context);
-  const std::filesystem::path directory = config.logging.dir;
+  const std::filesystem::path directory = config.run_dir;
   RunCheckpoints checkpoints(directory / "checkpoints", config.checkpoint, world, parameters,
                              optimizer);
   RunState state;

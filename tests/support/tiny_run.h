@@ -56,7 +56,7 @@ inline RunConfig tiny_run(const std::filesystem::path& data, const std::filesyst
   config.precision.compute = "fp32";
   config.checkpoint.every_steps = 0;
   config.eval.every_steps = 0;
-  config.logging.dir = directory.string();
+  config.run_dir = directory.string();
   config.logging.every_steps = 5;
   config.logging.tensorboard = false;
   config.logging.peak_tflops = 0.1;

@@ -95,7 +95,7 @@ TEST_F(DeviceTest, EveryKindOfModelTrainsToTheSameLoss) {
         run_config.model.hidden_act = act;
         run_config.model.tie_word_embeddings = std::string_view(act) == "silu";
         run_config.train.recompute = "selective";
-        fs::remove_all(run_config.logging.dir);
+        fs::remove_all(run_config.run_dir);
         return run(run_config).loss;
       };
       const double expected = loss("cpu");
@@ -110,10 +110,10 @@ TEST_F(DeviceTest, CheckpointsMoveBetweenDevices) {
   const double expected = run(whole).loss;
   for (const auto& [first, second] : {std::pair("cpu", "cuda"), std::pair("cuda", "cpu")}) {
     RunConfig half = config(first, "fp64", 6);
-    half.logging.dir = (root_ / (std::string("half-") + first)).string();
+    half.run_dir = (root_ / (std::string("half-") + first)).string();
     half.checkpoint.every_steps = 3;
     run(half);
-    fs::remove_all(fs::path(half.logging.dir) / "checkpoints" / "step-00000006");
+    fs::remove_all(fs::path(half.run_dir) / "checkpoints" / "step-00000006");
     half.device = second;
     EXPECT_NEAR(run(half, true).loss, expected, 1e-11 * expected) << first << " to " << second;
   }
@@ -131,7 +131,7 @@ TEST_F(DeviceTest, ResumingWithStochasticRoundingChangesNothing) {
   const auto nearest = end_of(whole);
   whole.precision.rounding = "stochastic";
   whole.checkpoint.every_steps = 2;
-  whole.logging.dir = (root_ / "stochastic").string();
+  whole.run_dir = (root_ / "stochastic").string();
   const auto expected = end_of(whole);
   EXPECT_NE(expected, nearest);
   fs::remove_all(root_ / "stochastic" / "checkpoints" / "step-00000003");
@@ -145,7 +145,7 @@ TEST_F(DeviceTest, GraphsChangeNothing) {
   plain.train.batch_ramp = {{.step = 0, .value = 4}, {.step = 2, .value = 8}};
   RunConfig graphs = plain;
   graphs.train.cuda_graphs = true;
-  graphs.logging.dir = (root_ / "graphs").string();
+  graphs.run_dir = (root_ / "graphs").string();
   EXPECT_EQ(end_of(graphs), end_of(plain));
 }
 
@@ -156,7 +156,7 @@ TEST_F(DeviceTest, AGraphThatCannotBeMadeIsDoneWithout) {
   const RunConfig plain = config("cuda", "fp32", 4);
   RunConfig graphs = plain;
   graphs.train.cuda_graphs = true;
-  graphs.logging.dir = (root_ / "graphs").string();
+  graphs.run_dir = (root_ / "graphs").string();
   ::setenv("GDA_EMULATION_FAILS_CAPTURES", "1", 1);
   const auto end = end_of(graphs);
   ::unsetenv("GDA_EMULATION_FAILS_CAPTURES");
@@ -175,7 +175,7 @@ TEST_F(DeviceTest, AGraphThatCannotBeMadeIsDoneWithout) {
 TEST_F(DeviceTest, GenerationAndLogitsAgree) {
   const RunConfig trained = config("cpu", "fp64", 3);
   run(trained);
-  const CheckpointReader reader(fs::path(trained.logging.dir) / "checkpoints" / "step-00000003");
+  const CheckpointReader reader(fs::path(trained.run_dir) / "checkpoints" / "step-00000003");
   const std::vector<std::int32_t> prompt = {3, 1, 4, 1, 5};
   const auto generated = [&](Device device) {
     const OwnedStream stream(device);
@@ -208,7 +208,7 @@ TEST_F(DeviceTest, GenerationAndLogitsAgree) {
 TEST_F(DeviceTest, TheArenaIsPlanned) {
   for (const char* recompute : {"none", "selective", "full"}) {
     RunConfig planned = config("cuda", "bf16", 2);
-    planned.logging.dir = (root_ / recompute).string();
+    planned.run_dir = (root_ / recompute).string();
     planned.train.recompute = recompute;
     const auto world = make_self_communicator();
     Trainer trainer(planned, *world);

@@ -74,7 +74,7 @@ class FreezingTest : public ::testing::Test {
   // The newest checkpoint of a run again, as growth would have left it, in another run folder.
   fs::path save_as_grown(const RunConfig& from, const std::string& name,
                          const std::vector<std::string>& added) {
-    const auto reader = newest_whole_checkpoint(fs::path(from.logging.dir) / "checkpoints");
+    const auto reader = newest_whole_checkpoint(fs::path(from.run_dir) / "checkpoints");
     TrainedModel model({.config = from.model,
                         .specs = parameter_specs(from.model),
                         .compute = DType::f32,

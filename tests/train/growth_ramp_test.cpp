@@ -35,7 +35,7 @@ class GrowthRampTest : public ::testing::Test {
   }
 
   static fs::path checkpoint(const RunConfig& config, std::int64_t step) {
-    return fs::path(config.logging.dir) / "checkpoints" / step_folder_name({step});
+    return fs::path(config.run_dir) / "checkpoints" / step_folder_name({step});
   }
 
   struct End {
@@ -64,7 +64,7 @@ class GrowthRampTest : public ::testing::Test {
 
   static std::vector<Json> metrics(const RunConfig& config) {
     std::vector<Json> lines;
-    std::ifstream stream(fs::path(config.logging.dir) / "metrics.jsonl");
+    std::ifstream stream(fs::path(config.run_dir) / "metrics.jsonl");
     for (std::string line; std::getline(stream, line);) lines.push_back(Json::parse(line));
     return lines;
   }
@@ -193,7 +193,7 @@ TEST_F(GrowthRampTest, ANewRunCannotBeginFromIt) {
               fmt::format("{}: growth is under way (mask 0.5 at step 6, 1 at step 10), and "
                           "train.init_from takes a finished model: go on to step 10 first, with "
                           "`gda resume {}`",
-                          next.train.init_from, config.logging.dir));
+                          next.train.init_from, config.run_dir));
   }
 }
 

@@ -74,12 +74,12 @@ class GrowthStagesTest : public ::testing::Test {
   }
 
   static fs::path checkpoint(const RunConfig& config, StepName name) {
-    return fs::path(config.logging.dir) / "checkpoints" / step_folder_name(name);
+    return fs::path(config.run_dir) / "checkpoints" / step_folder_name(name);
   }
 
   static std::vector<Json> metrics(const RunConfig& config) {
     std::vector<Json> lines;
-    std::ifstream stream(fs::path(config.logging.dir) / "metrics.jsonl");
+    std::ifstream stream(fs::path(config.run_dir) / "metrics.jsonl");
     for (std::string line; std::getline(stream, line);) lines.push_back(Json::parse(line));
     return lines;
   }
@@ -140,8 +140,7 @@ TEST_F(GrowthStagesTest, ResumingAnywhereChangesNothing) {
   run(config, false);
   for (const StepName last : {StepName{9}, StepName{8, true}, StepName{8}, StepName{6},
                               StepName{4, true}, StepName{4}, StepName{3}}) {
-    for (const StepFolder& folder :
-         list_step_folders(fs::path(config.logging.dir) / "checkpoints")) {
+    for (const StepFolder& folder : list_step_folders(fs::path(config.run_dir) / "checkpoints")) {
       if (folder.name > last) fs::remove_all(folder.path);
     }
     EXPECT_EQ(run(config, true), expected) << step_folder_name(last);
@@ -154,7 +153,7 @@ TEST_F(GrowthStagesTest, AHalfWrittenGrowthIsDoneAgain) {
   const RunConfig config = staged("killed");
   run(config, false);
   const fs::path grown = checkpoint(config, {.step = 4, .grown = true});
-  for (const StepFolder& folder : list_step_folders(fs::path(config.logging.dir) / "checkpoints")) {
+  for (const StepFolder& folder : list_step_folders(fs::path(config.run_dir) / "checkpoints")) {
     if (folder.name > StepName{4, true}) fs::remove_all(folder.path);
   }
   fs::rename(grown, grown.string() + ".tmp");

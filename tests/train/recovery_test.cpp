@@ -53,7 +53,7 @@ class RecoveryTest : public ::testing::Test {
     return {};
   }
 
-  fs::path checkpoints() const { return fs::path(config_.logging.dir) / "checkpoints"; }
+  fs::path checkpoints() const { return fs::path(config_.run_dir) / "checkpoints"; }
   std::string fault_of(std::int64_t step) const {
     return read_manifest(checkpoints() / step_folder_name({step})).unhealthy;
   }
@@ -75,8 +75,7 @@ TEST_P(DivergenceTest, LeavesACheckpointFromBefore) {
   wild.checkpoint.keep_last = GetParam().second;
   const std::string error = error_of<Error>(wild, ResumePoint{});
   EXPECT_NE(error.find("4 updates in a row were skipped"), std::string::npos) << error;
-  EXPECT_NE(error.find("gda resume " + config_.logging.dir + " --step "), std::string::npos)
-      << error;
+  EXPECT_NE(error.find("gda resume " + config_.run_dir + " --step "), std::string::npos) << error;
   EXPECT_NE(error.find("--skip-steps "), std::string::npos) << error;
   for (const StepFolder& folder : list_step_folders(checkpoints())) {
     EXPECT_LE(folder.name.step, 7) << "saved while updates were skipped";

@@ -25,7 +25,7 @@ data:
   sequence_length: 32
 train:
   steps: 10
-logging: {dir: runs/x}
+run_dir: runs/x
 )";
 
 // Writes `text` to a file.
@@ -123,11 +123,53 @@ TEST(RunConfig, MissingSectionsAndKeys) {
   } catch (const ConfigError& error) {
     const std::string file = path.string();
     EXPECT_EQ(std::string(error.what()),
-              file + ": model: missing; it is required (what the model is made of)\n" + file +
+              file +
+                  ": run_dir: missing; it is required (folder of the run: configuration, "
+                  "metrics, logs and checkpoints)\n" +
+                  file + ": model: missing; it is required (what the model is made of)\n" + file +
                   ": data: missing; it is required (what it is trained on)\n" + file +
-                  ": logging: missing; it is required (what is reported and where)\n" + file +
                   ":1: train.steps: missing; it is required (optimizer steps in all)");
   }
+}
+
+TEST(RunConfig, TheFolderMayStillBeCalledByItsFormerName) {
+  std::string text = kMinimal;
+  const std::string now = "run_dir: runs/x";
+  text.replace(text.find(now), now.size(), "logging: {dir: runs/y, every_steps: 3}");
+  const fs::path former = write_config(text);
+  const RunConfig config = load_run_config(former, {});
+  EXPECT_EQ(config.run_dir, "runs/y");
+  EXPECT_EQ(config.logging.every_steps, 3);
+  EXPECT_EQ(load_run_config(former, {"logging.dir=z"}).run_dir, "z");
+  EXPECT_EQ(load_run_config(former, {"run_dir=z"}).run_dir, "z");
+  EXPECT_EQ(load({"logging.dir=z"}).run_dir, "z");
+  EXPECT_EQ(error_of({"logging.dir=z", "run_dir=z"}),
+            "command line: logging.dir: is called run_dir now, and run_dir is given, too; give it "
+            "once");
+  EXPECT_NE(error_of({"logging.dri=z"}).find("unknown key"), std::string::npos);
+}
+
+TEST(RunConfig, GivesOneValue) {
+  const RunConfig config =
+      load_run_config(write_config(kMinimal), {"train.sample.prompts=[a b, 'c']"});
+  EXPECT_EQ(config.value_of("run_dir"), "runs/x");
+  EXPECT_EQ(config.value_of("train.steps"), "10");
+  EXPECT_EQ(config.value_of("data.sources[0].name"), config.data.sources[0].name);
+  EXPECT_EQ(config.value_of("train.sample.prompts"), "a b\nc");
+  EXPECT_EQ(config.value_of("logging.peak_tflops"), "null");
+  const auto error = [&](std::string_view key) -> std::string {
+    try {
+      return config.value_of(key);
+    } catch (const ConfigError& caught) {
+      return caught.what();
+    }
+  };
+  EXPECT_EQ(error("train.step"), "train.step: unknown key; did you mean \"steps\"?");
+  EXPECT_EQ(error("data.sources[7].name"),
+            "data.sources[7].name: unknown key; the list has 1 elements, counted from 0");
+  EXPECT_EQ(error("run_dir.x"), "run_dir.x: unknown key; there is nothing below a value");
+  EXPECT_EQ(error("parallel").substr(0, 57),
+            "parallel: is a section, which has no value of its own; kn");
 }
 
 TEST(RunConfig, RulesBetweenSections) {

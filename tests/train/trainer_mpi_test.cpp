@@ -82,7 +82,7 @@ TEST_F(RanksTest, ACheckpointOpensAtAnotherWorldSize) {
   fs::create_directories(copy);
   fs::copy(root_ / "half", copy, fs::copy_options::recursive);
   RunConfig alone = half;
-  alone.logging.dir = copy.string();
+  alone.run_dir = copy.string();
   alone.train.steps = 7;
   const auto self = make_self_communicator();
   const StepResult one = run(*self, alone, true);
@@ -109,7 +109,7 @@ TEST_F(RanksTest, ACheckpointOfOneRankOpensOnMany) {
   RunConfig next = half;
   next.train.steps = 7;
   const StepResult many = run(test::world(), next, true);
-  next.logging.dir = copy.string();
+  next.run_dir = copy.string();
   const auto self = make_self_communicator();
   const StepResult one = run(*self, next, true);
   EXPECT_NEAR(one.loss, many.loss, 1e-6 * many.loss);
@@ -157,7 +157,7 @@ TEST_F(RanksTest, GrowthStages) {
   EXPECT_EQ(resumed.loss, expected.loss);
   EXPECT_EQ(resumed.gradient_norm, expected.gradient_norm);
   RunConfig alone = staged;
-  alone.logging.dir = (root_ / ("staged-by-" + std::to_string(test::world().rank()))).string();
+  alone.run_dir = (root_ / ("staged-by-" + std::to_string(test::world().rank()))).string();
   const auto self = make_self_communicator();
   const StepResult one = run(*self, alone, false);
   EXPECT_NEAR(one.loss, expected.loss, 2e-4 * one.loss);
@@ -182,7 +182,7 @@ TEST_F(RanksTest, ResumingAGrowthRampChangesNothing) {
   EXPECT_EQ(resumed.gradient_norm, expected.gradient_norm);
 
   RunConfig alone = whole;
-  alone.logging.dir = (root_ / ("alone-" + std::to_string(test::world().rank()))).string();
+  alone.run_dir = (root_ / ("alone-" + std::to_string(test::world().rank()))).string();
   const auto self = make_self_communicator();
   test::write_ramp_checkpoint(*self, alone, ramp, 2);
   EXPECT_NEAR(run(*self, alone, true).loss, expected.loss, 2e-4 * expected.loss);

@@ -77,11 +77,11 @@ TEST_F(TrainerTest, ResumingChangesNothing) {
     const End expected = run(whole);
 
     RunConfig half = whole;
-    half.logging.dir = (root_ / (std::string("half-") + compute)).string();
+    half.run_dir = (root_ / (std::string("half-") + compute)).string();
     half.checkpoint.every_steps = 8;
     // The schedule belongs to 14 steps; the interruption is a checkpoint taken on the way.
     run(half);
-    fs::remove_all(fs::path(half.logging.dir) / "checkpoints" / "step-00000014");
+    fs::remove_all(fs::path(half.run_dir) / "checkpoints" / "step-00000014");
     const End resumed = run(half, true);
     EXPECT_EQ(resumed.loss, expected.loss) << compute;
     EXPECT_EQ(resumed.bytes, expected.bytes) << compute;
@@ -115,11 +115,11 @@ TEST_F(TrainerTest, AsynchronousCheckpointsAreTheSame) {
   async.checkpoint.every_steps = 5;
   async.checkpoint.keep_last = 10;
   RunConfig sync = async;
-  sync.logging.dir = (root_ / "sync").string();
+  sync.run_dir = (root_ / "sync").string();
   sync.checkpoint.async = false;
   EXPECT_EQ(run(async).bytes, run(sync).bytes);
   const auto manifest = [](const RunConfig& config, std::int64_t step) {
-    return CheckpointReader(fs::path(config.logging.dir) / "checkpoints" / step_folder_name({step}))
+    return CheckpointReader(fs::path(config.run_dir) / "checkpoints" / step_folder_name({step}))
         .manifest();
   };
   for (const std::int64_t step : {5, 10, 15, 20}) {
@@ -159,7 +159,7 @@ TEST_F(TrainerTest, EndsWhenTheLossIsNotFinite) {
     EXPECT_NE(std::string(error.what()).find("3 updates in a row were skipped"), std::string::npos)
         << error.what();
   }
-  EXPECT_TRUE(newest_whole_checkpoint(fs::path(wild.logging.dir) / "checkpoints").has_value());
+  EXPECT_TRUE(newest_whole_checkpoint(fs::path(wild.run_dir) / "checkpoints").has_value());
 }
 
 TEST_F(TrainerTest, RefusesToBeginOverAnotherRun) {

@@ -30,6 +30,9 @@ struct FieldInfo {
   double maximum = std::numeric_limits<double>::infinity();
   bool required = false;  // must be given; has no default
   bool is_path = false;   // a string in which ~ and ${NAME} are replaced (shell.h)
+  // The dotted path that an older version knew it by, which is still read; its section has to be
+  // visited after it. A file that has both is refused.
+  std::string_view formerly{};
 };
 
 // A number that may move with the step: piecewise linear between (step, value) points, constant
@@ -124,6 +127,11 @@ void check_fields(std::string_view section, const FieldWalk& root);
 
 // The resolved values as YAML, every field written out.
 std::string to_yaml(const FieldWalk& root);
+
+// The resolved value of one key, written as in overrides: a scalar without quotes, "null", or the
+// elements of a list, one a line. Throws ConfigError for a key that there is not, with the nearest,
+// and for a mapping.
+std::string value_at(std::string_view key, const FieldWalk& root);
 
 // JSON Schema (draft 2020-12) of the fields, for editors.
 std::string to_json_schema(std::string_view title, const FieldWalk& root);

@@ -3,14 +3,12 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
 
 #include "gda/core/config.h"
 
 namespace gda {
 
 struct LoggingConfig {
-  std::string dir;
   std::int64_t every_steps = 10;
   bool tensorboard = true;
   std::optional<double> peak_tflops;
@@ -18,11 +16,6 @@ struct LoggingConfig {
   bool operator==(const LoggingConfig&) const = default;
 
   void fields(FieldVisitor& visit) {
-    visit.field({.key = "dir",
-                 .doc = "run folder: config, metrics, logs and checkpoints go there",
-                 .required = true,
-                 .is_path = true},
-                dir);
     visit.field({.key = "every_steps",
                  .doc = "steps between two status lines, metrics and events",
                  .minimum = 1},

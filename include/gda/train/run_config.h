@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "gda/checkpoint/checkpoint_config.h"
@@ -19,6 +20,7 @@
 namespace gda {
 
 struct RunConfig {
+  std::string run_dir;  // config, metrics, logs and checkpoints of the run
   ModelConfig model;
   DataConfig data;
   OptimizerConfig optimizer;
@@ -45,6 +47,9 @@ struct RunConfig {
 
   // The resolved configuration; load_run_config reads it back equal.
   std::string yaml() const;
+  // The value of one key, such as "train.steps" or "data.sources[0].path", as text. Throws
+  // ConfigError for a key that there is not.
+  std::string value_of(std::string_view key) const;
 };
 
 // JSON Schema of a run's configuration.
