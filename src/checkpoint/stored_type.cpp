@@ -144,7 +144,7 @@ void convert_elements(std::string_view what, const std::byte* from, StoredType t
       case DType::bf16:
         return convert_all<From>(from, static_cast<bfloat16*>(to), count);
       case DType::i32:
-        fail<FormatError>("{} cannot be read as i32: it is {}", what, name_of(type));
+        fail<FormatError>("{} cannot be read as int32: it is {}", what, name_of(type));
     }
   });
   require<FormatError>(known, "{} has type {}; a parameter is F16, BF16, F32 or F64", what,

@@ -154,7 +154,7 @@ nlohmann::ordered_json to_json(const GrowthReport& report) {
 
 void print_exactness(const GrowthMap& map, const Exactness& exactness, const std::string& origin) {
   fmt::print(
-      "exactness       largest logit difference {:.3g} absolute, {:.3g} relative (f32{}, {} "
+      "exactness       largest logit difference {:.3g} absolute, {:.3g} relative (fp32{}, {} "
       "tokens of {})\n",
       exactness.largest_difference, exactness.relative(), map.ramp ? ", m = 0" : "",
       exactness.tokens, origin);

@@ -15,7 +15,7 @@ struct OperationInfo {
     message,     // numbered over those of this rank in the group
   };
 
-  std::string what;  // "all_reduce f32[1024]"
+  std::string what;  // "all_reduce fp32[1024]"
   std::size_t bytes = 0;
   std::int64_t step = -1;  // negative: before the first step
   std::int64_t number = 0;
@@ -23,10 +23,10 @@ struct OperationInfo {
   Kind kind = Kind::collective;
 };
 
-// "all_reduce f32[1024] (4096 bytes, operation 7 of the tensor group, step 3)".
+// "all_reduce fp32[1024] (4096 bytes, operation 7 of the tensor group, step 3)".
 std::string describe(const OperationInfo& info);
 
-// "send f32[8] to rank 1, receive f32[4] from rank 3", as far as there is somebody. The ranks are
+// "send fp32[8] to rank 1, receive fp32[4] from rank 3", as far as there is somebody. The ranks are
 // those of the group of all processes.
 std::string describe_message(const Tensor& send, int to, const Tensor& receive, int from);
 

@@ -142,7 +142,7 @@ void ParameterStore::initialize(std::uint64_t seed, const Stream& stream) {
         case DType::bf16:
           return fill<bfloat16>(to, parameter.spec.init, random);
         case DType::i32:
-          fail<OpError>("[parameters] {} is not a parameter type", "i32");
+          fail<OpError>("[parameters] {} is not a parameter type", "int32");
       }
     });
   }

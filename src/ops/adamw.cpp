@@ -39,7 +39,7 @@ void adamw_update(const Context& context, const AdamWStep& options, const Tensor
                   const Tensor& master, const Tensor& m, const Tensor& v, const Tensor& copy,
                   const AdamWOrigins& origins) {
   require<OpError>(master.dtype() == DType::f32 || master.dtype() == DType::f64,
-                   "[{}] master: expected f32 or f64, got {}", kOp, master.str());
+                   "[{}] master: expected fp32 or fp64, got {}", kOp, master.str());
   require<OpError>(master.rank() == 1, "[{}] master: expected a flat tensor, got {}", kOp,
                    master.str());
   require<OpError>(options.step >= 1, "[{}] step: expected 1 for the first update or more, got {}",

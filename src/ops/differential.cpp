@@ -25,7 +25,7 @@ void check_lambda_inputs(std::string_view op, const Context& context,
                          const LambdaVectors& vectors) {
   const DType dtype = vectors.q1.dtype();
   require<OpError>(dtype == DType::f64 || dtype == DType::f32,
-                   "[{}] q1: expected f64 or f32, got {}", op, vectors.q1.str());
+                   "[{}] q1: expected fp64 or fp32, got {}", op, vectors.q1.str());
   require<OpError>(vectors.q1.rank() == 1, "[{}] q1: expected a vector [d], got {}", op,
                    vectors.q1.str());
   check_vectors(op, "", context, vectors, dtype, vectors.q1.shape());

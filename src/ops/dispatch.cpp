@@ -29,7 +29,7 @@ void check_mask(std::string_view op, const ColumnMask& mask, DType dtype, std::i
 void check_compute_type(std::string_view op, const Tensor& tensor) {
   const DType dtype = tensor.dtype();
   require<OpError>(dtype == DType::f64 || dtype == DType::f32 || dtype == DType::bf16,
-                   "[{}] expected f64, f32 or bf16, got {}", op, tensor.str());
+                   "[{}] expected fp64, fp32 or bf16, got {}", op, tensor.str());
 }
 
 void fail_missing(std::string_view op, std::string_view build_option) {

@@ -63,7 +63,7 @@ void axpby(const Context& context, double a, const Tensor& x, double b, const Te
 
 void sum_of_squares(const Context& context, const Tensor& x, const Tensor& sum) {
   require<OpError>(x.dtype() == DType::f32 || x.dtype() == DType::f64,
-                   "[sum_of_squares] expected f32 or f64, got {}", x.str());
+                   "[sum_of_squares] expected fp32 or fp64, got {}", x.str());
   ops::check_tensor("sum_of_squares", "x", x, x.dtype(), x.shape(), context);
   ops::check_tensor("sum_of_squares", "sum", sum, DType::f64, {1}, context);
   ops::on_device(

@@ -76,7 +76,7 @@ OwnedTensor make_rope_table(double theta, const std::optional<RopeScaling>& scal
                    "[make_rope_table] head_dim: expected an even number of at least 2, got {}",
                    head_dim);
   require<OpError>(dtype == DType::f32 || dtype == DType::f64,
-                   "[make_rope_table] dtype: expected f32 or f64, got {}", name_of(dtype));
+                   "[make_rope_table] dtype: expected fp32 or fp64, got {}", name_of(dtype));
   if (scaling) check_scaling(*scaling);
 
   std::vector<double> frequencies(static_cast<std::size_t>(head_dim / 2));

@@ -102,7 +102,7 @@ TEST(Safetensors, ConvertsBetweenFloatTypes) {
             "x has type I64; a parameter is F16, BF16, F32 or F64");
   EXPECT_EQ(message_of<FormatError>(
                 [&] { convert_elements("x", bytes, StoredType::f16, wide, DType::i32, 1); }),
-            "x cannot be read as i32: it is F16");
+            "x cannot be read as int32: it is F16");
 }
 
 TEST(Safetensors, RejectsHeadersThatAreNotWhole) {

@@ -8,6 +8,13 @@
 namespace gda {
 namespace {
 
+TEST(DType, IsCalledAsConfigurationsCallIt) {
+  EXPECT_EQ(name_of(DType::f64), "fp64");
+  EXPECT_EQ(name_of(DType::f32), "fp32");
+  EXPECT_EQ(name_of(DType::bf16), "bf16");
+  EXPECT_EQ(name_of(DType::i32), "int32");
+}
+
 TEST(Bfloat16, RoundsToNearestEven) {
   EXPECT_EQ(bfloat16(1.0F).bits, 0x3F80);
   // 1 + 2^-8 lies half-way between 1 and 1 + 2^-7: to the even one.

@@ -164,8 +164,9 @@ TEST(MpiCommunicatorTest, RowsOfAMatrixAndCudaTensors) {
                        Reduction::sum);
     FAIL() << "no error";
   } catch (const DistError& error) {
-    EXPECT_STREQ(error.what(),
-                 "[all_reduce] f32[6] is on cuda:0: this group of processes moves CPU memory only");
+    EXPECT_STREQ(
+        error.what(),
+        "[all_reduce] fp32[6] is on cuda:0: this group of processes moves CPU memory only");
   }
 }
 

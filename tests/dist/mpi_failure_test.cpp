@@ -52,24 +52,26 @@ void expect_failure(const std::string& way, const std::vector<std::string>& text
 }
 
 TEST(MpiFailureTest, LateRankIsNamed) {
-  expect_failure("late", {"of 3: all_reduce f32[1024] (4096 bytes, operation 1, step 120) did not "
-                          "finish within 2 s; no answer from rank 1: ",
-                          "all_gather i32[3] (12 bytes, operation 0, before the first step) took"});
+  expect_failure("late",
+                 {"of 3: all_reduce fp32[1024] (4096 bytes, operation 1, step 120) did not "
+                  "finish within 2 s; no answer from rank 1: ",
+                  "all_gather int32[3] (12 bytes, operation 0, before the first step) took"});
 }
 
 // The rank that waits is 1 of its group, and 2 of all. Rank 0 waits for both at the barrier behind;
 // whichever's time is over first, both are heard.
 TEST(MpiFailureTest, LateRankOfAGroupIsNamed) {
-  expect_failure("late in a group",
-                 {"rank 2 of 3: all_reduce f32[1024] (4096 bytes, operation 0 of the pair group, "
-                  "step 120) did not finish within 2 s; no answer from rank 1: ",
-                  "rank 0 of 3: all_gather i32[3] (12 bytes, operation 2, step 120) did not finish "
-                  "within 2 s; no answer from ranks 1, 2: "});
+  expect_failure(
+      "late in a group",
+      {"rank 2 of 3: all_reduce fp32[1024] (4096 bytes, operation 0 of the pair group, "
+       "step 120) did not finish within 2 s; no answer from rank 1: ",
+       "rank 0 of 3: all_gather int32[3] (12 bytes, operation 2, step 120) did not finish "
+       "within 2 s; no answer from ranks 1, 2: "});
 }
 
 TEST(MpiFailureTest, AMessageThatDoesNotComeIsNamed) {
   expect_failure("no message",
-                 {"rank 2 of 3: receive f32[1024] from rank 1 (4096 bytes, message 0 of the pair "
+                 {"rank 2 of 3: receive fp32[1024] from rank 1 (4096 bytes, message 0 of the pair "
                   "group, step 120) did not finish within 2 s; no answer from rank 1: "});
 }
 
@@ -80,11 +82,11 @@ TEST(MpiFailureTest, LateRankOnADeviceIsToldByTheWatchdog) {
   }
   expect_failure(
       "late on a device",
-      {"of 3: all_reduce f32[1024] (4096 bytes, operation 2, step 120) did not finish within 2 s; "
+      {"of 3: all_reduce fp32[1024] (4096 bytes, operation 2, step 120) did not finish within 2 s; "
        "the ranks that wait in another operation, or in none, are the ones to look at",
        "the last operations of rank 0 on its device, all complete:",
        "the last operations of rank 2 on its device, all complete:",
-       "broadcast f32[1024] (4096 bytes, operation 1, step 120) took"},
+       "broadcast fp32[1024] (4096 bytes, operation 1, step 120) took"},
       1);
 }
 
@@ -100,14 +102,14 @@ TEST(MpiFailureTest, SizesThatDifferAreNotTakenSilently) {
 TEST(MpiFailureTest, LargeSizesThatDifferAreBothNamed) {
   expect_failure(
       "other large size",
-      {"of 3: all_reduce f32[8192] (32768 bytes, operation 1, step 120): rank 1 calls all_reduce "
-       "f32[4096] instead",
+      {"of 3: all_reduce fp32[8192] (32768 bytes, operation 1, step 120): rank 1 calls all_reduce "
+       "fp32[4096] instead",
        kLikelyCause});
 }
 
 TEST(MpiFailureTest, MessagesOfAnotherLengthAreRefused) {
   expect_failure("other message",
-                 {"rank 2 of 3: receive f32[1024] from rank 0 (4096 bytes, message 0, step 120): "
+                 {"rank 2 of 3: receive fp32[1024] from rank 0 (4096 bytes, message 0, step 120): "
                   "rank 0 sends 2048 bytes and not 4096",
                   kLikelyCause});
 }

@@ -83,24 +83,24 @@ TEST(SelfCommunicatorTest, BadMessagesAreRefused) {
   };
   EXPECT_EQ(refused(front, 1, {}, kNobody), "[send_receive] rank 1 is not one of the 1 ranks");
   EXPECT_EQ(refused({}, kNobody, front, -2), "[send_receive] rank -2 is not one of the 1 ranks");
-  EXPECT_EQ(refused(front, kNobody, back, 0), "[send_receive] f32[6] has nobody at the other end");
-  EXPECT_EQ(refused({}, 0, back, 0), "[send_receive] f32[] has no memory");
+  EXPECT_EQ(refused(front, kNobody, back, 0), "[send_receive] fp32[6] has nobody at the other end");
+  EXPECT_EQ(refused({}, 0, back, 0), "[send_receive] fp32[] has no memory");
   EXPECT_EQ(refused(front, 0, {}, kNobody),
             "[send_receive] rank 0 would wait for itself: it sends to itself and does not receive");
   EXPECT_EQ(refused({}, kNobody, front, 0),
             "[send_receive] rank 0 would wait for itself: it receives from itself and does not "
             "send");
-  EXPECT_EQ(refused(front, 0, whole.rows(5, 6), 0), "[send_receive] f32[6] overlaps f32[6]");
+  EXPECT_EQ(refused(front, 0, whole.rows(5, 6), 0), "[send_receive] fp32[6] overlaps fp32[6]");
   EXPECT_EQ(refused(front, 0, back.rows(0, 5), 0),
-            "[send_receive] f32[6] and f32[5] must be of one size");
+            "[send_receive] fp32[6] and fp32[5] must be of one size");
   EXPECT_EQ(refused(front, 0, integers, 0),
-            "[send_receive] f32[6] and i32[6] must be of one dtype");
+            "[send_receive] fp32[6] and int32[6] must be of one dtype");
   EXPECT_EQ(message_of([&] { self->all_to_all(front, back.rows(0, 5)); }),
-            "[all_to_all] f32[6] and f32[5] must be of one size");
+            "[all_to_all] fp32[6] and fp32[5] must be of one size");
   EXPECT_EQ(message_of([&] { self->all_to_all(front, integers); }),
-            "[all_to_all] f32[6] and i32[6] must be of one dtype");
+            "[all_to_all] fp32[6] and int32[6] must be of one dtype");
   EXPECT_EQ(message_of([&] { self->all_to_all(front, front); }),
-            "[all_to_all] f32[6] overlaps f32[6]");
+            "[all_to_all] fp32[6] overlaps fp32[6]");
   EXPECT_EQ(message_of([&] { self->split(-1, "tensor"); }), "[split] colour -1 is negative");
 }
 
@@ -112,29 +112,29 @@ TEST(SelfCommunicatorTest, BadTensorsAreRefused) {
   EXPECT_EQ(message_of([&] {
               self->all_reduce(Tensor(data.data(), DType::f32, {3}, gpu), Reduction::sum);
             }),
-            "[all_reduce] f32[3] is on cuda:1: this group of processes moves CPU memory only");
+            "[all_reduce] fp32[3] is on cuda:1: this group of processes moves CPU memory only");
   EXPECT_EQ(
       message_of([&] { self->all_reduce(Tensor(data.data(), DType::bf16, {3}), Reduction::sum); }),
-      "[all_reduce] bf16[3] must be f32, f64 or i32");
+      "[all_reduce] bf16[3] must be fp32, fp64 or int32");
   EXPECT_EQ(
       message_of([&] {
         self->all_reduce(Tensor(data.data(), DType::f32, {3, 2}, 4, Device{}), Reduction::sum);
       }),
-      "[all_reduce] f32[3, 2] must be contiguous, its row stride is 4");
+      "[all_reduce] fp32[3, 2] must be contiguous, its row stride is 4");
   EXPECT_EQ(message_of([&] { self->all_reduce(Tensor(nullptr, DType::f32, {3}), Reduction::sum); }),
-            "[all_reduce] f32[3] has no memory");
+            "[all_reduce] fp32[3] has no memory");
   EXPECT_EQ(message_of([&] {
               self->reduce_scatter(Tensor(data.data(), DType::i32, {12}),
                                    Tensor(data.data(), DType::i32, {12}));
             }),
-            "[reduce_scatter] i32[12] must be f32 or f64");
+            "[reduce_scatter] int32[12] must be fp32 or fp64");
   EXPECT_EQ(message_of([&] { self->all_gather(whole.rows(0, 5), whole); }),
-            "[all_gather] f32[5] must have 1/1 of the 12 elements of f32[12]: one part for each "
+            "[all_gather] fp32[5] must have 1/1 of the 12 elements of fp32[12]: one part for each "
             "rank");
   EXPECT_EQ(message_of([&] { self->all_gather(Tensor(data.data(), DType::i32, {12}), whole); }),
-            "[all_gather] i32[12] and f32[12] must be of one dtype");
+            "[all_gather] int32[12] and fp32[12] must be of one dtype");
   EXPECT_EQ(message_of([&] { self->all_gather(whole.rows(0, 7), whole.rows(5, 7)); }),
-            "[all_gather] f32[7] overlaps f32[7] but is not the part of rank 0 there");
+            "[all_gather] fp32[7] overlaps fp32[7] but is not the part of rank 0 there");
   EXPECT_EQ(message_of([&] { self->broadcast(whole, 1); }),
             "[broadcast] root 1 is not one of the 1 ranks");
 }

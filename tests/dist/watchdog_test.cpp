@@ -38,7 +38,7 @@ TEST_F(WatchdogTest, OperationsThatEndAreLeftAlone) {
   std::atomic<int> asked = 0;
   Watchdog watchdog(options(20s));
   for (int i = 0; i < 40; ++i) {
-    watchdog.watch(info("all_gather f32[1024]", i), [&] { return ++asked % 3 == 0; });
+    watchdog.watch(info("all_gather fp32[1024]", i), [&] { return ++asked % 3 == 0; });
   }
   watchdog.drain();
   EXPECT_EQ(asked, 120);
@@ -49,7 +49,7 @@ TEST_F(WatchdogTest, ItsThreadBeginsBeforeItAsks) {
   WatchdogOptions watched = options(20s);
   watched.begin = [&] { thread = std::this_thread::get_id(); };
   Watchdog watchdog(watched);
-  watchdog.watch(info("all_gather f32[1024]", 0), [&] {
+  watchdog.watch(info("all_gather fp32[1024]", 0), [&] {
     EXPECT_EQ(std::this_thread::get_id(), thread);
     return true;
   });
@@ -60,7 +60,7 @@ TEST_F(WatchdogTest, AThreadThatCannotBeginIsAFault) {
   WatchdogOptions watched = options(20s);
   watched.begin = [] { fail<DeviceError>("[device] cudaSetDevice failed"); };
   Watchdog watchdog(watched);
-  watchdog.watch(info("all_gather f32[1024]", 0), [] { return true; });
+  watchdog.watch(info("all_gather fp32[1024]", 0), [] { return true; });
   EXPECT_EQ(message(),
             "rank 1 of 4: the watch over its operations failed: [device] cudaSetDevice failed");
 }
@@ -68,11 +68,11 @@ TEST_F(WatchdogTest, AThreadThatCannotBeginIsAFault) {
 TEST_F(WatchdogTest, NamesTheOperationThatDoesNotEnd) {
   std::atomic<bool> ended = false;
   Watchdog watchdog(options(50ms));
-  watchdog.watch(info("all_gather f32[1024]", 6), [] { return true; });
-  watchdog.watch(info("reduce_scatter f32[1024]", 7), [&] { return ended.load(); });
-  watchdog.watch(info("all_gather f32[1024]", 8), [] { return true; });
+  watchdog.watch(info("all_gather fp32[1024]", 6), [] { return true; });
+  watchdog.watch(info("reduce_scatter fp32[1024]", 7), [&] { return ended.load(); });
+  watchdog.watch(info("all_gather fp32[1024]", 8), [] { return true; });
   EXPECT_EQ(message(),
-            "rank 1 of 4: reduce_scatter f32[1024] (4096 bytes, operation 7, step 12) did not "
+            "rank 1 of 4: reduce_scatter fp32[1024] (4096 bytes, operation 7, step 12) did not "
             "finish within 0.05 s; the ranks that wait in another operation, or in none, are the "
             "ones to look at");
   watchdog.drain();  // does not wait for what will not end
@@ -81,7 +81,7 @@ TEST_F(WatchdogTest, NamesTheOperationThatDoesNotEnd) {
 TEST_F(WatchdogTest, AsksNothingOnceItIsStopped) {
   std::atomic<bool> stopped = false;
   Watchdog watchdog(options(20s));
-  watchdog.watch(info("all_gather f32[1024]", 6), [&] {
+  watchdog.watch(info("all_gather fp32[1024]", 6), [&] {
     EXPECT_FALSE(stopped);
     return false;
   });
@@ -106,9 +106,10 @@ TEST_F(WatchdogTest, WaitingInLineIsNotLate) {
 
 TEST_F(WatchdogTest, AnErrorOfTheDeviceEndsIt) {
   Watchdog watchdog(options(20s));
-  watchdog.watch(info("all_reduce f64[2]", 3), []() -> bool { throw DeviceError("it is gone"); });
-  EXPECT_EQ(message(),
-            "rank 1 of 4: all_reduce f64[2] (4096 bytes, operation 3, step 12) failed: it is gone");
+  watchdog.watch(info("all_reduce fp64[2]", 3), []() -> bool { throw DeviceError("it is gone"); });
+  EXPECT_EQ(
+      message(),
+      "rank 1 of 4: all_reduce fp64[2] (4096 bytes, operation 3, step 12) failed: it is gone");
 }
 
 }  // namespace

@@ -157,9 +157,9 @@ TEST(AdamWOrigins, RefusesOriginsThatDoNotFit) {
     expect_error([&] { piece.update(kStep, {}, origins); }, message);
   };
   refuse({.rows = {}, .columns = three.tensor, .row_length = 4, .offset = 0},
-         "[adamw_update] origins.columns: expected i32[4], got i32[3]");
+         "[adamw_update] origins.columns: expected int32[4], got int32[3]");
   refuse({.rows = floats.tensor, .columns = {}, .row_length = 4, .offset = 0},
-         "[adamw_update] origins.rows: expected i32[4], got f32[4]");
+         "[adamw_update] origins.rows: expected int32[4], got fp32[4]");
   refuse({.rows = three.tensor, .columns = four.tensor, .row_length = 4, .offset = 1},
          "[adamw_update] origins.rows: 3 rows of 4 elements end before element 13 of the piece");
   refuse({.rows = three.tensor, .columns = {}, .row_length = 0, .offset = 0},

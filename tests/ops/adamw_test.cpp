@@ -157,18 +157,18 @@ TEST(AdamW, RefusesBadArguments) {
   expect_error([&] { state.update(kStep, TestTensor(DType::bf16, {6}).tensor); },
                "[adamw_update] copy: expected bf16[5], got bf16[6]");
   expect_error([&] { state.update(kStep, TestTensor(DType::f64, {5}).tensor); },
-               "[adamw_update] copy: expected f32[5], got f64[5]");
+               "[adamw_update] copy: expected fp32[5], got fp64[5]");
   const TestContext context;
   expect_error(
       [&] {
         adamw_update(context, kStep, other.gradient.tensor, state.master.tensor, state.m.tensor,
                      state.v.tensor, {});
       },
-      "[adamw_update] gradient: expected f32[5], got f32[6]");
+      "[adamw_update] gradient: expected fp32[5], got fp32[6]");
   const TestTensor half(DType::bf16, {5});
   expect_error(
       [&] { adamw_update(context, kStep, half.tensor, half.tensor, half.tensor, half.tensor, {}); },
-      "[adamw_update] master: expected f32 or f64, got bf16[5]");
+      "[adamw_update] master: expected fp32 or fp64, got bf16[5]");
 }
 
 }  // namespace

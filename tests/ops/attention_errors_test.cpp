@@ -53,34 +53,34 @@ TEST(AttentionErrors, Tensors) {
       [](AttentionRun& run) {
         run.q = TestTensor(DType::i32, {10, 16});
       },
-      "expected f64, f32 or bf16, got i32[10, 16]");
+      "expected fp64, fp32 or bf16, got int32[10, 16]");
   expect_refused(
       [](AttentionRun& run) {
         run.q = TestTensor(DType::f32, {10, 15});
       },
-      "q: expected f32[10, 16], got f32[10, 15]");
+      "q: expected fp32[10, 16], got fp32[10, 15]");
   expect_refused(
       [](AttentionRun& run) {
         run.k = TestTensor(DType::bf16, {16, 16});
       },
-      "k: expected f32[16, 16], got bf16[16, 16]");
-  expect_refused([](AttentionRun& run) { run.v = {}; }, "v: expected f32[16, 16]");
+      "k: expected fp32[16, 16], got bf16[16, 16]");
+  expect_refused([](AttentionRun& run) { run.v = {}; }, "v: expected fp32[16, 16]");
   expect_refused(
       [](AttentionRun& run) {
         run.out = TestTensor(DType::f32, {10, 16});
       },
-      "out: expected f32[10, 32], got f32[10, 16]");
+      "out: expected fp32[10, 32], got fp32[10, 16]");
   expect_refused(
       [](AttentionRun& run) {
         run.lse = TestTensor(DType::f64, {10, 4});
       },
-      "lse: expected f32[10, 4], got f64[10, 4]");
+      "lse: expected fp32[10, 4], got fp64[10, 4]");
 }
 
 TEST(AttentionErrors, FirstKey) {
   if (on_cuda()) GTEST_SKIP() << "starts of documents are not checked on a GPU";
   expect_refused([](AttentionRun& run) { run.first_key = TestTensor(DType::i32, {5}); },
-                 "first_key: expected i32[10], got i32[5]");
+                 "first_key: expected int32[10], got int32[5]");
   expect_refused(
       [](AttentionRun& run) {
         run.first_key = TestTensor(DType::i32, {10});
@@ -107,11 +107,11 @@ TEST(AttentionErrors, Gradients) {
         },
         "[attention_backward] " + text);
   };
-  refused(&AttentionRun::dout, "dout: expected f32[10, 32], got f32[3, 3]");
-  refused(&AttentionRun::dq, "dq: expected f32[10, 16], got f32[3, 3]");
-  refused(&AttentionRun::dk, "dk: expected f32[16, 16], got f32[3, 3]");
-  refused(&AttentionRun::dv, "dv: expected f32[16, 16], got f32[3, 3]");
-  refused(&AttentionRun::delta, "delta: expected f32[10, 4], got f32[3, 3]");
+  refused(&AttentionRun::dout, "dout: expected fp32[10, 32], got fp32[3, 3]");
+  refused(&AttentionRun::dq, "dq: expected fp32[10, 16], got fp32[3, 3]");
+  refused(&AttentionRun::dk, "dk: expected fp32[16, 16], got fp32[3, 3]");
+  refused(&AttentionRun::dv, "dv: expected fp32[16, 16], got fp32[3, 3]");
+  refused(&AttentionRun::delta, "delta: expected fp32[10, 4], got fp32[3, 3]");
 }
 
 }  // namespace

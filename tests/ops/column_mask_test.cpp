@@ -238,8 +238,8 @@ TEST(ColumnMask, RefusesBadMasks) {
     const Call call(kind, DType::f32, 2, 7);
     const std::string op = forward;
     expect_error([&] { call.forward(wide.view); },
-                 "[" + op + "] mask: expected f32[7], got f32[8]");
-    expect_error([&] { call.backward(exact.view); }, "mask: expected f32[7], got f64[7]");
+                 "[" + op + "] mask: expected fp32[7], got fp32[8]");
+    expect_error([&] { call.backward(exact.view); }, "mask: expected fp32[7], got fp64[7]");
     for (const double sum : {0.0, 7.5}) {
       mask.view.sum = sum;
       expect_error([&] { call.forward(mask.view); },

@@ -340,15 +340,15 @@ TEST(Differential, RefusesBadArguments) {
                "[differential_forward] noise_heads, ratio and value_dim: expected at least 1, got "
                "2, 0 and 4");
   expect_error(forward(heads(2, 4, 4), attended, lambda, subln, rho),
-               "[differential_forward] attended: expected f32[3, 40], got f32[3, 32]");
+               "[differential_forward] attended: expected fp32[3, 40], got fp32[3, 32]");
   expect_error(forward(op.shape, lambda, lambda, subln, rho),
-               "[differential_forward] attended: expected rows [N, heads * 2d], got f32[1]");
+               "[differential_forward] attended: expected rows [N, heads * 2d], got fp32[1]");
   expect_error(forward(op.shape, attended, subln, subln, rho),
-               "[differential_forward] lambda: expected f32[1], got f32[4]");
+               "[differential_forward] lambda: expected fp32[1], got fp32[4]");
   expect_error(forward(op.shape, attended, lambda, lambda, rho),
-               "[differential_forward] subln: expected f32[4], got f32[1]");
+               "[differential_forward] subln: expected fp32[4], got fp32[1]");
   expect_error(forward(op.shape, attended, lambda, subln, attended),
-               "[differential_forward] rho: expected f32[3, 6], got f32[3, 32]");
+               "[differential_forward] rho: expected fp32[3, 6], got fp32[3, 32]");
   DifferentialShape negative = op.shape;
   negative.eps = -1;
   expect_error(forward(negative, attended, lambda, subln, rho),
@@ -358,19 +358,19 @@ TEST(Differential, RefusesBadArguments) {
         differential_backward(context, op.shape, attended, lambda, subln, rho, attended, attended,
                               subln, lambda);
       },
-      "[differential_backward] dy: expected f32[3, 24], got f32[3, 32]");
+      "[differential_backward] dy: expected fp32[3, 24], got fp32[3, 32]");
   expect_error(
       [&] {
         differential_backward(context, op.shape, attended, lambda, subln, rho, op.dy.tensor,
                               attended, subln, subln);
       },
-      "[differential_backward] dlambda: expected f32[1], got f32[4]");
+      "[differential_backward] dlambda: expected fp32[1], got fp32[4]");
   expect_error(
       [&] {
         differential_backward(context, op.shape, attended, lambda, subln, rho, op.dy.tensor,
                               op.dattended.tensor, op.dsubln.tensor, op.dlambda.tensor, rho);
       },
-      "[differential_backward] delta: expected f32[3, 8], got f32[3, 6]");
+      "[differential_backward] delta: expected fp32[3, 8], got fp32[3, 6]");
 }
 
 }  // namespace

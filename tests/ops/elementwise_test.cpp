@@ -29,7 +29,7 @@ TEST(FillZero, WholeAndStrided) {
 
 TEST(FillZero, RefusesNoTensor) {
   expect_error([] { fill_zero(TestContext(), Tensor(nullptr, DType::f32, {4})); },
-               "[fill_zero] x: expected f32[4], got an empty tensor");
+               "[fill_zero] x: expected fp32[4], got an empty tensor");
 }
 
 TEST(Convert, RoundsOnceToTheTarget) {
@@ -80,15 +80,15 @@ TEST(Convert, RefusesBadArguments) {
   const TestContext context;
   const TestTensor x(DType::f32, {4, 4});
   expect_error([&] { convert(context, x.tensor, TestTensor(DType::f32, {15}).tensor); },
-               "[convert] expected as many elements on both sides, got f32[4, 4] and f32[15]");
+               "[convert] expected as many elements on both sides, got fp32[4, 4] and fp32[15]");
   expect_error(
       [&] {
         convert(context, x.tensor, TestTensor(DType::i32, {4, 4}).tensor);
       },
-      "[convert] expected f64, f32 or bf16, got i32[4, 4]");
+      "[convert] expected fp64, fp32 or bf16, got int32[4, 4]");
   expect_error(
       [&] { convert(context, x.tensor.columns(0, 2), TestTensor(DType::f32, {8}).tensor); },
-      "[convert] from: expected contiguous rows, got row stride 4 for f32[4, 2]");
+      "[convert] from: expected contiguous rows, got row stride 4 for fp32[4, 2]");
 }
 
 void expect_sum(DType dtype, const Shape& shape) {
@@ -119,9 +119,9 @@ TEST(Add, RefusesBadArguments) {
       [&] {
         add(context, x.tensor, TestTensor(DType::f32, {4, 5}).tensor);
       },
-      "[add] y: expected f32[4, 4], got f32[4, 5]");
+      "[add] y: expected fp32[4, 4], got fp32[4, 5]");
   expect_error([&] { add(context, x.tensor.columns(0, 2), x.tensor.columns(0, 2)); },
-               "[add] x: expected contiguous rows, got row stride 4 for f32[4, 2]");
+               "[add] x: expected contiguous rows, got row stride 4 for fp32[4, 2]");
 }
 
 TEST(ScaleColumns, IsTheProduct) {
@@ -150,11 +150,11 @@ TEST(ScaleColumns, RefusesBadArguments) {
   const TestTensor x(DType::f32, {4, 4});
   const TestTensor column(DType::f32, {4});
   expect_error([&] { scale_columns(context, column.tensor, column.tensor, x.tensor); },
-               "[scale_columns] x: expected rows [N, M], got f32[4]");
+               "[scale_columns] x: expected rows [N, M], got fp32[4]");
   expect_error([&] { scale_columns(context, x.tensor, x.tensor, x.tensor); },
-               "[scale_columns] column: expected f32[4], got f32[4, 4]");
+               "[scale_columns] column: expected fp32[4], got fp32[4, 4]");
   expect_error([&] { scale_columns(context, x.tensor, column.tensor, column.tensor); },
-               "[scale_columns] y: expected f32[4, 4], got f32[4]");
+               "[scale_columns] y: expected fp32[4, 4], got fp32[4]");
 }
 
 TEST(Axpby, IsTheSum) {
@@ -183,7 +183,7 @@ TEST(Axpby, RefusesBadArguments) {
       [&] {
         axpby(context, 1, x.tensor, 1, TestTensor(DType::f32, {4, 5}).tensor);
       },
-      "[axpby] y: expected f32[4, 4], got f32[4, 5]");
+      "[axpby] y: expected fp32[4, 4], got fp32[4, 5]");
 }
 
 // Values between 1 and 1 + 2^-7, neighbours in bf16.
@@ -260,7 +260,7 @@ TEST(StochasticRound, RefusesBadArguments) {
   const TestContext context;
   const TestTensor x(DType::f32, {4});
   expect_error([&] { stochastic_round(context, x.tensor, x.tensor, rounding_noise(), 0, 0); },
-               "[stochastic_round] to: expected bf16[4], got f32[4]");
+               "[stochastic_round] to: expected bf16[4], got fp32[4]");
 }
 
 double squares_of(const Context& context, const Tensor& x) {
@@ -315,10 +315,10 @@ TEST(SumOfSquares, ShowsNonFiniteAndDoesNotOverflow) {
 TEST(SumOfSquares, RefusesBadArguments) {
   const TestContext context;
   expect_error([&] { squares_of(context, TestTensor(DType::bf16, {4}).tensor); },
-               "[sum_of_squares] expected f32 or f64, got bf16[4]");
+               "[sum_of_squares] expected fp32 or fp64, got bf16[4]");
   const TestTensor x(DType::f32, {4, 4});
   expect_error([&] { squares_of(context, x.tensor.columns(0, 2)); },
-               "[sum_of_squares] x: expected contiguous rows, got row stride 4 for f32[4, 2]");
+               "[sum_of_squares] x: expected contiguous rows, got row stride 4 for fp32[4, 2]");
 }
 
 }  // namespace

@@ -113,11 +113,11 @@ TEST(Embedding, RefusesBadArguments) {
         embedding_forward(context, token.tensor, table.tensor,
                           TestTensor(DType::f32, {3, 2}).tensor);
       },
-      "[embedding_forward] table: expected f32[5, 2], got bf16[5, 2]");
+      "[embedding_forward] table: expected fp32[5, 2], got bf16[5, 2]");
   expect_error([&] { embedding_forward(context, y.tensor, table.tensor, y.tensor); },
                "[embedding_forward] expected token of rank 1 and table of rank 2, got bf16[3, 2]");
   expect_error([&] { embedding_backward(context, token.tensor, y.tensor, table.tensor); },
-               "[embedding_backward] dtable: expected f32[5, 2], got bf16[5, 2]");
+               "[embedding_backward] dtable: expected fp32[5, 2], got bf16[5, 2]");
 }
 
 }  // namespace

@@ -315,25 +315,25 @@ TEST(GatedActivation, RefusesBadArguments) {
   const Tensor w = op.weight.tensor;
   const Tensor b = op.bias.tensor;
   expect_error([&] { swiglu_forward(context, w, w, w); },
-               "[swiglu_forward] gate: expected rows [N, F] with F at least 1, got f32[3]");
+               "[swiglu_forward] gate: expected rows [N, F] with F at least 1, got fp32[3]");
   expect_error([&] { swiglu_forward(context, gate, half.tensor, out); },
-               "[swiglu_forward] up: expected f32[4, 6], got bf16[4, 6]");
+               "[swiglu_forward] up: expected fp32[4, 6], got bf16[4, 6]");
   expect_error([&] { swiglu_forward(context, gate, gate, wide.columns(0, 6)); },
-               "[swiglu_forward] out: expected contiguous rows, got row stride 12 for f32[4, 6]");
+               "[swiglu_forward] out: expected contiguous rows, got row stride 12 for fp32[4, 6]");
   expect_error([&] { swiglu_backward(context, gate, gate, wide, out, out); },
-               "[swiglu_backward] dout: expected f32[4, 6], got f32[4, 12]");
+               "[swiglu_backward] dout: expected fp32[4, 6], got fp32[4, 12]");
   expect_error([&] { swiglu_backward(context, gate, gate, out, out, {}); },
-               "[swiglu_backward] dup: expected f32[4, 6], got an empty tensor");
+               "[swiglu_backward] dup: expected fp32[4, 6], got an empty tensor");
   expect_error([&] { poly_norm_forward(context, gate, gate, b, b, out); },
-               "[poly_norm_forward] weight: expected f32[3], got f32[1]");
+               "[poly_norm_forward] weight: expected fp32[3], got fp32[1]");
   expect_error([&] { poly_norm_forward(context, gate, gate, w, w, out); },
-               "[poly_norm_forward] bias: expected f32[1], got f32[3]");
+               "[poly_norm_forward] bias: expected fp32[1], got fp32[3]");
   expect_error([&] { poly_norm_backward(context, gate, gate, w, b, out, wide, out, w, b); },
-               "[poly_norm_backward] dgate: expected f32[4, 6], got f32[4, 12]");
+               "[poly_norm_backward] dgate: expected fp32[4, 6], got fp32[4, 12]");
   expect_error([&] { poly_norm_backward(context, gate, gate, w, b, out, out, out, b, b); },
-               "[poly_norm_backward] dweight: expected f32[3], got f32[1]");
+               "[poly_norm_backward] dweight: expected fp32[3], got fp32[1]");
   expect_error([&] { poly_norm_backward(context, gate, gate, w, b, out, out, out, w, w); },
-               "[poly_norm_backward] dbias: expected f32[1], got f32[3]");
+               "[poly_norm_backward] dbias: expected fp32[1], got fp32[3]");
 }
 
 }  // namespace

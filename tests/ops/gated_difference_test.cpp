@@ -126,29 +126,29 @@ TEST(GatedDifference, RefusesBadArguments) {
   const TestTensor out(DType::f32, {3, 12});
   expect_error(
       [&] { gated_difference_forward(context, attended.tensor, Tensor(), out.tensor); },
-      "[gated_difference_forward] expected attended [N, 2h*d] and gate [N, h], got f32[3, 24]");
+      "[gated_difference_forward] expected attended [N, 2h*d] and gate [N, h], got fp32[3, 24]");
   expect_error(
       [&] {
         gated_difference_forward(context, attended.tensor, TestTensor(DType::f32, {3, 5}).tensor,
                                  out.tensor);
       },
       "[gated_difference_forward] attended: expected two heads for each of the gate's 5, of equal "
-      "width, got f32[3, 24]");
+      "width, got fp32[3, 24]");
   expect_error(
       [&] { gated_difference_forward(context, attended.tensor, gate.tensor, attended.tensor); },
-      "[gated_difference_forward] out: expected f32[3, 12], got f32[3, 24]");
+      "[gated_difference_forward] out: expected fp32[3, 12], got fp32[3, 24]");
   expect_error(
       [&] {
         gated_difference_backward(context, attended.tensor, gate.tensor, gate.tensor,
                                   attended.tensor, gate.tensor);
       },
-      "[gated_difference_backward] dout: expected f32[3, 12], got f32[3, 4]");
+      "[gated_difference_backward] dout: expected fp32[3, 12], got fp32[3, 4]");
   expect_error(
       [&] {
         gated_difference_backward(context, attended.tensor, gate.tensor, out.tensor,
                                   attended.tensor, out.tensor);
       },
-      "[gated_difference_backward] dgate: expected f32[3, 4], got f32[3, 12]");
+      "[gated_difference_backward] dgate: expected fp32[3, 4], got fp32[3, 12]");
 }
 
 }  // namespace

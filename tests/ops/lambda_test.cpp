@@ -77,19 +77,19 @@ TEST(Lambda, RefusesBadArguments) {
       [&] {
         lambda_forward(context, {half.tensor, v.tensor, v.tensor, v.tensor}, 0, one.tensor);
       },
-      "[lambda_forward] q1: expected f64 or f32, got bf16[4]");
+      "[lambda_forward] q1: expected fp64 or fp32, got bf16[4]");
   expect_error(
       [&] {
         lambda_forward(context, {v.tensor, v.tensor, v.tensor, one.tensor}, 0, one.tensor);
       },
-      "[lambda_forward] k2: expected f32[4], got f32[1]");
+      "[lambda_forward] k2: expected fp32[4], got fp32[1]");
   expect_error([&] { lambda_forward(context, good, 0, v.tensor); },
-               "[lambda_forward] lambda: expected f32[1], got f32[4]");
+               "[lambda_forward] lambda: expected fp32[1], got fp32[4]");
   expect_error(
       [&] {
         lambda_backward(context, good, one.tensor, {v.tensor, one.tensor, v.tensor, v.tensor});
       },
-      "[lambda_backward] dk1: expected f32[4], got f32[1]");
+      "[lambda_backward] dk1: expected fp32[4], got fp32[1]");
 }
 
 }  // namespace

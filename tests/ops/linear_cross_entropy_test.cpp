@@ -212,20 +212,20 @@ TEST(LinearCrossEntropy, RefusesBadArguments) {
         linear_cross_entropy_forward(context, p.x.tensor, wide.tensor, p.target.tensor,
                                      p.loss.tensor);
       },
-      "[linear_cross_entropy_forward] expected x [N, D] and weight [V, D], got f32[3, 2] and "
-      "f32[4, 3]");
+      "[linear_cross_entropy_forward] expected x [N, D] and weight [V, D], got fp32[3, 2] and "
+      "fp32[4, 3]");
   expect_error(
       [&] {
         linear_cross_entropy_forward(context, p.x.tensor, p.weight.tensor, p.loss.tensor,
                                      p.loss.tensor);
       },
-      "[linear_cross_entropy_forward] target: expected i32[3], got f32[3]");
+      "[linear_cross_entropy_forward] target: expected int32[3], got fp32[3]");
   expect_error(
       [&] {
         linear_cross_entropy_forward_backward(context, p.x.tensor, p.weight.tensor, p.target.tensor,
                                               1, p.loss.tensor, p.dx.tensor, wide.tensor);
       },
-      "[linear_cross_entropy_forward_backward] dweight: expected f32[4, 2], got f32[4, 3]");
+      "[linear_cross_entropy_forward_backward] dweight: expected fp32[4, 2], got fp32[4, 3]");
 }
 
 TEST(LinearCrossEntropy, NoRowsIsNoWork) {

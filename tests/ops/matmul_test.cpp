@@ -217,38 +217,38 @@ TEST(Matmul, RefusesBadArguments) {
   expect_error([&] { matmul(context, a.tensor, b.tensor, out.tensor, {.transpose_a = true}); },
                "[matmul] inner sizes differ: op(a) is [3, 2], op(b) is [4, 5]");
   expect_error([&] { matmul(context, a.tensor, TestTensor(DType::f32, {3}).tensor, out.tensor); },
-               "[matmul] expected two matrices, got a = f32[2, 3] and b = f32[3]");
+               "[matmul] expected two matrices, got a = fp32[2, 3] and b = fp32[3]");
   expect_error(
       [&] {
         matmul(context, a.tensor, TestTensor(DType::f32, {3, 4}).tensor, out.tensor);
       },
-      "[matmul] out: expected f32[2, 4], got f32[2, 5]");
+      "[matmul] out: expected fp32[2, 4], got fp32[2, 5]");
   expect_error(
       [&] {
         matmul(context, a.tensor, TestTensor(DType::bf16, {3, 5}).tensor, out.tensor);
       },
-      "[matmul] b: expected f32[3, 5], got bf16[3, 5]");
+      "[matmul] b: expected fp32[3, 5], got bf16[3, 5]");
   expect_error(
       [&] {
         matmul(context, a.tensor, TestTensor(DType::f32, {3, 5}).tensor,
                TestTensor(DType::bf16, {2, 5}).tensor);
       },
-      "[matmul] out: expected f32[2, 5], got bf16[2, 5]");
+      "[matmul] out: expected fp32[2, 5], got bf16[2, 5]");
   expect_error(
       [&] {
         matmul(context, TestTensor(DType::i32, {2, 3}).tensor, a.tensor, out.tensor);
       },
-      "[matmul] expected f64, f32 or bf16, got i32[2, 3]");
+      "[matmul] expected fp64, fp32 or bf16, got int32[2, 3]");
   const TestTensor right(DType::f32, {3, 5});
   expect_error([&] { matmul(context, a.tensor, right.tensor, out.tensor, {.addend = a.tensor}); },
-               "[matmul] addend: expected f32[2, 5], got f32[2, 3]");
+               "[matmul] addend: expected fp32[2, 5], got fp32[2, 3]");
   expect_error(
       [&] {
         const TestTensor addend(DType::f32, {2, 5});
         matmul(context, a.tensor, right.tensor, out.tensor,
                {.accumulate = true, .addend = addend.tensor});
       },
-      "[matmul] addend: expected none where the product accumulates, got f32[2, 5]");
+      "[matmul] addend: expected none where the product accumulates, got fp32[2, 5]");
 }
 
 TEST(Matmul, RefusesTensorsOfAnotherDevice) {

@@ -184,25 +184,25 @@ TEST(RmsNorm, RefusesBadArguments) {
   const Tensor& y = op.y.tensor;
   const Tensor& rho = op.rho.tensor;
   expect_error(forward(random_indices("i", {4, 6}, 3).tensor, w, kEps, y, rho),
-               "[rms_norm_forward] expected f64, f32 or bf16, got i32[4, 6]");
+               "[rms_norm_forward] expected fp64, fp32 or bf16, got int32[4, 6]");
   expect_error(forward(w, w, kEps, y, rho),
-               "[rms_norm_forward] x: expected rows [N, D] with D at least 1, got f32[6]");
+               "[rms_norm_forward] x: expected rows [N, D] with D at least 1, got fp32[6]");
   expect_error(forward(strided, w, kEps, y, rho),
-               "[rms_norm_forward] x: expected contiguous rows, got row stride 8 for f32[4, 6]");
+               "[rms_norm_forward] x: expected contiguous rows, got row stride 8 for fp32[4, 6]");
   expect_error(forward(x, rho, kEps, y, rho),
-               "[rms_norm_forward] weight: expected f32[6], got f32[4]");
+               "[rms_norm_forward] weight: expected fp32[6], got fp32[4]");
   expect_error(forward(x, w, -1, y, rho),
                "[rms_norm_forward] eps: expected a number of at least 0, got -1");
   expect_error(forward(x, w, kEps, wide.tensor, rho),
-               "[rms_norm_forward] y: expected f32[4, 6], got f32[4, 8]");
+               "[rms_norm_forward] y: expected fp32[4, 6], got fp32[4, 8]");
   expect_error(forward(x, w, kEps, y, {}),
-               "[rms_norm_forward] rho: expected f32[4], got an empty tensor");
+               "[rms_norm_forward] rho: expected fp32[4], got an empty tensor");
   expect_error([&] { rms_norm_backward(context, wide.tensor, x, w, rho, {}, y, w); },
-               "[rms_norm_backward] dy: expected f32[4, 6], got f32[4, 8]");
+               "[rms_norm_backward] dy: expected fp32[4, 6], got fp32[4, 8]");
   expect_error([&] { rms_norm_backward(context, y, x, w, rho, wide.tensor, y, w); },
-               "[rms_norm_backward] residual_gradient: expected f32[4, 6], got f32[4, 8]");
+               "[rms_norm_backward] residual_gradient: expected fp32[4, 6], got fp32[4, 8]");
   expect_error([&] { rms_norm_backward(context, y, x, w, rho, {}, y, rho); },
-               "[rms_norm_backward] dweight: expected f32[6], got f32[4]");
+               "[rms_norm_backward] dweight: expected fp32[6], got fp32[4]");
 }
 
 }  // namespace

@@ -106,7 +106,7 @@ TEST(RopeTable, RefusesBadArguments) {
   expect_error(table(1e4, {}, 4, 7, DType::f32),
                "[make_rope_table] head_dim: expected an even number of at least 2, got 7");
   expect_error(table(1e4, {}, 4, 8, DType::bf16),
-               "[make_rope_table] dtype: expected f32 or f64, got bf16");
+               "[make_rope_table] dtype: expected fp32 or fp64, got bf16");
   expect_error(table(1e4, RopeScaling{.factor = 0}, 4, 8, DType::f32),
                "[make_rope_table] factor: expected more than 0, got 0");
   expect_error(
@@ -222,17 +222,17 @@ TEST(Rope, RefusesBadArguments) {
     return [=, &context] { rope_forward(context, t, p, values); };
   };
   expect_error(forward(position.tensor, position.tensor, table.tensor),
-               "[rope_forward] expected f64, f32 or bf16, got i32[3]");
+               "[rope_forward] expected fp64, fp32 or bf16, got int32[3]");
   expect_error(forward(x.tensor, position.tensor, x.tensor),
                "[rope_forward] table: expected [2, positions, d/2] of make_rope_table, got "
-               "f32[3, 16]");
+               "fp32[3, 16]");
   expect_error(forward(x.tensor, position.tensor, rope_table(1e4, {}, 4, 8, DType::f64).tensor),
-               "[rope_forward] table: expected f32[2, 4, 4], got f64[2, 4, 4]");
+               "[rope_forward] table: expected fp32[2, 4, 4], got fp64[2, 4, 4]");
   expect_error(forward(x.tensor.columns(0, 12), position.tensor, table.tensor),
                "[rope_forward] x: expected rows [N, heads * 8] for this table's head width, got "
-               "f32[3, 12]");
+               "fp32[3, 12]");
   expect_error(forward(x.tensor, position.tensor.rows(0, 2), table.tensor),
-               "[rope_forward] position: expected i32[3], got i32[2]");
+               "[rope_forward] position: expected int32[3], got int32[2]");
   set(position.tensor, 1, 4);
   if (on_cuda()) {
     rope_forward(context, x.tensor, position.tensor, table.tensor);

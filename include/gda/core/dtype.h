@@ -24,7 +24,7 @@ constexpr std::size_t size_of(DType dtype) {
   return 0;
 }
 
-// "f64", "f32", "bf16", "i32".
+// As configurations write them: "fp64", "fp32", "bf16"; and "int32".
 std::string_view name_of(DType dtype);
 
 // The type in which reductions, norms, softmax, loss, vectors (norm weights, lambda) and gradients

@@ -170,7 +170,7 @@ TEST(CudaRuntime, GraphsAreDoneAsOftenAsTheyAreLaunched) {
             "the emulated device: a stream is waited for while it is captured");
   EXPECT_EQ(
       message([&] { value_of(stream.get(), value.tensor); }),
-      "[copy] f32[1] on cuda:0 to cpu: a graph that is recorded cannot read or write memory of "
+      "[copy] fp32[1] on cuda:0 to cpu: a graph that is recorded cannot read or write memory of "
       "the host");
   float pageable = 0;
   EXPECT_EQ(
