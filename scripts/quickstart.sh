@@ -10,7 +10,7 @@
 #                  of one) and each folder of them in DIR is one source of the mix
 #   --minutes N    time for training in all (5)
 #
-# Run again with the same options it goes on after the last stage that was finished.
+# Run again with the same options it continues after the last stage that was finished.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/quickstart/stages.sh
@@ -74,11 +74,11 @@ stage tokenizer 'Train a tokenizer of 8,192 pieces' 'Is there enough text? About
 stage tokenize 'Turn text into tokens' 'Does the disk have room? Tokens take about half of what the text does.'
 stage measure 'Measure how fast this machine trains' 'Is another program using the cores or the memory?'
 stage pretrain "Pretrain on $ranks processes, and stop half-way (SIGTERM)" "The run's own log is in $dir/run/log."
-stage resume 'Resume and finish' "gda inspect $dir/run tells which checkpoints are whole."
-stage evaluate_trained 'Evaluate on held-out text' "gda inspect $dir/run tells whether its checkpoint is whole."
+stage resume 'Resume and finish' "gda inspect $dir/run tells which checkpoints are complete."
+stage evaluate_trained 'Evaluate on validation text' "gda inspect $dir/run tells whether its checkpoint is complete."
 stage grow 'Grow: twice as many signal heads, the same function' "Is there room on the disk for $dir/grown?"
-stage evaluate_grown 'Evaluate the grown model, untouched' "gda inspect $dir/grown tells whether its checkpoint is whole."
+stage evaluate_grown 'Evaluate the grown model, untouched' "gda inspect $dir/grown tells whether its checkpoint is complete."
 stage continue 'Train the grown model on' "The run's own log is in $dir/grown/log."
-stage evaluate_continued 'Evaluate again' "gda inspect $dir/grown tells whether its checkpoint is whole."
+stage evaluate_continued 'Evaluate again' "gda inspect $dir/grown tells whether its checkpoint is complete."
 stage generate 'Let it write' "Try: $gda generate --help"
 summary | tee "$dir/summary.txt"

@@ -45,12 +45,12 @@ logging: {{every_steps: 50, tensorboard: false, peak_tflops: 0.1}}
 # Every operator at about twice the FLOPs a token, or as far as it comes by itself.
 OPERATORS = {
     "signal heads x2": "signal-heads --factor 2",
-    "width x2 (HyperCloning)": "width --hidden 2 --feed-forward 2",
-    "zero-pad to 144, FFN 512": "zero-pad --hidden-size 144 --intermediate-size 512",
+    "width x2 (HyperCloning)": "width --hidden-factor 2 --feed-forward-factor 2",
+    "zero-pad to 144, feed-forward 512": "zero-pad --hidden-size 144 --intermediate-size 512",
     "depth 4 to 8 (LLaMA Pro's copies, all trained)": "depth --every 1",
-    "masked FFN 256 to 768": "masked --intermediate-size 768 --ramp-steps {ramp}",
+    "masked feed-forward 256 to 768": "masked --intermediate-size 768 --ramp-steps {ramp}",
     "masked layers 4 to 8": "masked --layers 8 --ramp-steps {ramp}",
-    "stack x2": "stack --times 2",
+    "stack x2": "stack --factor 2",
 }
 # What growth writes out and a model from scratch takes from the defaults.
 DEFAULTS = ["model.lambda_init=[]", "model.rms_norm_eps=1.0e-5"]

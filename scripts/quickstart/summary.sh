@@ -36,7 +36,7 @@ summary() {
   summary_row "grown, $heads signal heads" "$first" "$dir/eval-grown.json" "$grown_parameters"
   summary_row 'trained on' "$last" "$dir/eval-continued.json" "$grown_parameters"
   cat << END
-  Perplexity on held-out text: among how many of the 8,192 pieces the model hesitates, on average.
+  Perplexity on validation text.
   Growing moved no output by more than $exactness of the largest one; the training loss was
   $(printf %.3f "$before") before it and $(printf %.3f "$after") some steps after it.
 

@@ -79,7 +79,7 @@ Manifest read_manifest(const fs::path& folder) {
   require<FormatError>(fs::is_directory(folder), "there is no checkpoint folder {}",
                        folder.string());
   require<FormatError>(fs::exists(path),
-                       "{} is not a whole checkpoint: it has no manifest.json, which is written "
+                       "{} is not a complete checkpoint: it has no manifest.json, which is written "
                        "last",
                        folder.string());
   const json object = parse_json(read_text_file(path), path.string());

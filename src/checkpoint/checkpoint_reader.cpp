@@ -79,7 +79,7 @@ void CheckpointReader::check_fully_grown(std::string_view action) const {
   const std::int64_t last = growth_.ramp->first_step + growth_.ramp->steps;
   fail<ConfigError>(
       "{}: growth is under way (mask {:.4g} at step {}, 1 at step {}), and {} takes a finished "
-      "model: go on to step {} first, with `gda resume {}`",
+      "model: resume it to step {} first, with `gda resume {}`",
       path_.string(), m, step(), last, action, last,
       shell_word(path_.parent_path().parent_path().string()));
 }
@@ -227,7 +227,7 @@ void CheckpointReader::read_piece(std::string_view state, std::string_view name,
     next += count;
   }
   require<FormatError>(next >= end,
-                       "{}: {} of {} is not whole: no piece covers element {} of [{}, {})",
+                       "{}: {} of {} is not complete: no piece covers element {} of [{}, {})",
                        path_.string(), state, name, next, offset, end);
 }
 

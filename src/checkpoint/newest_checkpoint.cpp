@@ -96,7 +96,7 @@ std::optional<CheckpointReader> newest_whole_checkpoint(const fs::path& checkpoi
     log::warning("a checkpoint is passed over: {}", reason);
     reasons += (reasons.empty() ? "" : "; ") + reason;
   }
-  require<FormatError>(in_turn.empty(), "no checkpoint in {} is whole: {}", checkpoints.string(),
+  require<FormatError>(in_turn.empty(), "no checkpoint in {} is complete: {}", checkpoints.string(),
                        reasons);
   return std::nullopt;
 }

@@ -63,13 +63,13 @@ struct Sets {
 };
 
 // What each source of the run holds out.
-Sets held_out_sets(const RunConfig& run, const Rows& rows) {
+Sets validation_sets(const RunConfig& run, const Rows& rows) {
   Sets result;
   for (const DataSourceConfig& source : run.data.sources) {
     auto datasets = open_token_datasets(source.path, run.model.vocab_size);
     TokenSplit split = split_tokens(datasets, run.data.validation_fraction);
     if (split.validation.size() < 2) {
-      log::warning("source {} of the run holds out no tokens", source.name);
+      log::warning("source {} of the run has no validation tokens", source.name);
       continue;
     }
     result.sets.emplace_back(source.name, std::move(split.validation), rows.length,
@@ -77,7 +77,7 @@ Sets held_out_sets(const RunConfig& run, const Rows& rows) {
     result.datasets.push_back(std::move(datasets));
   }
   require<ConfigError>(!result.sets.empty(),
-                       "no source of the run holds out tokens for validation "
+                       "no source of the run has validation tokens "
                        "(data.validation_fraction is {}): give --data PREFIX",
                        run.data.validation_fraction);
   return result;
@@ -133,12 +133,12 @@ int run_perplexity(const PerplexityOptions& options) {
   LoadedModel model(options.model.path, options.model.precision, options.model.device);
   const std::optional<RunConfig> run = model.run_config();
   require<ConfigError>(run.has_value() || !options.data.empty(),
-                       "{} belongs to no run whose held-out tokens could be used: give --data "
+                       "{} belongs to no run whose validation tokens could be used: give --data "
                        "PREFIX",
                        model.path().string());
   const Rows rows = rows_of(options, run, model.config());
   const Sets sets = options.data.empty()
-                        ? held_out_sets(*run, rows)
+                        ? validation_sets(*run, rows)
                         : named_sets(options.data, model.config().vocab_size, rows);
   const auto alone = make_self_communicator();
   nlohmann::ordered_json results = nlohmann::ordered_json::array();
@@ -169,8 +169,8 @@ void add_perplexity(CLI::App& eval, Action& action) {
       eval.add_subcommand("ppl", "Mean loss (nats a token) and perplexity on token datasets");
   add_model_options(*command, options->model);
   add_paths(*command, "--data", options->data,
-            "Token datasets (PREFIX of .bin and .idx, shard or folder); default: what "
-            "each source of the model's run holds out");
+            "Token datasets (PREFIX of .bin and .idx, shard or folder); default: the "
+            "validation tokens of the model's run");
   command
       ->add_option("--sequence-length", options->sequence_length,
                    "Tokens a row; default: the run's, else the model's positions, at most 4096")

@@ -113,7 +113,7 @@ int grow(Communicator& world, const GrowOptions& options, const MakeMap& make_ma
     json["checkpoint"] = saved.path.string();
     compare_models(from, saved, map, options, config, json);
     if (!options.json) {
-      fmt::print("written         {} ({})\ngo on with      {}\n", saved.path.string(),
+      fmt::print("written         {} ({})\nnext            {}\n", saved.path.string(),
                  readable_bytes(static_cast<std::int64_t>(saved.bytes)),
                  next_command(from, saved, config, options));
     }

@@ -25,7 +25,7 @@ std::vector<Size> sizes_of(const ModelConfig& a, const ModelConfig& b) {
   std::vector<Size> sizes = {
       {"hidden_size", "hidden size", a.hidden_size, b.hidden_size},
       {"num_hidden_layers", "layers", a.num_hidden_layers, b.num_hidden_layers},
-      {"intermediate_size", "FFN units", a.intermediate_size, b.intermediate_size}};
+      {"intermediate_size", "feed-forward", a.intermediate_size, b.intermediate_size}};
   if (x.is_differential()) {
     sizes.push_back({"signal_heads", "signal heads", x.signal_heads, y.signal_heads});
     sizes.push_back({"noise_heads", "noise heads", x.noise_heads, y.noise_heads});
@@ -34,7 +34,7 @@ std::vector<Size> sizes_of(const ModelConfig& a, const ModelConfig& b) {
         {"num_attention_heads", "query heads", x.num_attention_heads, y.num_attention_heads});
   }
   sizes.push_back(
-      {"num_key_value_heads", "key heads", x.num_key_value_heads, y.num_key_value_heads});
+      {"num_key_value_heads", "key-value heads", x.num_key_value_heads, y.num_key_value_heads});
   return sizes;
 }
 

@@ -41,7 +41,7 @@ std::string number(const Json& facts, const char* key) {
 
 std::string heads_text(const Json& model) {
   const std::string keys =
-      number(model, "num_key_value_heads") + " key heads of " + number(model, "head_dim");
+      number(model, "num_key_value_heads") + " key-value heads of " + number(model, "head_dim");
   if (!model.contains("signal_heads")) {
     return number(model, "num_attention_heads") + " heads, " + keys;
   }
@@ -55,12 +55,12 @@ std::string model_rows(const Json& facts) {
   const bool tied = model["tie_word_embeddings"].get<bool>();
   std::string text =
       row("attention", model["attention"].get<std::string>() + ", " + heads_text(model));
-  text +=
-      row("model", fmt::format("{} layers, hidden {}, FFN {} {}, vocabulary {}{}, context {}",
-                               number(model, "num_hidden_layers"), number(model, "hidden_size"),
-                               number(model, "intermediate_size"),
-                               model["hidden_act"].get<std::string>(), number(model, "vocab_size"),
-                               tied ? " (tied)" : "", number(model, "max_position_embeddings")));
+  text += row("model",
+              fmt::format("{} layers, hidden {}, feed-forward {} {}, vocabulary {}{}, context {}",
+                          number(model, "num_hidden_layers"), number(model, "hidden_size"),
+                          number(model, "intermediate_size"),
+                          model["hidden_act"].get<std::string>(), number(model, "vocab_size"),
+                          tied ? " (tied)" : "", number(model, "max_position_embeddings")));
   return text + row("parameters", count_text(facts["parameters"].get<std::int64_t>()));
 }
 
@@ -174,7 +174,7 @@ std::string run_rows(const Json& facts, bool all_tensors) {
     }
     text += fmt::format("  step {:<10}  {}\n", number(entry, "step"), state);
   }
-  if (facts["newest"].is_null()) return text + "no checkpoint is whole\n";
+  if (facts["newest"].is_null()) return text + "no checkpoint is complete\n";
   return text + "newest: " + facts["newest"]["path"].get<std::string>() + "\n" +
          checkpoint_rows(facts["newest"], all_tensors);
 }

@@ -30,7 +30,7 @@ void check_folder(const ResumeOptions& options, const std::filesystem::path& fil
   const std::string& given = config.run_dir;
   if (place(given) == place(options.directory)) return;
   require<ConfigError>(given == load_run_config(file, {}).run_dir,
-                       "run_dir: {}: a run goes on in its own folder, {}; copy that folder "
+                       "run_dir: {}: a run resumes in its own folder, {}; copy that folder "
                        "and resume the copy, or begin a new run from it with train.init_from",
                        given, options.directory);
 }
@@ -69,14 +69,14 @@ void take_checkpoint_for_run(ResumeOptions& options) {
 void add_resume(CLI::App& app, Action& action) {
   auto options = std::make_shared<ResumeOptions>();
   CLI::App* command =
-      app.add_subcommand("resume", "Go on with a run from its newest healthy checkpoint");
+      app.add_subcommand("resume", "Resume a run from its newest healthy checkpoint");
   add_path(*command, "RUN_DIR", options->directory,
            "Folder of the run (run_dir), or one of its checkpoints")
       ->required();
   add_texts(*command, "OVERRIDES", options->overrides, "Replaced values, as key.path=value");
   command
       ->add_option("--step", options->point.step,
-                   "Go on from the checkpoint of this step, healthy or not; newer ones are left "
+                   "Resume from the checkpoint of this step, healthy or not; newer ones are left "
                    "behind")
       ->check(at_least(0));
   command
@@ -86,7 +86,7 @@ void add_resume(CLI::App& app, Action& action) {
   add_run_device_option(*command, options->device);
   command->footer(
       "Example: mpirun -np 4 gda resume runs/my-run train.steps=20000\n"
-      "Any number of processes may go on, whatever number began; the samples stay the same.");
+      "Any number of processes may resume, whatever number began; the samples stay the same.");
   command->callback([options, &action] {
     action = [options] {
       take_checkpoint_for_run(*options);

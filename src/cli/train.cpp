@@ -31,7 +31,7 @@ void add_train(CLI::App& app, Action& action) {
       "Example: mpirun -np 8 gda train configs/motif-2.6b.yaml train.steps=1000\n"
       "Every process is a data-parallel rank. SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU "
       "and\n"
-      "train.max_minutes save and end the run with exit code 0; `gda resume` goes on.");
+      "train.max_minutes save and end the run with exit code 0; `gda resume` resumes it.");
   command->callback([options, &action] {
     action = [options] {
       // Read once: a pipe is empty the second time.

@@ -48,12 +48,12 @@ void ModelExpectation::fields(FieldVisitor& visit) {
                           std::optional<std::int64_t>& value) {
     visit.field({.key = key, .doc = doc, .minimum = 1}, value);
   };
-  number("parameters", "of the whole model", parameters);
+  number("parameters", "of the complete model", parameters);
   number("hidden_size", "width of the residual stream", hidden_size);
   number("intermediate_size", "feed-forward units", intermediate_size);
   number("num_hidden_layers", "decoder layers", num_hidden_layers);
   number("heads", "query heads (signal heads of the differential types)", heads);
-  number("num_key_value_heads", "key heads", num_key_value_heads);
+  number("num_key_value_heads", "key-value heads", num_key_value_heads);
   number("vocab_size", "rows of the embedding", vocab_size);
 }
 

@@ -20,10 +20,10 @@ std::int64_t grown_size(std::string_view key, std::int64_t old,
 void grow_heads(const PaddedSizes& sizes, AttentionConfig& attention) {
   const AttentionConfig old = attention;
   const std::int64_t key_heads =
-      grown_size("key_value_heads", old.num_key_value_heads, sizes.key_value_heads);
+      grown_size("num_key_value_heads", old.num_key_value_heads, sizes.key_value_heads);
   attention.num_key_value_heads = key_heads;
   require<ConfigError>(!old.is_differential() || key_heads % 2 == 0,
-                       "key_value_heads: {} is odd; it counts one signal and one noise key head a "
+                       "num_key_value_heads: {} is odd; it counts one signal and one noise head a "
                        "group",
                        key_heads);
   const std::int64_t groups = attention.kv_groups();
@@ -35,13 +35,13 @@ void grow_heads(const PaddedSizes& sizes, AttentionConfig& attention) {
   require<ConfigError>(heads % stripes == 0,
                        "heads: {} do not divide over {} {}, which new heads join one each: a "
                        "multiple of {} is needed, such as {}",
-                       heads, stripes, old.is_differential() ? "noise heads" : "key heads", stripes,
-                       (heads / stripes + 1) * stripes);
+                       heads, stripes, old.is_differential() ? "noise heads" : "key-value heads",
+                       stripes, (heads / stripes + 1) * stripes);
   require<ConfigError>(
       heads / stripes >= layout.heads,
       "heads: {} over {} {} leave {} for each, fewer than the model's {}; at least "
       "{} are needed",
-      heads, stripes, old.is_differential() ? "noise heads" : "key heads", heads / stripes,
+      heads, stripes, old.is_differential() ? "noise heads" : "key-value heads", heads / stripes,
       layout.heads, layout.heads * stripes);
   set_head_count(attention, heads);
 }

@@ -85,9 +85,13 @@ class Tiling {
 }  // namespace
 
 void Width::fields(FieldVisitor& visit) {
-  visit.field({.key = "hidden", .doc = "copies of the residual stream", .minimum = 1}, hidden);
-  visit.field({.key = "feed_forward", .doc = "copies of the feed-forward units", .minimum = 1},
-              feed_forward);
+  visit.field(
+      {.key = "hidden_factor", .doc = "copies of the residual stream (hidden_size)", .minimum = 1},
+      hidden_factor);
+  visit.field({.key = "feed_forward_factor",
+               .doc = "copies of the feed-forward units (intermediate_size)",
+               .minimum = 1},
+              feed_forward_factor);
   visit.field({.key = "heads",
                .doc = "multiply: as many copies of all heads as of the residual stream",
                .one_of = {"keep", "multiply"}},
@@ -96,24 +100,24 @@ void Width::fields(FieldVisitor& visit) {
                .doc = "noise that tells copies apart, decibels below the weights; 0: none",
                .minimum = 0},
               noise_db);
-  visit.rule("hidden", hidden > 1 || feed_forward > 1,
-             "nothing grows; give hidden or feed_forward, 2 or more");
-  visit.rule("heads", heads == "keep" || hidden > 1,
-             "multiply, but hidden is 1; heads multiply with the residual stream");
+  visit.rule("hidden_factor", hidden_factor > 1 || feed_forward_factor > 1,
+             "nothing grows; give hidden_factor or feed_forward_factor, 2 or more");
+  visit.rule("heads", heads == "keep" || hidden_factor > 1,
+             "multiply, but hidden_factor is 1; heads multiply with the residual stream");
 }
 
 GrowthMap Width::map(const ModelConfig& from) const {
-  const std::int64_t copies = heads == "multiply" ? hidden : 1;
+  const std::int64_t copies = heads == "multiply" ? hidden_factor : 1;
   ModelConfig to = from;
-  to.hidden_size *= hidden;
-  to.intermediate_size *= feed_forward;
+  to.hidden_size *= hidden_factor;
+  to.intermediate_size *= feed_forward_factor;
   to.attention.num_attention_heads *= copies;
   to.attention.signal_heads *= copies;
   to.attention.noise_heads *= copies;
   to.attention.num_key_value_heads *= copies;
   to.validate();
   GrowthMap map = identity_map(from, to);
-  const Tiling tiling(hidden, feed_forward, copies);
+  const Tiling tiling(hidden_factor, feed_forward_factor, copies);
   for (TensorMap& tensor : map.tensors) {
     tiling.tile(from.tie_word_embeddings, tensor);
     tensor.steps.front().noise_db = noise_db;

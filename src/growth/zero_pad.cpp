@@ -67,9 +67,9 @@ void ZeroPad::fields(FieldVisitor& visit) {
   size("hidden_size", "width of the residual stream after growth", hidden_size);
   size("intermediate_size", "feed-forward units after growth", intermediate_size);
   size("heads", "query heads (signal heads of the differential types) after growth", heads);
-  size("key_value_heads", "key heads after growth; new groups bring their query heads",
-       key_value_heads);
-  visit.rule("hidden_size", hidden_size || intermediate_size || heads || key_value_heads,
+  size("num_key_value_heads", "key-value heads after growth; new groups bring their query heads",
+       num_key_value_heads);
+  visit.rule("hidden_size", hidden_size || intermediate_size || heads || num_key_value_heads,
              "nothing grows; give at least one size");
 }
 
@@ -77,7 +77,7 @@ GrowthMap ZeroPad::map(const ModelConfig& from) const {
   GrowthMap map = padded_map(from, {.hidden_size = hidden_size,
                                     .intermediate_size = intermediate_size,
                                     .heads = heads,
-                                    .key_value_heads = key_value_heads});
+                                    .key_value_heads = num_key_value_heads});
   map.to.rms_norm_eps *= ratio(from.hidden_size, map.to.hidden_size);
   map.to.poly_norm_eps *= ratio(from.intermediate_size, map.to.intermediate_size);
   for (TensorMap& tensor : map.tensors) begin_new_coordinates(from, map.to, tensor);

@@ -80,7 +80,7 @@ void signal_head_rules(const AttentionConfig& a, FieldVisitor& visit) {
   }
   if (a.num_key_value_heads % 2 != 0) {
     visit.rule("num_key_value_heads", false,
-               fmt::format("{} is odd; it counts one signal and one noise key head a group",
+               fmt::format("{} is odd; it counts one signal and one noise head a group",
                            a.num_key_value_heads));
     return;
   }
@@ -162,12 +162,13 @@ void AttentionConfig::fields(FieldVisitor& visit) {
                .minimum = 0,
                .maximum = kMaxExtent},
               noise_heads);
-  visit.field({.key = "num_key_value_heads",
-               .doc = "key heads; differential and grouped_differential: signal and noise keys "
-                      "together, two a group",
-               .minimum = 0,
-               .maximum = kMaxExtent},
-              num_key_value_heads);
+  visit.field(
+      {.key = "num_key_value_heads",
+       .doc = "key-value heads; differential and grouped_differential: signal and noise heads "
+              "together, two a group",
+       .minimum = 0,
+       .maximum = kMaxExtent},
+      num_key_value_heads);
   visit.rule("head_dim", head_dim % 2 == 0,
              fmt::format("{} is odd; rotary embedding turns pairs of channels", head_dim));
   if (is_differential()) {

@@ -28,7 +28,7 @@ void GrowthStageConfig::fields(FieldVisitor& visit) {
               plan_file);
   visit.field({.key = "seed", .doc = "of noise and of new weights", .minimum = 0}, seed);
   visit.field({.key = "learning_rate",
-               .doc = "keep: the schedule goes on; rewind: it begins again at its peak, and ends "
+               .doc = "keep: the schedule continues; rewind: it begins again at its peak, and ends "
                       "with the run",
                .one_of = {"keep", "rewind"}},
               learning_rate);
@@ -44,7 +44,7 @@ void GrowthStageConfig::fields(FieldVisitor& visit) {
                 weights);
   visit.field({.key = "trainable",
                .doc = "which parameters are trained from here on: keep, as before; all; new, what "
-                      "this growth adds as whole layers; or a list of names and patterns",
+                      "this growth adds as complete layers; or a list of names and patterns",
                .one_of = {"keep", "all", "new"}},
               trainable);
 

@@ -14,8 +14,9 @@ std::string describe_attention(const AttentionConfig& a) {
     return fmt::format("{}, {} query heads, {} key-value heads, head_dim {}", a.type,
                        a.num_attention_heads, a.num_key_value_heads, a.head_dim);
   }
-  return fmt::format("{}, {} signal and {} noise heads ({}:1), {} key-value groups, head_dim {}",
-                     a.type, a.signal_heads, a.noise_heads, a.ratio(), a.kv_groups(), a.head_dim);
+  return fmt::format("{}, {} signal and {} noise heads ({}:1), {} key-value heads, head_dim {}",
+                     a.type, a.signal_heads, a.noise_heads, a.ratio(), a.num_key_value_heads,
+                     a.head_dim);
 }
 
 // "cuda:0, NVIDIA H200 (132 multiprocessors, compute capability 9.0, 139.8 GiB)".
@@ -79,7 +80,7 @@ void add_data(const RunPage& page, StartPage& out) {
                         page.data.epochs_at(source, page.last_sample)));
   }
   for (const EvaluationSet& set : page.data.validation()) {
-    out.row(set.name() + " held out", readable_count(set.tokens()) + " tokens");
+    out.row(set.name() + " validation", readable_count(set.tokens()) + " tokens");
   }
 }
 

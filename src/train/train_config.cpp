@@ -79,7 +79,7 @@ void TrainConfig::fields(FieldVisitor& visit) {
                 batch_ramp);
   visit.field({.key = "recompute",
                .doc = "what backward computes again instead of keeping it: nothing, what is cheap, "
-                      "or whole layers",
+                      "or complete layers",
                .one_of = {"none", "selective", "full"}},
               recompute);
   visit.field({.key = "max_logit_mib",
@@ -96,7 +96,7 @@ void TrainConfig::fields(FieldVisitor& visit) {
   visit.field(
       {.key = "trainable",
        .doc = "which parameters are trained, the others are frozen: all; new, what the last "
-              "growth added as whole layers; or a list of names, in which * stands for any "
+              "growth added as complete layers; or a list of names, in which * stands for any "
               "letters, such as [\"model.layers.4.*\", lm_head.weight]",
        .one_of = {"all", "new"}},
       trainable);

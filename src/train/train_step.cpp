@@ -105,7 +105,7 @@ bool TrainStep::replay(const Context& context, const PlacedBatch& batch, double 
     graph_.launch(context.stream);
     return true;
   } catch (const Error& error) {
-    log::warning("a micro-batch cannot be a graph ({}); the run goes on without graphs, slower",
+    log::warning("a micro-batch cannot be a graph ({}); the run continues without graphs, slower",
                  error.what());
     graph_ = {};
     graphs_work_ = false;

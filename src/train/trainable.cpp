@@ -62,11 +62,12 @@ void choose_trainable(const WordOrList& trainable, const std::vector<std::string
   const std::string problem = pattern_problem(trainable, specs);
   require<ConfigError>(problem.empty(), "train.trainable: {}", problem);
   const bool is_new = trainable.word == "new";
-  require<ConfigError>(!is_new || !added.empty(),
-                       "train.trainable: new: growth has added no whole tensors or layers to {}; "
-                       "grow the model in depth first (gda grow depth), or give all or a list of "
-                       "patterns",
-                       origin);
+  require<ConfigError>(
+      !is_new || !added.empty(),
+      "train.trainable: new: growth has added no complete tensors or layers to {}; "
+      "grow the model in depth first (gda grow depth), or give all or a list of "
+      "patterns",
+      origin);
   const std::set<std::string> names(added.begin(), added.end());
   for (ParameterSpec& spec : specs) {
     if (trainable.word == "all") {

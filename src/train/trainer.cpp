@@ -134,10 +134,11 @@ void Trainer::lock_folder() {
 
 void Trainer::require_new_folder() const {
   const auto existing = list_step_folders(checkpoint_folder(config_));
-  require<ConfigError>(existing.empty(),
-                       "{} already holds the checkpoints of a run: go on with `gda resume {}`, or "
-                       "choose another run_dir",
-                       config_.run_dir, shell_word(config_.run_dir));
+  require<ConfigError>(
+      existing.empty(),
+      "{} already holds the checkpoints of a run: resume it with `gda resume {}`, or "
+      "choose another run_dir",
+      config_.run_dir, shell_word(config_.run_dir));
 }
 
 void Trainer::begin() {

@@ -69,7 +69,8 @@ void Trainer::resume(const ResumePoint& point) {
   } else {
     reader = newest_whole_checkpoint(folder, &world_);
   }
-  require<ConfigError>(reader.has_value(), "{} holds no checkpoint to go on from", folder.string());
+  require<ConfigError>(reader.has_value(), "{} holds no checkpoint to resume from",
+                       folder.string());
   state_ = parse_run_state(reader->trainer_json(), (reader->path() / "trainer.json").string());
   check_growths(*reader);
   check_settings(*reader);
@@ -96,12 +97,13 @@ void Trainer::check_settings(const CheckpointReader& reader) const {
   constexpr std::size_t kListed = 8;
   auto useless = settings_without_effect(reader.run_config(), config_.yaml(), state_.growths);
   if (useless.size() > kListed) useless.resize(kListed);
-  require<ConfigError>(useless.empty(), "no effect on a run that goes on from {}: {}",
+  require<ConfigError>(useless.empty(), "no effect on a run resumed from {}: {}",
                        reader.path().string(), fmt::join(useless, "; "));
-  require<ConfigError>(config_.train.steps >= state_.step,
-                       "train.steps: {}, but {} is at step {} already: give more, or go on from an "
-                       "older checkpoint with --step",
-                       config_.train.steps, reader.path().string(), state_.step);
+  require<ConfigError>(
+      config_.train.steps >= state_.step,
+      "train.steps: {}, but {} is at step {} already: give more, or resume from an "
+      "older checkpoint with --step",
+      config_.train.steps, reader.path().string(), state_.step);
 }
 
 // A schedule that was changed in its middle may begin at quite another rate.
@@ -177,7 +179,7 @@ void Trainer::save(bool wait) {
     // The older checkpoints are whole; a later save may find the disk in order again. The last save
     // of a run has no later one.
     if (wait) throw;
-    log::error("checkpoint of step {} not written, training goes on: {}", state_.step,
+    log::error("checkpoint of step {} not written, training continues: {}", state_.step,
                reason.what());
   }
 }
@@ -191,7 +193,7 @@ void Trainer::finish_save(bool wait, bool must_work) {
   } catch (const IoError& reason) {
     if (must_work) throw;
     saved_step_ = -1;
-    log::error("checkpoint not written, training goes on: {}", reason.what());
+    log::error("checkpoint not written, training continues: {}", reason.what());
   }
 }
 

@@ -100,13 +100,15 @@ TEST(CheckpointReader, NamesWhatNoPieceCovers) {
   };
   EXPECT_EQ(read("exp_avg", "model.embed_tokens.weight", 0),
             path.string() + ": there is no exp_avg of model.embed_tokens.weight");
-  EXPECT_EQ(read("exp_avg", "model.layers.0.self_attn.q_proj.weight", 14),
-            path.string() +
-                ": exp_avg of model.layers.0.self_attn.q_proj.weight is not whole: no piece covers "
-                "element 14 of [14, 20)");
-  EXPECT_EQ(read("exp_avg", "model.norm.weight", 3),
-            path.string() +
-                ": exp_avg of model.norm.weight is not whole: no piece covers element 6 of [3, 9)");
+  EXPECT_EQ(
+      read("exp_avg", "model.layers.0.self_attn.q_proj.weight", 14),
+      path.string() +
+          ": exp_avg of model.layers.0.self_attn.q_proj.weight is not complete: no piece covers "
+          "element 14 of [14, 20)");
+  EXPECT_EQ(
+      read("exp_avg", "model.norm.weight", 3),
+      path.string() +
+          ": exp_avg of model.norm.weight is not complete: no piece covers element 6 of [3, 9)");
   EXPECT_EQ(read("momentum", "model.norm.weight", 0),
             path.string() + ": there is no momentum of model.norm.weight");
 }
@@ -153,7 +155,7 @@ TEST(CheckpointReader, TellsOfDamage) {
   fs::remove(unfinished / "manifest.json");
   EXPECT_EQ(fault_of_checkpoint(unfinished),
             unfinished.string() +
-                " is not a whole checkpoint: it has no manifest.json, which is written last");
+                " is not a complete checkpoint: it has no manifest.json, which is written last");
 
   EXPECT_EQ(fault_of_checkpoint(scratch / "step-00000009"),
             "there is no checkpoint folder " + (scratch / "step-00000009").string());
@@ -254,7 +256,7 @@ TEST(NewestCheckpoint, FallsBackToTheOneBefore) {
   EXPECT_NE(log.find(last.string() + " is damaged: model.safetensors does not match"),
             std::string::npos)
       << log;
-  EXPECT_NE(log.find(middle.string() + " is not a whole checkpoint"), std::string::npos) << log;
+  EXPECT_NE(log.find(middle.string() + " is not a complete checkpoint"), std::string::npos) << log;
   EXPECT_NE(log.find("using " + (scratch / "step-00000010").string() + " instead"),
             std::string::npos)
       << log;
@@ -265,8 +267,8 @@ TEST(NewestCheckpoint, FailsWhenNoneIsWhole) {
   const fs::path path = save(scratch.path(), 10);
   fs::remove(path / "manifest.json");
   EXPECT_EQ(message_of<FormatError>([&] { newest_whole_checkpoint(scratch.path()); }),
-            "no checkpoint in " + scratch.path().string() + " is whole: " + path.string() +
-                " is not a whole checkpoint: it has no manifest.json, which is written last");
+            "no checkpoint in " + scratch.path().string() + " is complete: " + path.string() +
+                " is not a complete checkpoint: it has no manifest.json, which is written last");
 }
 
 TEST(OpenCheckpoint, TakesACheckpointOrARun) {

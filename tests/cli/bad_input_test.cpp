@@ -77,10 +77,11 @@ TEST(BadInputTest, TrainOverARun) {
   ASSERT_EQ(run_gda(folder.train()).code, 0);
   const auto before = folder.hashes(2);
   for (const int ranks : {0, 2}) {
-    expect_error(run_gda(folder.train(), ranks), 2,
-                 fmt::format("{0} already holds the checkpoints of a run: go on with `gda resume "
-                             "{0}`, or choose another run_dir",
-                             folder.run()));
+    expect_error(
+        run_gda(folder.train(), ranks), 2,
+        fmt::format("{0} already holds the checkpoints of a run: resume it with `gda resume "
+                    "{0}`, or choose another run_dir",
+                    folder.run()));
   }
   EXPECT_EQ(folder.hashes(2), before);
 }
@@ -168,7 +169,7 @@ TEST(BadInputTest, DamagedCheckpoints) {
     fs::remove(step.path / "manifest.json");
   }
   expect_error(run_gda({"resume", folder.run()}), 1,
-               "no checkpoint in " + folder.checkpoints().string() + " is whole: ");
+               "no checkpoint in " + folder.checkpoints().string() + " is complete: ");
 }
 
 TEST(BadInputTest, CheckpointOfAnotherModel) {

@@ -65,7 +65,7 @@ TEST(FullDiskTest, KeepsOlderCheckpointsAndGoesOnAfterRoomIsMade) {
           << line;
       const bool ends = line.starts_with("gda: error: ");
       (ends ? final : periodic) += 1;
-      EXPECT_TRUE(ends || line.find("training goes on") != std::string::npos) << line;
+      EXPECT_TRUE(ends || line.find("training continues") != std::string::npos) << line;
     }
     EXPECT_EQ(periodic, 2) << full.text;
     EXPECT_EQ(final, 1) << full.text;
@@ -108,8 +108,8 @@ TEST(FullDiskTest, GrowthAsksBeforeItWrites) {
   if (!disk.mounted()) GTEST_SKIP() << "cannot mount a small tmpfs: " << disk.reason();
   disk.fill_up_to(16384);
   const fs::path to = folder.path("disk") / "grown";
-  const std::vector<std::string> grow{"grow", "width", "--from",   folder.run(),
-                                      "--to", to,      "--hidden", "2"};
+  const std::vector<std::string> grow{"grow", "width", "--from",          folder.run(),
+                                      "--to", to,      "--hidden-factor", "2"};
   const Outcome full = run_gda(grow);
   EXPECT_EQ(full.code, 1) << full.text;
   EXPECT_TRUE(full.says("--to " + to.string() + ": the grown checkpoint needs ")) << full.text;

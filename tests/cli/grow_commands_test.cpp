@@ -18,14 +18,15 @@ struct Form {
 };
 
 std::vector<Form> forms() {
-  return {{"width", {"width", "--hidden", "2", "--feed-forward", "2", "--heads", "multiply"}},
+  return {{"width",
+           {"width", "--hidden-factor", "2", "--feed-forward-factor", "2", "--heads", "multiply"}},
           {"zero_pad", {"zero-pad", "--hidden-size", "17", "--heads", "8"}},
           {"zero_pad_of_softmax",
            {"zero-pad", "--intermediate-size", "31", "--key-value-heads", "3"},
            true,
            "softmax"},
           {"depth", {"depth", "--at", "1,3"}},
-          {"stack", {"stack", "--times", "2", "--interpolate"}, false},
+          {"stack", {"stack", "--factor", "2", "--interpolate"}, false},
           {"masked", {"masked", "--intermediate-size", "30", "--ramp-steps", "4"}}};
 }
 
@@ -117,12 +118,13 @@ TEST(GrowPlan, DoesSeveralAtOnce) {
   folder.config.precision.compute = "bf16";
   ASSERT_EQ(run_gda(folder.train()).code, 0);
   const std::string file = folder.path("plan.yaml");
-  write_text_file_atomically(file,
-                             "steps:\n"
-                             "  - {operator: untie}\n"
-                             "  - {operator: width, hidden: 2, feed_forward: 2, heads: keep}\n"
-                             "  - {operator: signal_heads, factor: 4}\n"
-                             "  - {operator: depth, every: 1}\n");
+  write_text_file_atomically(
+      file,
+      "steps:\n"
+      "  - {operator: untie}\n"
+      "  - {operator: width, hidden_factor: 2, feed_forward_factor: 2, heads: keep}\n"
+      "  - {operator: signal_heads, factor: 4}\n"
+      "  - {operator: depth, every: 1}\n");
   const Outcome grown = run_gda(grow(folder, {"plan", file}));
   ASSERT_EQ(grown.code, 0) << grown.text;
   const auto report = nlohmann::json::parse(grown.text);
@@ -174,7 +176,7 @@ TEST(GrowPlan, OfAPartlyFrozenRun) {
   const Outcome deep =
       run_gda({"resume", folder.path("run-deep"), "train.steps=4", "train.trainable=new"});
   ASSERT_EQ(deep.code, 0) << deep.text;
-  std::vector<std::string> wider = grow(folder, {"width", "--hidden", "2"}, "wider");
+  std::vector<std::string> wider = grow(folder, {"width", "--hidden-factor", "2"}, "wider");
   std::replace(wider.begin(), wider.end(), folder.run(), folder.path("run-deep").string());
   const Outcome grown = run_gda(wider);
   ASSERT_EQ(grown.code, 0) << grown.text;
@@ -201,9 +203,10 @@ TEST(GrowPlan, RefusesWhatItIsNotFor) {
     EXPECT_TRUE(outcome.says("gda: error: " + message)) << outcome.text;
     EXPECT_FALSE(fs::exists(folder.path("grown")));
   };
-  refused("from: {hidden_size: 16}\nsteps: [{operator: width, hidden: 2}]\n",
+  refused("from: {hidden_size: 16}\nsteps: [{operator: width, hidden_factor: 2}]\n",
           file + ": the plan is for another model: this one has: hidden_size 12 (expected 16)");
-  refused("steps:\n  - {operator: width, hidden: two}\n", file + ":2: steps.0.hidden: ");
+  refused("steps:\n  - {operator: width, hidden_factor: two}\n",
+          file + ":2: steps.0.hidden_factor: ");
   refused("steps:\n  - {operator: zero_pad, heads: 7}\n",
           file + ": step 1 of 1 (zero_pad): heads: 7 do not divide over 2 noise heads");
   refused("steps:\n  - {operator: zero_pad, heads: 7}\n",
@@ -218,12 +221,12 @@ TEST(GrowMasked, MustEndBeforeTheNextGrowth) {
   const RunFolder folder(2);
   ASSERT_EQ(run_gda(folder.train()).code, 0);
   ASSERT_EQ(run_gda(grow(folder, {"masked", "--heads", "8", "--ramp-steps", "3"})).code, 0);
-  const Outcome outcome = run_gda({"grow", "width", "--hidden", "2", "--from", folder.path("grown"),
-                                   "--to", folder.path("wider")});
+  const Outcome outcome = run_gda({"grow", "width", "--hidden-factor", "2", "--from",
+                                   folder.path("grown"), "--to", folder.path("wider")});
   EXPECT_EQ(outcome.code, 2) << outcome.text;
   EXPECT_TRUE(outcome.says(
       "growth is under way (mask 0 at step 2, 1 at step 5), and another growth takes a finished "
-      "model: go on to step 5 first, with `gda resume " +
+      "model: resume it to step 5 first, with `gda resume " +
       folder.path("grown").string() + "`"))
       << outcome.text;
 }

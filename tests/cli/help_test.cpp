@@ -94,7 +94,7 @@ TEST_F(HelpTest, BashCompletes) {
   };
   EXPECT_EQ(complete("gda resu", 1), "resume\n");
   EXPECT_EQ(complete("gda grow wi", 2), "width\n");
-  EXPECT_EQ(complete("gda grow width --hid", 3), "--hidden\n");
+  EXPECT_EQ(complete("gda grow width --hid", 3), "--hidden-factor\n");
   EXPECT_EQ(complete("gda grow nonsense --fr", 3), "\n");
 }
 

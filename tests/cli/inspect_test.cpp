@@ -52,8 +52,9 @@ TEST(Inspect, DescribesACheckpoint) {
   EXPECT_EQ(page.code, 0);
   for (const std::string& part :
        {"checkpoint " + path.string() + "\n", std::string("step        12, written by 1 rank\n"),
-        std::string("grouped_differential, 3 signal + 1 noise heads (3:1), 2 key heads of 2\n"),
-        std::string("2 layers, hidden 6, FFN 10 silu, vocabulary 13, context 4096\n"),
+        std::string(
+            "grouped_differential, 3 signal + 1 noise heads (3:1), 2 key-value heads of 2\n"),
+        std::string("2 layers, hidden 6, feed-forward 10 silu, vocabulary 13, context 4096\n"),
         std::string("parameters  194\n"), std::string("exp_avg, exp_avg_sq, master\n"),
         std::string("model.layers.*.self_attn.q_proj.weight  BF16[8, 6]\n"),
         std::string("model.norm.weight"), std::string("F32[6]\n"), std::string("model.safetensors"),
@@ -167,7 +168,7 @@ TEST(Inspect, TellsOfDamage) {
       << outcome.text;
   fs::remove(path / "manifest.json");
   EXPECT_TRUE(
-      contains(inspect(path.string()), "is not a whole checkpoint: it has no manifest.json"));
+      contains(inspect(path.string()), "is not a complete checkpoint: it has no manifest.json"));
 }
 
 TEST(Inspect, DescribesDatasets) {

@@ -82,7 +82,7 @@ TEST(KillEarlyTest, BeforeTheFirstCheckpoint) {
   kill_rank(folder, program, 1);
   const Outcome resumed = run_gda({"resume", folder.run()}, 2);
   EXPECT_EQ(resumed.code, 2);
-  EXPECT_TRUE(resumed.says("holds no checkpoint to go on from")) << resumed.text;
+  EXPECT_TRUE(resumed.says("holds no checkpoint to resume from")) << resumed.text;
   const Outcome again = run_gda(folder.train("run", {"train.steps=3"}), 2);
   EXPECT_EQ(again.code, 0) << again.text;
 }

@@ -29,7 +29,7 @@ class MidRampTest : public testing::Test {
     EXPECT_EQ(outcome.code, 2) << outcome.text;
     const std::string message = fmt::format(
         "gda: error: {}: growth is under way (mask 0.5 at step 6, 1 at step 10), and {} takes a "
-        "finished model: go on to step 10 first, with `gda resume {}`\n",
+        "finished model: resume it to step 10 first, with `gda resume {}`\n",
         checkpoint(), action, folder_.run());
     EXPECT_TRUE(outcome.says(message)) << "expected: " << message << "\nfound: " << outcome.text;
   }

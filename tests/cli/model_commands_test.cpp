@@ -251,7 +251,7 @@ TEST_F(ModelCommands, GrowsAModelFolder) {
       gda("grow depth --every 1 --from " + folder + " --to '" + grown + "' --device cpu");
   ASSERT_EQ(result.code, 0) << result.err;
   const std::string checkpoint = grown + "/checkpoints/step-00000000";
-  EXPECT_NE(result.out.find("go on with      gda train RUN.yaml 'train.init_from=" + checkpoint +
+  EXPECT_NE(result.out.find("next            gda train RUN.yaml 'train.init_from=" + checkpoint +
                             "', with the model of '" + grown + "/model.yaml'"),
             std::string::npos)
       << result.out;
@@ -353,7 +353,7 @@ TEST_F(ModelCommands, TellsOfBadTokens) {
 
 TEST_F(ModelCommands, TellsOfBadEvaluations) {
   expect_usage_error("eval ppl " + hugging_face_folder(),
-                     "belongs to no run whose held-out tokens could be used: give --data PREFIX");
+                     "belongs to no run whose validation tokens could be used: give --data PREFIX");
   expect_usage_error("eval ppl " + plain() + " --sequence-length 33",
                      "--sequence-length 33: the model has 32 positions");
   const ProgramResult missing = gda("eval ppl " + plain() + " --data " + path("absent"));

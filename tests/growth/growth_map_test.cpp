@@ -133,11 +133,11 @@ TEST(AxisMap, Composes) {
 TEST(GrowthMap, ComposedIsOneAfterTheOther) {
   const std::vector<GrowthOperator> operators = {
       SignalHeads{.add = 1},
-      Width{.hidden = 2, .feed_forward = 2},
+      Width{.hidden_factor = 2, .feed_forward_factor = 2},
       ZeroPad{.hidden_size = 31, .intermediate_size = 45},
       SignalHeads{.factor = 3},
       Depth{.every = 2},
-      Stack{.times = 2},
+      Stack{.factor = 2},
       Untie{}};
   const ModelConfig config = test::tiny_config("grouped_differential", "poly_norm", true);
   GrowthMap whole = identity_map(config, config);
@@ -182,7 +182,8 @@ TEST(GrowthMap, ComposedIsOneAfterTheOther) {
 TEST(GrowthMap, StepsThatMakeNothingUpAreOne) {
   const ModelConfig config = test::tiny_config("grouped_differential");
   const GrowthMap first = test::map_of(SignalHeads{.factor = 2, .noise_db = 0}, config);
-  const GrowthMap both = compose(first, test::map_of(Width{.hidden = 2, .noise_db = 0}, first.to));
+  const GrowthMap both =
+      compose(first, test::map_of(Width{.hidden_factor = 2, .noise_db = 0}, first.to));
   for (const TensorMap& tensor : both.tensors) {
     EXPECT_EQ(tensor.steps.size(), 1U) << tensor.target.name;
   }
@@ -190,7 +191,7 @@ TEST(GrowthMap, StepsThatMakeNothingUpAreOne) {
 
 TEST(GrowthMap, ComposesOnlyWhatFollows) {
   const ModelConfig config = test::tiny_config("softmax");
-  const GrowthMap wide = test::map_of(Width{.hidden = 2}, config);
+  const GrowthMap wide = test::map_of(Width{.hidden_factor = 2}, config);
   test::expect_config_error([&] { compose(wide, wide); },
                             "two growths do not follow one another: the second is for another "
                             "model than the first one makes");

@@ -55,7 +55,7 @@ TEST(DepthShape, NamesTheParametersOfNewLayers) {
   const GrowthMap deep = map_of(depth_at({1}), layers(2));
   EXPECT_EQ(deep.added.size(), 14U);  // of a differential layer with silu
   for (const std::string& name : deep.added) EXPECT_TRUE(name.starts_with("model.layers.1."));
-  EXPECT_EQ(compose(deep, map_of(Width{.hidden = 2}, deep.to)).added, deep.added);
+  EXPECT_EQ(compose(deep, map_of(Width{.hidden_factor = 2}, deep.to)).added, deep.added);
   EXPECT_EQ(compose(deep, map_of(depth_at({0}), deep.to)).added.size(), 28U);
   EXPECT_EQ(map_of(masked_at({1}), layers(2)).added, deep.added);
 }
@@ -71,11 +71,11 @@ TEST(DepthShape, KeepsLambdaInitWithItsLayer) {
 }
 
 TEST(StackShape, RepeatsAllLayersOrEachInItsPlace) {
-  const GrowthMap stacked = map_of(Stack{.times = 2}, layers(2));
+  const GrowthMap stacked = map_of(Stack{.factor = 2}, layers(2));
   EXPECT_EQ(sources(stacked), (Names{"0", "1", "0", "1"}));
   EXPECT_FALSE(stacked.preserving);
   EXPECT_EQ(stacked.to.lambda_init[2], stacked.from.lambda_init_of(0));
-  EXPECT_EQ(sources(map_of(Stack{.times = 2, .interpolate = true}, layers(2))),
+  EXPECT_EQ(sources(map_of(Stack{.factor = 2, .interpolate = true}, layers(2))),
             (Names{"0", "0", "1", "1"}));
 }
 
@@ -103,11 +103,12 @@ TEST(ZeroPadShape, NewHeadsLieBehindTheOldOnesOfTheirGroup) {
   }
   // Whole groups bring their signal and noise heads.
   const GrowthMap groups =
-      map_of(ZeroPad{.key_value_heads = 6}, tiny_config("grouped_differential"));
+      map_of(ZeroPad{.num_key_value_heads = 6}, tiny_config("grouped_differential"));
   EXPECT_EQ(groups.to.attention.noise_heads, 3);
   EXPECT_EQ(groups.to.attention.signal_heads, 9);
-  EXPECT_EQ(map_of(ZeroPad{.key_value_heads = 6}, tiny_config("differential")).to.attention.type,
-            "differential");
+  EXPECT_EQ(
+      map_of(ZeroPad{.num_key_value_heads = 6}, tiny_config("differential")).to.attention.type,
+      "differential");
 }
 
 GrowthMask only(std::vector<IndexRange> GrowthMask::*axis, std::vector<IndexRange> ranges) {
@@ -182,15 +183,16 @@ TEST(Refused, Options) {
       "head)";
   refuses(SignalHeads{}, config, either);
   refuses(SignalHeads{.factor = 2, .add = 1}, config, either);
-  refuses(Width{}, config, "hidden: nothing grows; give hidden or feed_forward, 2 or more");
-  refuses(Width{.hidden = 0}, config, "hidden: must be at least 1, got 0");
-  refuses(Width{.feed_forward = 2, .heads = "multiply"}, config,
-          "heads: multiply, but hidden is 1; heads multiply with the residual stream");
+  refuses(Width{}, config,
+          "hidden_factor: nothing grows; give hidden_factor or feed_forward_factor, 2 or more");
+  refuses(Width{.hidden_factor = 0}, config, "hidden_factor: must be at least 1, got 0");
+  refuses(Width{.feed_forward_factor = 2, .heads = "multiply"}, config,
+          "heads: multiply, but hidden_factor is 1; heads multiply with the residual stream");
   refuses(ZeroPad{}, config, "hidden_size: nothing grows; give at least one size");
   refuses(Depth{}, config,
           "every: give one of every (behind each group of layers), layers (how many in all) and "
           "at (the places)");
-  refuses(Stack{.times = 1}, config, "times: must be at least 2, got 1");
+  refuses(Stack{.factor = 1}, config, "factor: must be at least 2, got 1");
   refuses(Masked{}, config,
           "hidden_size: nothing grows; give one of hidden_size, intermediate_size, heads, layers "
           "and at");
@@ -213,11 +215,12 @@ TEST(Refused, SizesThatShrinkOrDoNotDivide) {
           "heads: 7 do not divide over 2 noise heads, which new heads join one each: a multiple of "
           "2 is needed, such as 8");
   refuses(Masked{.heads = 7}, tiny_config("softmax"),
-          "heads: 7 do not divide over 2 key heads, which new heads join one each: a multiple of 2 "
+          "heads: 7 do not divide over 2 key-value heads, which new heads join one each: a "
+          "multiple of 2 "
           "is needed, such as 8");
-  refuses(ZeroPad{.key_value_heads = 5}, grouped,
-          "key_value_heads: 5 is odd; it counts one signal and one noise key head a group");
-  refuses(ZeroPad{.heads = 8, .key_value_heads = 8}, grouped,
+  refuses(ZeroPad{.num_key_value_heads = 5}, grouped,
+          "num_key_value_heads: 5 is odd; it counts one signal and one noise head a group");
+  refuses(ZeroPad{.heads = 8, .num_key_value_heads = 8}, grouped,
           "heads: 8 over 4 noise heads leave 2 for each, fewer than the model's 3; at least 12 are "
           "needed");
   Depth depth{.every = 2};
@@ -254,7 +257,7 @@ TEST(Refused, OtherModels) {
 
 TEST(Refused, PlansForOtherModels) {
   GrowthPlan plan;
-  plan.steps = {{Width{.hidden = 2}}};
+  plan.steps = {{Width{.hidden_factor = 2}}};
   plan.from.hidden_size = 16;
   plan.from.num_hidden_layers = 2;
   plan.from.heads = 5;
@@ -264,17 +267,18 @@ TEST(Refused, PlansForOtherModels) {
                       "heads 4 (expected 5)");
   plan.from = {};
   plan.to.parameters = 7;
-  expect_config_error([&] { plan.map(config); },
-                      "the plan does not make the model that it names: what comes out has: "
-                      "parameters " +
-                          std::to_string(parameter_count(map_of(Width{.hidden = 2}, config).to)) +
-                          " (expected 7)");
+  expect_config_error(
+      [&] { plan.map(config); },
+      "the plan does not make the model that it names: what comes out has: "
+      "parameters " +
+          std::to_string(parameter_count(map_of(Width{.hidden_factor = 2}, config).to)) +
+          " (expected 7)");
   plan.to = {};
-  plan.steps = {{Masked{.heads = 6}}, {Width{.hidden = 2}}};
+  plan.steps = {{Masked{.heads = 6}}, {Width{.hidden_factor = 2}}};
   expect_config_error([&] { plan.map(config); },
                       "step 2 of 2 (width): masked growth must come last: what is being faded in "
                       "cannot grow until its ramp has ended");
-  plan.steps = {{Width{.hidden = 2}}, {SignalHeads{.factor = 2}}};
+  plan.steps = {{Width{.hidden_factor = 2}}, {SignalHeads{.factor = 2}}};
   expect_config_error([&] { plan.map(config); },
                       "step 2 of 2 (signal_heads): the model's attention is of type softmax, which "
                       "has no signal heads; expected differential or grouped_differential");
@@ -288,12 +292,12 @@ TEST(GrowthPlanFile, IsReadStrictly) {
   };
   const GrowthPlan plan = read(
       "steps:\n"
-      "  - {operator: width, hidden: 2, noise_db: 0}\n"
+      "  - {operator: width, hidden_factor: 2, noise_db: 0}\n"
       "  - {operator: depth, at: [1, 3]}\n"
       "  - {operator: masked, heads: 8, ramp_steps: 10}\n"
       "from: {parameters: 5}\n");
   ASSERT_EQ(plan.steps.size(), 3U);
-  EXPECT_EQ(plan.steps[0], (GrowthStep{Width{.hidden = 2, .noise_db = 0}}));
+  EXPECT_EQ(plan.steps[0], (GrowthStep{Width{.hidden_factor = 2, .noise_db = 0}}));
   EXPECT_EQ(plan.steps[1], GrowthStep{depth_at({1, 3})});
   EXPECT_EQ(plan.steps[2], (GrowthStep{Masked{.heads = 8, .ramp_steps = 10}}));
   EXPECT_EQ(plan.from.parameters, 5);
@@ -305,11 +309,14 @@ TEST(GrowthPlanFile, IsReadStrictly) {
       EXPECT_NE(std::string(error.what()).find(message), std::string::npos) << error.what();
     }
   };
-  refused("steps:\n  - {operator: wide, hidden: 2}\n", "plan.yaml:2");
-  refused("steps:\n  - {operator: widht, hidden: 2}\n", "did you mean \"width\"?");
-  refused("steps:\n  - {operator: width, hiden: 2}\n", "did you mean \"hidden\"?");
-  refused("steps:\n  - {operator: width, hidden: 2}\n  - {operator: depth}\n", "plan.yaml:3");
-  refused("steps:\n  - {operator: width, hidden: 2, factor: 2}\n", "factor");
+  refused("steps:\n  - {operator: wide, hidden_factor: 2}\n", "plan.yaml:2");
+  refused("steps:\n  - {operator: widht, hidden_factor: 2}\n", "did you mean \"width\"?");
+  refused("steps:\n  - {operator: width, hidden: 2}\n", "did you mean \"hidden_factor\"?");
+  refused("steps:\n  - {operator: width, feed_forward: 2}\n",
+          "did you mean \"feed_forward_factor\"?");
+  refused("steps:\n  - {operator: width, hidden_factor: 2}\n  - {operator: depth}\n",
+          "plan.yaml:3");
+  refused("steps:\n  - {operator: width, hidden_factor: 2, factor: 2}\n", "factor");
   refused("steps: []\n", "steps: empty; give at least one {operator: ...}");
   refused("stages: []\n", "stages");
 }

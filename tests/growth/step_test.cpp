@@ -37,8 +37,8 @@ TEST(Depth, OnlyTheZeroedMatricesOfANewLayerHaveAGradient) {
 
 // Copies are alike in value and gradient without noise, and are told apart by it.
 TEST(Width, NoiseTellsCopiesApart) {
-  const GrowthMap map =
-      map_of(Width{.hidden = 2, .feed_forward = 2}, tiny_config("grouped_differential"));
+  const GrowthMap map = map_of(Width{.hidden_factor = 2, .feed_forward_factor = 2},
+                               tiny_config("grouped_differential"));
   const auto difference_of_copies = [&](const GrowthMap& form, const std::string& name,
                                         std::int64_t half) {
     TinyModel old(map.from, DType::f64);
@@ -97,9 +97,10 @@ std::vector<double> adam_step(std::span<const double> g, std::span<const double>
 // every copy moves exactly as its original would have.
 TEST(AdamStep, OfACopyIsThatOfItsOriginal) {
   GrowthPlan plan;
-  plan.steps = {{Width{.hidden = 2, .feed_forward = 3, .heads = "multiply", .noise_db = 0}},
-                {SignalHeads{.factor = 2, .noise_db = 0}},
-                {ZeroPad{.hidden_size = 29}}};
+  plan.steps = {
+      {Width{.hidden_factor = 2, .feed_forward_factor = 3, .heads = "multiply", .noise_db = 0}},
+      {SignalHeads{.factor = 2, .noise_db = 0}},
+      {ZeroPad{.hidden_size = 29}}};
   const GrowthMap map = plan.map(tiny_config("grouped_differential", "poly_norm"));
   TinyModel old(map.from, DType::f64);
   TinyModel grown(map.to, DType::f64);

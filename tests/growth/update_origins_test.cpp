@@ -21,10 +21,10 @@ const std::string kNorm = "model.layers.0.input_layernorm.weight";
 
 TEST(UpdateOrigins, CopiesKeepTheirs) {
   const ModelConfig config = tiny_config("softmax");
-  EXPECT_TRUE(carry_origins(map_of(Width{.hidden = 2}, config), {}, 50).empty());
+  EXPECT_TRUE(carry_origins(map_of(Width{.hidden_factor = 2}, config), {}, 50).empty());
   const std::vector<UpdateOrigin> old = {
       {.name = kGate, .rows = {{15, 0}, {5, 30}}, .columns = {}}};
-  const auto carried = carry_origins(map_of(Width{.feed_forward = 2}, config), old, 50);
+  const auto carried = carry_origins(map_of(Width{.feed_forward_factor = 2}, config), old, 50);
   ASSERT_EQ(carried.size(), 1U);
   EXPECT_EQ(carried[0].rows, (Runs{{15, 0}, {5, 30}, {15, 0}, {5, 30}}));
   EXPECT_TRUE(carried[0].columns.empty());

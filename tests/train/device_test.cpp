@@ -167,7 +167,7 @@ TEST_F(DeviceTest, AGraphThatCannotBeMadeIsDoneWithout) {
   for (std::string line; std::getline(file, line);) {
     warnings += line.ends_with(
         " W a micro-batch cannot be a graph (the emulated device: a capture failed, as it was told "
-        "to); the run goes on without graphs, slower");
+        "to); the run continues without graphs, slower");
   }
   EXPECT_EQ(warnings, 1);
 }

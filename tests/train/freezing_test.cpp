@@ -282,7 +282,8 @@ TEST_F(FreezingTest, TellsWhatIsMissing) {
   const WordOrList is_new{.word = "new", .list = {}};
   const std::string end =
       "; grow the model in depth first (gda grow depth), or give all or a list of patterns";
-  const std::string start = "train.trainable: new: growth has added no whole tensors or layers to ";
+  const std::string start =
+      "train.trainable: new: growth has added no complete tensors or layers to ";
   EXPECT_EQ(fault(config("new", is_new)), start + "a model that begins by its initialisers" + end);
   EXPECT_FALSE(fs::exists(root_ / "new"));
   run(config("run", all(), 2));

@@ -189,11 +189,12 @@ TEST_F(GrowthRampTest, ANewRunCannotBeginFromIt) {
     trainer.begin();
     FAIL() << "expected ConfigError";
   } catch (const ConfigError& error) {
-    EXPECT_EQ(error.what(),
-              fmt::format("{}: growth is under way (mask 0.5 at step 6, 1 at step 10), and "
-                          "train.init_from takes a finished model: go on to step 10 first, with "
-                          "`gda resume {}`",
-                          next.train.init_from, config.run_dir));
+    EXPECT_EQ(
+        error.what(),
+        fmt::format("{}: growth is under way (mask 0.5 at step 6, 1 at step 10), and "
+                    "train.init_from takes a finished model: resume it to step 10 first, with "
+                    "`gda resume {}`",
+                    next.train.init_from, config.run_dir));
   }
 }
 

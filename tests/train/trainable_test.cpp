@@ -59,9 +59,10 @@ TEST(Trainable, TellsWhatItCannotChoose) {
   EXPECT_EQ(fault({.word = "", .list = {"model.layers.*.mlp.upproj.*"}}),
             "train.trainable: \"model.layers.*.mlp.upproj.*\" matches no parameter of the model; "
             "the nearest is model.layers.0.mlp.up_proj.weight");
-  EXPECT_EQ(fault({.word = "new", .list = {}}),
-            "train.trainable: new: growth has added no whole tensors or layers to runs/x; grow the "
-            "model in depth first (gda grow depth), or give all or a list of patterns");
+  EXPECT_EQ(
+      fault({.word = "new", .list = {}}),
+      "train.trainable: new: growth has added no complete tensors or layers to runs/x; grow the "
+      "model in depth first (gda grow depth), or give all or a list of patterns");
 }
 
 }  // namespace

@@ -169,7 +169,7 @@ TEST_F(TrainerTest, RefusesToBeginOverAnotherRun) {
     FAIL() << "expected ConfigError";
   } catch (const ConfigError& error) {
     EXPECT_NE(std::string(error.what())
-                  .find("already holds the checkpoints of a run: go on with "
+                  .find("already holds the checkpoints of a run: resume it with "
                         "`gda resume"),
               std::string::npos)
         << error.what();

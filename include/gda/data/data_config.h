@@ -55,7 +55,7 @@ struct DataConfig {
                 document_mask);
     visit.field({.key = "seed", .doc = "order of the samples", .minimum = 0}, seed);
     visit.field({.key = "validation_fraction",
-                 .doc = "share of each source's tokens that is kept for validation, in whole "
+                 .doc = "share of each source's tokens that is kept for validation, in complete "
                         "documents, and never trained on; 0: none",
                  .minimum = 0,
                  .maximum = 0.5},

@@ -3,7 +3,7 @@
 //   from: {parameters: 2597218432}         # optional: the model that the plan is for
 //   to: {parameters: 12703860896}          # optional: what must come out
 //   steps:
-//     - {operator: width, hidden: 2, feed_forward: 2}
+//     - {operator: width, hidden_factor: 2, feed_forward_factor: 2}
 //     - {operator: signal_heads, factor: 4}
 //     - {operator: depth, every: 4}
 #pragma once

@@ -10,16 +10,16 @@
 
 namespace gda {
 
-// Layers 0 .. L - 1 repeated `times` times, one stack on the other; or, interpolated, each layer
-// `times` times in its place. Copies keep moments and lambda_init of their layer. The loss jumps,
+// Layers 0 .. L - 1 repeated `factor` times, one stack on the other; or, interpolated, each layer
+// `factor` times in its place. Copies keep moments and lambda_init of their layer. The loss jumps,
 // and falls again within a small share of the steps that it took.
 struct Stack {
   static constexpr std::string_view kName = "stack";
   static constexpr std::string_view kSummary =
       "Repeat all layers, or each in its place. Does NOT keep the function: the loss will jump.";
-  static constexpr std::string_view kExample = "--times 4";
+  static constexpr std::string_view kExample = "--factor 4";
 
-  std::int64_t times = 4;
+  std::int64_t factor = 4;
   bool interpolate = false;
 
   void fields(FieldVisitor& visit);

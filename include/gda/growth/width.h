@@ -28,11 +28,11 @@ struct Width {
   static constexpr std::string_view kSummary =
       "Multiply the width: copies of the residual stream and of the feed-forward units "
       "(HyperCloning). Keeps the function.";
-  static constexpr std::string_view kExample = "--hidden 2 --feed-forward 2";
+  static constexpr std::string_view kExample = "--hidden-factor 2 --feed-forward-factor 2";
 
-  std::int64_t hidden = 1;        // n
-  std::int64_t feed_forward = 1;  // f
-  std::string heads = "keep";     // keep | multiply
+  std::int64_t hidden_factor = 1;        // n
+  std::int64_t feed_forward_factor = 1;  // f
+  std::string heads = "keep";            // keep | multiply
   double noise_db = 10;
 
   void fields(FieldVisitor& visit);

@@ -21,11 +21,11 @@ namespace gda {
 // zero.
 //   PolyNorm's means are taken over the units: new rows of gate are zero then, and with F -> F'
 //   weight' = weight sqrt(F / F'), poly_norm_eps' = poly_norm_eps F / F'.
-// heads (num_attention_heads, or signal_heads): behind the old ones of each key head (of each noise
+// heads (num_attention_heads, or signal_heads): behind the old ones of each key-value head (of each
+//   noise
 //   head); new rows of q_proj begin by the initialisers, new columns of o_proj at zero.
-// key_value_heads: whole groups, each with as many heads as an old one (and its noise heads),
-// behind
-//   the old groups; begun as new heads are.
+// num_key_value_heads: complete groups, each with as many heads as an old one (and its noise
+//   heads), behind the old groups; begun as new heads are.
 // The function does not change.
 struct ZeroPad {
   static constexpr std::string_view kName = "zero_pad";
@@ -36,7 +36,7 @@ struct ZeroPad {
   std::optional<std::int64_t> hidden_size = {};
   std::optional<std::int64_t> intermediate_size = {};
   std::optional<std::int64_t> heads = {};
-  std::optional<std::int64_t> key_value_heads = {};
+  std::optional<std::int64_t> num_key_value_heads = {};
 
   void fields(FieldVisitor& visit);
   // ConfigError if a size is less than the model's, or heads do not divide.
