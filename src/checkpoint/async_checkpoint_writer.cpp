@@ -6,6 +6,7 @@
 #include "checkpoint/save_plan.h"
 #include "gda/checkpoint/checkpoint_writer.h"
 #include "gda/core/error.h"
+#include "gda/core/text.h"
 
 namespace gda {
 
@@ -63,14 +64,14 @@ void AsyncCheckpointWriter::stage() {
       std::byte* const end = next + tensor.bytes();
       tensor.produce([&](std::span<const std::byte> bytes) {
         require<FormatError>(bytes.size() <= static_cast<std::size_t>(end - next),
-                             "the source of tensor {} gave more than the {} bytes it declared",
-                             tensor.name, tensor.bytes());
+                             "the source of tensor {} gave more than the {} it declared",
+                             tensor.name, counted(tensor.bytes(), "byte"));
         std::memcpy(next, bytes.data(), bytes.size());
         next += bytes.size();
       });
-      require<FormatError>(next == end, "the source of tensor {} gave {} bytes, it declared {}",
-                           tensor.name, copy.size() - static_cast<std::size_t>(end - next),
-                           copy.size());
+      require<FormatError>(
+          next == end, "the source of tensor {} gave {}, it declared {}", tensor.name,
+          counted(copy.size() - static_cast<std::size_t>(end - next), "byte"), copy.size());
       tensor.produce = [copy](const ByteSink& sink) { sink(copy); };
     }
   }

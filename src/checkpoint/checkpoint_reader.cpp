@@ -9,6 +9,7 @@
 #include "gda/core/error.h"
 #include "gda/core/file.h"
 #include "gda/core/shell.h"
+#include "gda/core/text.h"
 
 namespace gda {
 namespace fs = std::filesystem;
@@ -19,8 +20,8 @@ void check_size(const fs::path& folder, const WrittenFile& file) {
   require<FormatError>(fs::exists(path), "{} is damaged: {} is missing", folder.string(),
                        file.name);
   const std::uint64_t size = fs::file_size(path);
-  require<FormatError>(size == file.size, "{} is damaged: {} has {} bytes, its manifest says {}{}",
-                       folder.string(), file.name, size, file.size,
+  require<FormatError>(size == file.size, "{} is damaged: {} has {}, its manifest says {}{}",
+                       folder.string(), file.name, counted(size, "byte"), file.size,
                        size < file.size ? " (truncated)" : "");
 }
 
@@ -48,8 +49,9 @@ CheckpointReader::CheckpointReader(const fs::path& path, Verification verificati
   together(ranks, "", [&] {
     model_ = std::make_unique<ModelFolder>(path_);
     require<FormatError>(model_->parameter_count() == manifest_.parameter_count,
-                         "{} is damaged: its model has {} parameters, its manifest says {}",
-                         path_.string(), model_->parameter_count(), manifest_.parameter_count);
+                         "{} is damaged: its model has {}, its manifest says {}", path_.string(),
+                         counted(model_->parameter_count(), "parameter"),
+                         manifest_.parameter_count);
     if (verification != Verification::model) open_optimizer_files();
     trainer_json_ = read_text(kTrainerFile);
     run_config_ = read_text(kRunConfigFile);
@@ -129,8 +131,8 @@ void CheckpointReader::add_piece(const StoredTensor& tensor, std::size_t file) {
                        where, tensor.name, tensor.str());
   const std::int64_t size = model_->at(piece->name).tensor->elements();
   require<FormatError>(piece->offset + tensor.elements() <= size,
-                       "{}: {} {} ends after the parameter's {} elements", where, tensor.name,
-                       tensor.str(), size);
+                       "{}: {} {} ends after the parameter's {}", where, tensor.name, tensor.str(),
+                       counted(size, "element"));
   pieces_[{piece->state, piece->name}].push_back({piece->offset, tensor.elements(), file, &tensor});
 }
 

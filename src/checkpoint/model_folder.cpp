@@ -11,6 +11,7 @@
 #include "gda/core/error.h"
 #include "gda/core/file.h"
 #include "gda/core/log.h"
+#include "gda/core/text.h"
 
 namespace gda {
 namespace fs = std::filesystem;
@@ -96,9 +97,8 @@ void ModelFolder::skip_redundant() {
   }
   if (skipped.empty()) return;
   for (const std::string& name : skipped) tensors_.erase(tensors_.find(name));
-  log::info("{}: {} tensor{} skipped that the parameters make redundant ({}{})", path_.string(),
-            skipped.size(), skipped.size() == 1 ? "" : "s", skipped.front(),
-            skipped.size() == 1 ? "" : ", ...");
+  log::info("{}: {} skipped that the parameters make redundant ({}{})", path_.string(),
+            counted(skipped.size(), "tensor"), skipped.front(), skipped.size() == 1 ? "" : ", ...");
 }
 
 void ModelFolder::open_file(const std::string& name) {
@@ -157,8 +157,8 @@ void ModelFolder::read_parameter(std::string_view name, const Tensor& to) const 
 void ModelFolder::read_range(std::string_view name, std::int64_t offset, const Tensor& to) const {
   const StoredTensor& tensor = *at(name).tensor;
   require<FormatError>(offset >= 0 && offset + to.elements() <= tensor.elements(),
-                       "{}: {} has {} elements, asked for [{}, {})", path_.string(), name,
-                       tensor.elements(), offset, offset + to.elements());
+                       "{}: {} has {}, asked for [{}, {})", path_.string(), name,
+                       counted(tensor.elements(), "element"), offset, offset + to.elements());
   const std::byte* from =
       tensor.bytes.data() + static_cast<std::size_t>(offset) * size_of(tensor.type);
   convert_elements(fmt::format("{}: {}", path_.string(), name), from, tensor.type, to.raw(),

@@ -8,6 +8,7 @@
 #include "checkpoint/stored_type.h"
 #include "gda/checkpoint/safetensors.h"
 #include "gda/core/error.h"
+#include "gda/core/text.h"
 
 namespace gda {
 namespace {
@@ -21,8 +22,8 @@ constexpr std::size_t kLengthBytes = 8;
 std::string_view header_text(const MappedFile& file) {
   const std::string path = file.path().string();
   require<FormatError>(file.size() >= kLengthBytes,
-                       "{} is not a safetensors file: it has {} bytes, expected at least {}", path,
-                       file.size(), kLengthBytes);
+                       "{} is not a safetensors file: it has {}, expected at least {}", path,
+                       counted(file.size(), "byte"), kLengthBytes);
   constexpr std::string_view kPointer = "version https://git-lfs";
   const std::string_view beginning(reinterpret_cast<const char*>(file.bytes().data()),
                                    std::min(file.size(), kPointer.size()));
@@ -32,13 +33,12 @@ std::string_view header_text(const MappedFile& file) {
                        path);
   std::uint64_t length = 0;
   std::memcpy(&length, file.bytes().data(), kLengthBytes);
-  require<FormatError>(
-      length <= kMaxHeaderBytes,
-      "{} is not a safetensors file: its header claims {} bytes, expected at most {}", path, length,
-      kMaxHeaderBytes);
+  require<FormatError>(length <= kMaxHeaderBytes,
+                       "{} is not a safetensors file: its header claims {}, expected at most {}",
+                       path, counted(length, "byte"), kMaxHeaderBytes);
   require<FormatError>(length <= file.size() - kLengthBytes,
-                       "{} is truncated: its header claims {} bytes, {} are there", path, length,
-                       file.size() - kLengthBytes);
+                       "{} is truncated: its header claims {}, {} are there", path,
+                       counted(length, "byte"), file.size() - kLengthBytes);
   const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()) + kLengthBytes,
                               length);
   require<FormatError>(text.starts_with('{'),
@@ -102,8 +102,8 @@ StoredTensor parse_tensor(const std::string& name, const json& entry,
                        "{} ends at byte {} of the data, but the file has only {} (truncated?)",
                        what, end, data.size());
   const std::uint64_t expected = byte_size(tensor, what);
-  require<FormatError>(end - begin == expected, "{} is {} and needs {} bytes, but it has {}", what,
-                       tensor.str(), expected, end - begin);
+  require<FormatError>(end - begin == expected, "{} is {} and needs {}, but it has {}", what,
+                       tensor.str(), counted(expected, "byte"), end - begin);
   tensor.bytes = data.subspan(begin, end - begin);
   return tensor;
 }
@@ -127,12 +127,12 @@ void check_layout(const std::vector<StoredTensor>& tensors, std::span<const std:
                          "{}: tensor {} begins at byte {} and overlaps the one before it, which "
                          "ends at {}",
                          path, tensor->name, begin, expected);
-    require<FormatError>(begin == expected, "{}: there is a hole of {} bytes before tensor {}",
-                         path, begin - expected, tensor->name);
+    require<FormatError>(begin == expected, "{}: there is a hole of {} before tensor {}", path,
+                         counted(begin - expected, "byte"), tensor->name);
     expected = begin + tensor->bytes.size();
   }
-  require<FormatError>(expected == data.size(), "{}: {} bytes follow the last tensor", path,
-                       data.size() - expected);
+  require<FormatError>(expected == data.size(), "{}: {} after the last tensor", path,
+                       counted(data.size() - expected, "byte"));
 }
 
 }  // namespace

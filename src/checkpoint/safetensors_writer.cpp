@@ -6,6 +6,7 @@
 #include "checkpoint/hashed_file.h"
 #include "gda/checkpoint/safetensors.h"
 #include "gda/core/error.h"
+#include "gda/core/text.h"
 
 namespace gda {
 namespace {
@@ -55,8 +56,8 @@ WrittenFile write_safetensors(const std::filesystem::path& path, std::vector<Ten
     const std::size_t begin = file.written();
     tensor.produce([&](std::span<const std::byte> bytes) { file.write(bytes); });
     require<FormatError>(file.written() - begin == tensor.bytes(),
-                         "{}: the source of tensor {} gave {} bytes, it declared {}", path.string(),
-                         tensor.name, file.written() - begin, tensor.bytes());
+                         "{}: the source of tensor {} gave {}, it declared {}", path.string(),
+                         tensor.name, counted(file.written() - begin, "byte"), tensor.bytes());
   }
   return file.commit();
 }

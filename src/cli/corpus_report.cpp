@@ -6,6 +6,8 @@
 #include <functional>
 #include <string>
 
+#include "gda/core/text.h"
+
 namespace gda::cli {
 namespace {
 
@@ -34,35 +36,30 @@ void print_some(std::size_t count, const std::function<std::string(std::size_t)>
   if (count > kMostLines) fmt::print("  and {} more (--json lists all)\n", count - kMostLines);
 }
 
-template <class Count>
-std::string count_of(Count count, std::string_view what) {
-  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
-}
-
 }  // namespace
 
 void print_corpus(const Corpus& corpus, const CorpusDoubts& doubts) {
-  fmt::print("read {}:\n", count_of(corpus.files.size(), "file"));
+  fmt::print("read {}:\n", counted(corpus.files.size(), "file"));
   print_some(corpus.files.size(), [&](std::size_t i) {
     return fmt::format("{} ({})", name_of(corpus.files[i].path), format_of(corpus.files[i]));
   });
   if (!corpus.left_out.empty()) {
-    fmt::print("left out {}:\n", count_of(corpus.left_out.size(), "path"));
+    fmt::print("left out {}:\n", counted(corpus.left_out.size(), "path"));
     print_some(corpus.left_out.size(), [&](std::size_t i) {
       return fmt::format("{}: {}", corpus.left_out[i].path.string(), corpus.left_out[i].why);
     });
   }
   if (doubts.skipped_lines > 0) {
-    fmt::print("{} skipped, first:\n", count_of(doubts.skipped_lines, "bad line"));
+    fmt::print("{} skipped, first:\n", counted(doubts.skipped_lines, "bad line"));
     for (const std::string& place : doubts.skipped_places) fmt::print("  {}\n", place);
   }
   if (doubts.empty_documents > 0) {
     fmt::print("no document of {} with an empty text\n",
-               count_of(doubts.empty_documents, "JSON line"));
+               counted(doubts.empty_documents, "JSON line"));
   }
   if (doubts.odd_bytes > 0) {
     fmt::print("{} kept that {} no UTF-8, or control characters; first in {}\n",
-               count_of(doubts.odd_bytes, "byte"), doubts.odd_bytes == 1 ? "is" : "are",
+               counted(doubts.odd_bytes, "byte"), doubts.odd_bytes == 1 ? "is" : "are",
                doubts.odd_file);
   }
 }

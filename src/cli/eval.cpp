@@ -16,6 +16,7 @@
 #include "cli/options.h"
 #include "gda/core/error.h"
 #include "gda/core/log.h"
+#include "gda/core/text.h"
 #include "gda/eval/loss.h"
 #include "gda/train/readable.h"
 
@@ -51,8 +52,8 @@ Rows rows_of(const PerplexityOptions& options, const std::optional<RunConfig>& r
   }
   if (options.sequence_length > 0) rows.length = options.sequence_length;
   require<ConfigError>(rows.length <= model.max_position_embeddings,
-                       "--sequence-length {}: the model has {} positions", rows.length,
-                       model.max_position_embeddings);
+                       "--sequence-length {}: the model has {}", rows.length,
+                       counted(model.max_position_embeddings, "position"));
   return rows;
 }
 

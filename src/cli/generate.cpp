@@ -16,6 +16,7 @@
 #include "cli/text_stream.h"
 #include "gda/core/error.h"
 #include "gda/core/log.h"
+#include "gda/core/text.h"
 
 namespace gda::cli {
 namespace {
@@ -96,7 +97,7 @@ int run_generate(GenerateCommandOptions& options) {
     tokens += continue_prompt(options, model, *tokenizer, prompt);
   }
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
-  log::info("{} tokens in {:.1f} s ({:.1f} tokens/s, {})", tokens, elapsed.count(),
+  log::info("{} in {:.1f} s ({:.1f} tokens/s, {})", counted(tokens, "token"), elapsed.count(),
             static_cast<double>(tokens) / elapsed.count(), model.path().string());
   return 0;
 }

@@ -6,6 +6,7 @@
 #include <map>
 #include <vector>
 
+#include "gda/core/text.h"
 #include "gda/train/readable.h"
 
 namespace gda::cli {
@@ -90,8 +91,8 @@ std::string function_statement(const GrowthMap& map) {
   if (!map.preserving) return "NOT kept: the loss will jump";
   if (!map.ramp) return "kept: the new model computes what the old one does";
   return fmt::format(
-      "kept where the ramp begins (m = 0); new weights are faded in over {} steps of training",
-      map.ramp->steps);
+      "kept where the ramp begins (m = 0); new weights are faded in over {} of training",
+      counted(map.ramp->steps, "step"));
 }
 
 std::string times_layers(std::int64_t layers) {
@@ -155,9 +156,9 @@ nlohmann::ordered_json to_json(const GrowthReport& report) {
 void print_exactness(const GrowthMap& map, const Exactness& exactness, const std::string& origin) {
   fmt::print(
       "exactness       largest logit difference {:.3g} absolute, {:.3g} relative (fp32{}, {} "
-      "tokens of {})\n",
+      "of {})\n",
       exactness.largest_difference, exactness.relative(), map.ramp ? ", m = 0" : "",
-      exactness.tokens, origin);
+      counted(exactness.tokens, "token"), origin);
 }
 
 nlohmann::ordered_json to_json(const Exactness& exactness, const std::string& origin) {

@@ -7,6 +7,8 @@
 
 #include "cli/inspection.h"
 
+#include "gda/core/text.h"
+
 namespace gda::cli {
 namespace {
 
@@ -39,15 +41,20 @@ std::string number(const Json& facts, const char* key) {
   return facts[key].dump();
 }
 
+std::int64_t integer(const Json& facts, const char* key) {
+  return facts[key].get<std::int64_t>();
+}
+
 std::string heads_text(const Json& model) {
-  const std::string keys =
-      number(model, "num_key_value_heads") + " key-value heads of " + number(model, "head_dim");
+  const std::string keys = counted(integer(model, "num_key_value_heads"), "key-value head") +
+                           " of " + number(model, "head_dim");
   if (!model.contains("signal_heads")) {
-    return number(model, "num_attention_heads") + " heads, " + keys;
+    return counted(integer(model, "num_attention_heads"), "head") + ", " + keys;
   }
   const auto signal = model["signal_heads"].get<std::int64_t>();
   const auto noise = model["noise_heads"].get<std::int64_t>();
-  return fmt::format("{} signal + {} noise heads ({}:1), {}", signal, noise, signal / noise, keys);
+  return fmt::format("{} signal + {} ({}:1), {}", signal, counted(noise, "noise head"),
+                     signal / noise, keys);
 }
 
 std::string model_rows(const Json& facts) {
@@ -55,12 +62,12 @@ std::string model_rows(const Json& facts) {
   const bool tied = model["tie_word_embeddings"].get<bool>();
   std::string text =
       row("attention", model["attention"].get<std::string>() + ", " + heads_text(model));
-  text += row("model",
-              fmt::format("{} layers, hidden {}, feed-forward {} {}, vocabulary {}{}, context {}",
-                          number(model, "num_hidden_layers"), number(model, "hidden_size"),
-                          number(model, "intermediate_size"),
-                          model["hidden_act"].get<std::string>(), number(model, "vocab_size"),
-                          tied ? " (tied)" : "", number(model, "max_position_embeddings")));
+  text +=
+      row("model", fmt::format("{}, hidden {}, feed-forward {} {}, vocabulary {}{}, context {}",
+                               counted(integer(model, "num_hidden_layers"), "layer"),
+                               number(model, "hidden_size"), number(model, "intermediate_size"),
+                               model["hidden_act"].get<std::string>(), number(model, "vocab_size"),
+                               tied ? " (tied)" : "", number(model, "max_position_embeddings")));
   return text + row("parameters", count_text(facts["parameters"].get<std::int64_t>()));
 }
 
@@ -125,17 +132,17 @@ std::string growth_rows(const Json& facts) {
   if (facts.contains("added")) {
     const Json& added = facts["added"];
     text += row("added",
-                fmt::format("{} parameters by growth, from {} to {}", added.size(),
+                fmt::format("{} by growth, from {} to {}", counted(added.size(), "parameter"),
                             added.front().get<std::string>(), added.back().get<std::string>()));
   }
   if (facts.contains("later_beginnings")) {
     const Json& later = facts["later_beginnings"];
     const std::string first = number(later, "first_update");
     const std::string last = number(later, "last_update");
-    text += row(
-        "began later",
-        fmt::format("{} parameters, in part or whole, at update {}", number(later, "parameters"),
-                    first == last ? first : fmt::format("{} to {}", first, last)));
+    text += row("began later",
+                fmt::format("{}, in part or whole, at update {}",
+                            counted(integer(later, "parameters"), "parameter"),
+                            first == last ? first : fmt::format("{} to {}", first, last)));
   }
   return text;
 }
@@ -143,8 +150,8 @@ std::string growth_rows(const Json& facts) {
 std::string checkpoint_rows(const Json& facts, bool all_tensors) {
   const auto states = facts["optimizer_states"].get<std::vector<std::string>>();
   const auto ranks = facts["world_size"].get<std::int64_t>();
-  std::string text = row("step", fmt::format("{}, written by {} rank{}", number(facts, "step"),
-                                             ranks, ranks == 1 ? "" : "s"));
+  std::string text =
+      row("step", fmt::format("{}, written by {}", number(facts, "step"), counted(ranks, "rank")));
   if (facts.contains("unhealthy")) {
     text += row("unhealthy", facts["unhealthy"].get<std::string>());
   }
@@ -182,9 +189,11 @@ std::string run_rows(const Json& facts, bool all_tensors) {
 std::string dataset_rows(const Json& facts) {
   std::string text;
   for (const Json& dataset : facts["datasets"]) {
-    text += fmt::format("  {}  {} tokens, {} documents, {}\n", dataset["file"].get<std::string>(),
-                        count_text(dataset["tokens"].get<std::int64_t>()),
-                        count_text(dataset["documents"].get<std::int64_t>()),
+    text += fmt::format("  {}  {} {}, {} {}, {}\n", dataset["file"].get<std::string>(),
+                        count_text(integer(dataset, "tokens")),
+                        plural(integer(dataset, "tokens"), "token"),
+                        count_text(integer(dataset, "documents")),
+                        plural(integer(dataset, "documents"), "document"),
                         size_text(dataset["bytes"].get<double>()));
   }
   return text + row("content", facts["verified"].get<bool>() ? "every token was read"

@@ -16,6 +16,7 @@
 #include "cli/loaded_model.h"
 #include "cli/options.h"
 #include "gda/core/error.h"
+#include "gda/core/text.h"
 
 namespace gda::cli {
 namespace {
@@ -68,8 +69,9 @@ void print_score(LoadedModel& model, const std::vector<std::int32_t>& tokens,
   // The last token is only predicted: it needs no position.
   const std::int64_t positions = model.config().max_position_embeddings;
   require<ConfigError>(static_cast<std::int64_t>(tokens.size()) <= positions + 1,
-                       "{}: {} tokens; the model has {} positions and can score {}", where,
-                       tokens.size(), positions, positions + 1);
+                       "{}: {}; the model has {} and can score {}", where,
+                       counted(tokens.size(), "token"), counted(positions, "position"),
+                       positions + 1);
   std::vector<double> scores;
   if (tokens.size() > 1) scores = model.log_probabilities(tokens);
   const nlohmann::ordered_json line{{"tokens", tokens},

@@ -13,6 +13,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "gda/core/log.h"
+#include "gda/core/text.h"
 #include "gda/data/corpus_tokenizer.h"
 
 namespace gda::cli {
@@ -54,9 +55,10 @@ void print_progress(const CorpusProgress& progress, double& last) {
   if (progress.seconds - last < kSecondsBetweenLines) return;
   last = progress.seconds;
   if (progress.total_bytes == 0) {
-    log::info("tokenize: {:.1f} MB  {} documents  {} tokens  {:.1f} MB/s",
-              static_cast<double>(progress.text_bytes) / kMegabyte, progress.documents,
-              progress.tokens, bytes_per_second(progress) / kMegabyte);
+    log::info("tokenize: {:.1f} MB  {}  {}  {:.1f} MB/s",
+              static_cast<double>(progress.text_bytes) / kMegabyte,
+              counted(progress.documents, "document"), counted(progress.tokens, "token"),
+              bytes_per_second(progress) / kMegabyte);
     return;
   }
   const double share = static_cast<double>(progress.bytes_on_disk) /
@@ -84,11 +86,11 @@ void print_summary(const TokenizeOptions& options, const Corpus& corpus, const C
     return;
   }
   fmt::print(
-      "{0}.bin and {0}.idx: {1} document{7}, {2} tokens from {3:.1f} MB of text ({4:.3f} tokens a "
+      "{0}.bin and {0}.idx: {1}, {2} from {3:.1f} MB of text ({4:.3f} tokens a "
       "byte) in {5} ({6:.1f} MB/s)\n",
-      options.corpus.output, done.documents, done.tokens,
+      options.corpus.output, counted(done.documents, "document"), counted(done.tokens, "token"),
       static_cast<double>(done.text_bytes) / kMegabyte, tokens_per_byte, clock_text(done.seconds),
-      bytes_per_second(done) / kMegabyte, done.documents == 1 ? "" : "s");
+      bytes_per_second(done) / kMegabyte);
   if (done.documents == 1) {
     fmt::print(
         "one document, of which a run can hold out nothing for validation; --format text-line "

@@ -11,6 +11,7 @@
 #include "cli/options.h"
 #include "cli/output.h"
 #include "gda/core/log.h"
+#include "gda/core/text.h"
 #include "gda/data/tokenizer_training.h"
 
 namespace gda::cli {
@@ -43,8 +44,8 @@ int run_tokenizer_train(TokenizerOptions& options) {
   options.training.sample_bytes = static_cast<std::int64_t>(options.sample_mb * kMegabyteOfSample);
   const fs::path path = model_path(options.output);
   const auto lock = claim_output(path.string(), {path}, options.force);
-  log::info("tokenizer: training {} pieces on {} file{}", options.training.vocab_size,
-            options.training.files.size(), options.training.files.size() == 1 ? "" : "s");
+  log::info("tokenizer: training {} on {}", counted(options.training.vocab_size, "piece"),
+            counted(options.training.files.size(), "file"));
   const auto begin = std::chrono::steady_clock::now();
   const TokenizerTrainingSummary summary = train_tokenizer(options.training, path);
   const double seconds =
@@ -62,11 +63,10 @@ int run_tokenizer_train(TokenizerOptions& options) {
     return 0;
   }
   fmt::print(
-      "{}: {} pieces from {:.1f} of {:.1f} MB of text ({} lines of {} documents) in {:.1f} s\n",
-      path.string(), options.training.vocab_size,
-      static_cast<double>(summary.sampled_bytes) / kMegabyteOfSample,
-      static_cast<double>(summary.bytes) / kMegabyteOfSample, summary.sampled_lines,
-      summary.documents, seconds);
+      "{}: {} pieces from {:.1f} of {:.1f} MB of text ({} of {}) in {:.1f} s\n", path.string(),
+      options.training.vocab_size, static_cast<double>(summary.sampled_bytes) / kMegabyteOfSample,
+      static_cast<double>(summary.bytes) / kMegabyteOfSample,
+      counted(summary.sampled_lines, "line"), counted(summary.documents, "document"), seconds);
   print_corpus(corpus, summary.doubts);
   return 0;
 }

@@ -5,6 +5,7 @@
 
 #include "data/fill_row.h"
 #include "gda/core/error.h"
+#include "gda/core/text.h"
 #include "gda/data/permutation.h"
 
 namespace gda {
@@ -36,9 +37,10 @@ void DataLoader::add_source(const DataSourceConfig& config, std::int64_t vocab_s
   TokenSplit split = split_tokens(datasets, config_.validation_fraction);
   const std::int64_t windows = (split.train.size() - 1) / config_.sequence_length;
   require<ConfigError>(split.train.size() > config_.sequence_length,
-                       "data.sources: {} has {} tokens to train on, a sample needs {}: lower "
+                       "data.sources: {} has {} to train on, a sample needs {}: lower "
                        "data.sequence_length, or add text",
-                       config.name, split.train.size(), config_.sequence_length + 1);
+                       config.name, counted(split.train.size(), "token"),
+                       config_.sequence_length + 1);
   if (split.validation.size() >= 2) {
     validation_.emplace_back(config.name, std::move(split.validation), config_.sequence_length,
                              config_.document_mask);
@@ -60,8 +62,8 @@ std::int64_t DataLoader::window_begin(const Source& source, std::int64_t index) 
 
 void DataLoader::fill_batch(std::int64_t first_sample, Batch& batch) const {
   require<ConfigError>(batch.sequence_length == config_.sequence_length,
-                       "rows of {} tokens asked for, data.sequence_length is {}",
-                       batch.sequence_length, config_.sequence_length);
+                       "rows of {} asked for, data.sequence_length is {}",
+                       counted(batch.sequence_length, "token"), config_.sequence_length);
   for (std::int64_t row = 0; row < batch.batch_size; ++row) {
     const auto choice = mixture_.at(first_sample + row);
     const Source& source = sources_[static_cast<std::size_t>(choice.source)];
@@ -94,10 +96,10 @@ void DataLoader::check_targets() const {
       targets = batch.target_count();
     }
     require<ConfigError>(targets > 0,
-                         "data.sources: {} has nothing to predict: in {} samples of it every "
+                         "data.sources: {} has nothing to predict: in {} of it every "
                          "document has one token only; look at how it was tokenized, or set "
                          "data.document_mask: false",
-                         source.name, windows);
+                         source.name, counted(windows, "sample"));
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include "data/fill_row.h"
 #include "gda/core/error.h"
+#include "gda/core/text.h"
 
 namespace gda {
 
@@ -20,7 +21,8 @@ EvaluationSet EvaluationSet::open(std::string name, const std::string& path,
                                   bool document_mask) {
   auto datasets = open_token_datasets(path, vocab_size);
   TokenStream whole = split_tokens(datasets, 0).train;
-  require<FormatError>(whole.size() >= 2, "{}: {} tokens: nothing to predict", path, whole.size());
+  require<FormatError>(whole.size() >= 2, "{}: {}: nothing to predict", path,
+                       counted(whole.size(), "token"));
   EvaluationSet set(std::move(name), std::move(whole), sequence_length, document_mask);
   set.datasets_ = std::move(datasets);
   return set;
@@ -34,8 +36,8 @@ std::int64_t EvaluationSet::samples() const {
 
 void EvaluationSet::fill_batch(std::int64_t first_sample, Batch& batch) const {
   require<ConfigError>(batch.sequence_length == sequence_length_,
-                       "evaluation set {}: rows of {} tokens asked for, the set is cut in {}",
-                       name_, batch.sequence_length, sequence_length_);
+                       "evaluation set {}: rows of {} asked for, the set is cut in {}", name_,
+                       counted(batch.sequence_length, "token"), sequence_length_);
   for (std::int64_t row = 0; row < batch.batch_size; ++row) {
     const std::int64_t begin = (first_sample + row) * sequence_length_;
     fill_row(stream_, std::min(begin, stream_.size()), document_mask_, row, batch);

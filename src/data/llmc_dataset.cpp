@@ -5,6 +5,8 @@
 #include <cassert>
 #include <fstream>
 
+#include "gda/core/text.h"
+
 namespace gda {
 namespace {
 
@@ -61,9 +63,9 @@ LlmcDataset::LlmcDataset(const std::filesystem::path& path, std::int64_t vocab_s
   const std::int64_t expected = static_cast<std::int64_t>(kHeaderBytes) + size_ * size_of(type_);
   require<FormatError>(
       size_ >= 0 && static_cast<std::int64_t>(file_.size()) == expected,
-      "{}: {}: {} tokens take {} bytes with the header, the file has {}", path.string(),
-      static_cast<std::int64_t>(file_.size()) < expected ? "truncated" : "wrong size", size_,
-      expected, file_.size());
+      "{}: {}: {} take {} with the header, the file has {}", path.string(),
+      static_cast<std::int64_t>(file_.size()) < expected ? "truncated" : "wrong size",
+      counted(size_, "token"), counted(expected, "byte"), file_.size());
   tokens_ = file_.bytes().subspan(kHeaderBytes);
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cassert>
 
+#include "gda/core/text.h"
+
 namespace gda {
 namespace {
 
@@ -67,8 +69,9 @@ void MegatronDataset::read_header() {
   const auto sequences = load_unaligned<std::uint64_t>(data + 18);
   const auto entries = load_unaligned<std::uint64_t>(data + 26);
   require<FormatError>(sequences <= idx_.size() && entries <= idx_.size(),
-                       "{}: truncated: {} sequences and {} document entries do not fit in {} bytes",
-                       idx_.path().string(), sequences, entries, bytes);
+                       "{}: truncated: {} and {} do not fit in {}", idx_.path().string(),
+                       counted(sequences, "sequence"), counted(entries, "document entry"),
+                       counted(bytes, "byte"));
   sequences_ = static_cast<std::int64_t>(sequences);
   entries_ = static_cast<std::int64_t>(entries);
 }
@@ -77,10 +80,11 @@ void MegatronDataset::check_sizes() {
   const std::int64_t expected = kMegatronHeaderBytes + 12 * sequences_ + 8 * entries_;
   const auto idx_bytes = static_cast<std::int64_t>(idx_.size());
   require<FormatError>(idx_bytes == expected,
-                       "{}: {}: {} sequences and {} document entries take {} bytes, the file has "
+                       "{}: {}: {} and {} take {}, the file has "
                        "{}",
                        idx_.path().string(), idx_bytes < expected ? "truncated" : "too long",
-                       sequences_, entries_, expected, idx_bytes);
+                       counted(sequences_, "sequence"), counted(entries_, "document entry"),
+                       counted(expected, "byte"), idx_bytes);
   require<FormatError>(
       entries_ >= 1 && document_index(0) == 0 && document_index(entries_ - 1) == sequences_,
       "{}: the document index must begin with 0 and end with the number of sequences, {}",
@@ -88,10 +92,9 @@ void MegatronDataset::check_sizes() {
   const std::int64_t bin_bytes =
       sequences_ == 0 ? 0 : byte_offset(sequences_ - 1) + length(sequences_ - 1) * item_bytes_;
   const auto found = static_cast<std::int64_t>(bin_.size());
-  require<FormatError>(found == bin_bytes,
-                       "{}: {}: {} describes {} bytes of tokens, the file has {}",
+  require<FormatError>(found == bin_bytes, "{}: {}: {} describes {} of tokens, the file has {}",
                        bin_.path().string(), found < bin_bytes ? "truncated" : "wrong size",
-                       idx_.path().string(), bin_bytes, found);
+                       idx_.path().string(), counted(bin_bytes, "byte"), found);
   size_ = found / item_bytes_;
 }
 

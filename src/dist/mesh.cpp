@@ -1,6 +1,7 @@
 #include "gda/dist/mesh.h"
 
 #include "gda/core/error.h"
+#include "gda/core/text.h"
 
 namespace gda {
 namespace {
@@ -53,10 +54,10 @@ Mesh::Mesh(Communicator& world, const MeshShape& shape) : shape_(shape), rank_(w
                          shape.size(axis), name_of(axis));
   }
   require<ConfigError>(shape.ranks() == world.size(),
-                       "{} ranks cannot be laid out as pipeline {} x data {} x context {} x tensor "
+                       "{} cannot be laid out as pipeline {} x data {} x context {} x tensor "
                        "{}: start {}, or change the parallel section",
-                       world.size(), shape.pipeline, shape.data, shape.context, shape.tensor,
-                       shape.ranks());
+                       counted(world.size(), "rank"), shape.pipeline, shape.data, shape.context,
+                       shape.tensor, shape.ranks());
   for (const Axis axis : kOrder) {
     Group& group = groups_[static_cast<std::size_t>(axis)];
     if (shape.size(axis) == world.size()) {

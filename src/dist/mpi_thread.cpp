@@ -14,6 +14,7 @@
 
 #include "gda/core/error.h"
 #include "gda/core/log.h"
+#include "gda/core/text.h"
 
 namespace gda {
 namespace {
@@ -268,10 +269,10 @@ void MpiThread::fail_late(const Task& task) {
   report_history();
   is_late_ = true;
   fail<DistError>(
-      "rank {} of {}: {} did not finish within {} s; no answer from rank{} {}: look at "
+      "rank {} of {}: {} did not finish within {} s; no answer from {} {}: look at "
       "the end of the log there",
       world_->place.rank, world_->place.size, describe(task.info), task.limits.timeout.count(),
-      transfers_.awaited().size() == 1 ? "" : "s", fmt::join(transfers_.awaited(), ", "));
+      plural(transfers_.awaited().size(), "rank"), fmt::join(transfers_.awaited(), ", "));
 }
 
 void MpiThread::report_history() {

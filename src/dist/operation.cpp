@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "gda/core/text.h"
 #include "gda/dist/communicator.h"
 
 namespace gda {
@@ -11,7 +12,7 @@ std::string describe(const OperationInfo& info) {
   const std::string group = info.group.empty() ? "" : fmt::format(" of the {} group", info.group);
   const std::string step =
       info.step < 0 ? "before the first step" : fmt::format("step {}", info.step);
-  return fmt::format("{} ({} bytes, {} {}{}, {})", info.what, info.bytes,
+  return fmt::format("{} ({}, {} {}{}, {})", info.what, counted(info.bytes, "byte"),
                      message ? "message" : "operation", info.number, group, step);
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "gda/core/error.h"
+#include "gda/core/text.h"
 
 namespace gda::dist {
 
@@ -89,9 +90,9 @@ void Transfers::check(const Message& message, const MPI_Status& status) const {
   int bytes = 0;
   check_mpi(MPI_Get_count(&status, MPI_BYTE, &bytes), "MPI_Get_count");
   require<MessageError>(bytes == message.awaited_bytes,
-                        "a message from rank {} is not the one expected: it has {} bytes and not "
+                        "a message from rank {} is not the one expected: it has {} and not "
                         "{}",
-                        world_rank(message.peer), bytes, message.awaited_bytes);
+                        world_rank(message.peer), counted(bytes, "byte"), message.awaited_bytes);
 }
 
 std::vector<int> Transfers::awaited() const {

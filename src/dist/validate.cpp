@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "gda/core/error.h"
+#include "gda/core/text.h"
 
 namespace gda::dist {
 namespace {
@@ -47,8 +48,8 @@ void require_end(const Tensor& tensor, int peer, int size) {
     return;
   }
   require_usable("send_receive", tensor);
-  require<DistError>(peer >= 0 && peer < size, "[send_receive] rank {} is not one of the {} ranks",
-                     peer, size);
+  require<DistError>(peer >= 0 && peer < size, "[send_receive] rank {} is not one of the {}", peer,
+                     counted(size, "rank"));
 }
 
 void require_part(std::string_view operation, const Tensor& part, const Tensor& whole, int rank,
@@ -57,8 +58,8 @@ void require_part(std::string_view operation, const Tensor& part, const Tensor& 
   require_usable(operation, whole);
   require_alike(operation, part, whole);
   require<DistError>(part.elements() * size == whole.elements(),
-                     "[{}] {} must have 1/{} of the {} elements of {}: one part for each rank",
-                     operation, part.str(), size, whole.elements(), whole.str());
+                     "[{}] {} must have 1/{} of the {} of {}: one part for each rank", operation,
+                     part.str(), size, counted(whole.elements(), "element"), whole.str());
   require_no_bad_overlap(operation, part, whole, rank);
 }
 
@@ -92,8 +93,8 @@ void validate_all_gather(const Tensor& from, const Tensor& to, int rank, int siz
 
 void validate_broadcast(const Tensor& data, int root, int size) {
   require_usable("broadcast", data);
-  require<DistError>(root >= 0 && root < size, "[broadcast] root {} is not one of the {} ranks",
-                     root, size);
+  require<DistError>(root >= 0 && root < size, "[broadcast] root {} is not one of the {}", root,
+                     counted(size, "rank"));
 }
 
 void validate_all_to_all(const Tensor& from, const Tensor& to, int size) {
@@ -103,8 +104,8 @@ void validate_all_to_all(const Tensor& from, const Tensor& to, int size) {
   require<DistError>(from.elements() == to.elements(), "[all_to_all] {} and {} must be of one size",
                      from.str(), to.str());
   require<DistError>(from.elements() % size == 0,
-                     "[all_to_all] {} must have one part for each of the {} ranks", from.str(),
-                     size);
+                     "[all_to_all] {} must have one part for each of {}", from.str(),
+                     counted(size, "rank"));
   require<DistError>(are_apart(from, to), "[all_to_all] {} overlaps {}", from.str(), to.str());
 }
 

@@ -7,6 +7,7 @@
 #include "gda/core/error.h"
 #include "gda/core/philox.h"
 #include "gda/core/stream.h"
+#include "gda/core/text.h"
 
 namespace gda {
 namespace {
@@ -74,8 +75,8 @@ std::vector<std::int32_t> generate(const Context& context, Decoder& decoder,
   const auto prompt_length = static_cast<std::int64_t>(prompt.size());
   require<ConfigError>(prompt_length > 0, "the prompt has no tokens");
   require<ConfigError>(prompt_length < config.max_position_embeddings,
-                       "the prompt has {} tokens; the model has {} positions", prompt_length,
-                       config.max_position_embeddings);
+                       "the prompt has {}; the model has {}", counted(prompt_length, "token"),
+                       counted(config.max_position_embeddings, "position"));
   const std::int64_t capacity =
       std::min(prompt_length + options.max_tokens, config.max_position_embeddings);
   const ArenaScope scope(context.arena);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "gda/core/error.h"
+#include "gda/core/text.h"
 
 namespace gda {
 namespace {
@@ -42,8 +43,9 @@ LayerPlaces layers_at(std::int64_t old_layers, std::vector<std::int64_t> places)
   std::vector<bool> added(static_cast<std::size_t>(old_layers + count));
   for (const std::int64_t place : places) {
     require<ConfigError>(place >= 0 && place < old_layers + count,
-                         "at: {} is out of range; {} layers and {} new ones have places 0 to {}",
-                         place, old_layers, count, old_layers + count - 1);
+                         "at: {} is out of range; {} and {} have places 0 to {}", place,
+                         counted(old_layers, "layer"), counted(count, "new one"),
+                         old_layers + count - 1);
     require<ConfigError>(!added[static_cast<std::size_t>(place)], "at: {} is given twice", place);
     added[static_cast<std::size_t>(place)] = true;
   }
@@ -52,9 +54,9 @@ LayerPlaces layers_at(std::int64_t old_layers, std::vector<std::int64_t> places)
 
 LayerPlaces layers_every(std::int64_t old_layers, std::int64_t every, std::int64_t copies) {
   require<ConfigError>(old_layers % every == 0,
-                       "every: {} does not divide the model's {} layers; give a divisor, or layers "
+                       "every: {} does not divide the model's {}; give a divisor, or layers "
                        "(how many in all, spread evenly), or at (the places)",
-                       every, old_layers);
+                       every, counted(old_layers, "layer"));
   require<ConfigError>(copies <= every, "copies: {} of the top layers of groups of {}", copies,
                        every);
   std::vector<bool> added;

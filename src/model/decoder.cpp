@@ -7,6 +7,7 @@
 
 #include "gda/core/error.h"
 #include "gda/core/stream.h"
+#include "gda/core/text.h"
 #include "gda/ops/embedding.h"
 #include "gda/ops/matmul.h"
 #include "gda/ops/rms_norm.h"
@@ -169,11 +170,11 @@ void Decoder::forward_cached(const Context& context, const Tensor& token, KvCach
                              const Tensor& logits) {
   const std::int64_t rows = token.dim(0);
   require<OpError>(cache.length() + rows <= cache.capacity(),
-                   "[forward_cached] the cache holds {} tokens, {} are there and {} more came",
-                   cache.capacity(), cache.length(), rows);
+                   "[forward_cached] the cache holds {}, it has {} and {} more came",
+                   counted(cache.capacity(), "token"), cache.length(), rows);
   require<OpError>(cache.length() + rows <= config_.max_position_embeddings,
-                   "[forward_cached] the model has {} positions, {} are used and {} more came",
-                   config_.max_position_embeddings, cache.length(), rows);
+                   "[forward_cached] the model has {}, of which {} are used and {} more came",
+                   counted(config_.max_position_embeddings, "position"), cache.length(), rows);
   const ArenaScope scope(context.arena);
   const DType compute = embedding_.dtype();
   const Tensor position = context.arena.allocate(DType::i32, {rows});

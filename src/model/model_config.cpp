@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "gda/core/text.h"
+
 namespace gda {
 namespace {
 
@@ -222,8 +224,8 @@ void ModelConfig::fields(FieldVisitor& visit) {
   visit.rule(
       "lambda_init",
       lambda_init.empty() || static_cast<std::int64_t>(lambda_init.size()) == num_hidden_layers,
-      fmt::format("{} values for num_hidden_layers = {}; give one a layer, or none",
-                  lambda_init.size(), num_hidden_layers));
+      fmt::format("{} for num_hidden_layers = {}; give one a layer, or none",
+                  counted(lambda_init.size(), "value"), num_hidden_layers));
 }
 
 void ModelConfig::validate() const {

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "gda/core/text.h"
+
 namespace gda {
 
 std::string LossGuard::check(double loss, double gradient_norm) {
@@ -36,8 +38,8 @@ std::string LossGuard::spike(const char* what, double value, const std::deque<do
   const double deviation = std::sqrt(variance / static_cast<double>(past.size()));
   if (value <= mean + options_.spike_sigmas * deviation) return {};
   return fmt::format(
-      "the {} {:.4g} is {:.1f} standard deviations above the mean of the last {} steps, {:.4g}",
-      what, value, (value - mean) / deviation, past.size(), mean);
+      "the {} {:.4g} is {:.1f} standard deviations above the mean of the last {}, {:.4g}", what,
+      value, (value - mean) / deviation, counted(past.size(), "step"), mean);
 }
 
 void LossGuard::accept(double loss, double gradient_norm) {

@@ -5,6 +5,7 @@
 #include "gda/core/error.h"
 #include "gda/core/log.h"
 #include "gda/core/stream.h"
+#include "gda/core/text.h"
 
 namespace gda {
 namespace {
@@ -24,9 +25,9 @@ void check_origins(const CheckpointReader& reader, const RestoredRun& run) {
     for (const std::vector<AxisRun>* runs : {&origin.rows, &origin.columns}) {
       for (const AxisRun& part : *runs) {
         require<FormatError>(part.value <= run.state.updates,
-                             "{}: elements of {} began after {} updates, but the run has done {}",
-                             (reader.path() / "growth.json").string(), origin.name, part.value,
-                             run.state.updates);
+                             "{}: elements of {} began after {}, but the run has done {}",
+                             (reader.path() / "growth.json").string(), origin.name,
+                             counted(part.value, "update"), run.state.updates);
       }
     }
   }

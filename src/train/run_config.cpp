@@ -7,6 +7,7 @@
 
 #include "gda/core/error.h"
 #include "gda/core/file.h"
+#include "gda/core/text.h"
 #include "gda/train/trainable.h"
 #include "train/run_timeline.h"
 
@@ -84,10 +85,10 @@ void world_rules(const RunConfig& config, FieldVisitor& visit, std::int64_t rank
   const std::int64_t unit = train.micro_batch_size * ranks;
   const auto check = [&](std::string_view key, std::int64_t size) {
     visit.rule(key, size % unit == 0,
-               fmt::format("{} sequences do not split over {} data-parallel rank{} in "
+               fmt::format("{} cannot be split over {} in "
                            "micro-batches of {}: a multiple of {} is needed, such as {}",
-                           size, ranks, ranks == 1 ? "" : "s", train.micro_batch_size, unit,
-                           nearest_multiples(size, unit)));
+                           counted(size, "sequence"), counted(ranks, "data-parallel rank"),
+                           train.micro_batch_size, unit, nearest_multiples(size, unit)));
   };
   check("train.global_batch_size", train.global_batch_size);
   for (const BatchRampPoint& point : train.batch_ramp) {

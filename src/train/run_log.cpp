@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "gda/core/log.h"
+#include "gda/core/text.h"
 #include "gda/train/readable.h"
 
 namespace gda {
@@ -46,8 +47,8 @@ RunLog::RunLog(const RunLogOptions& options)
     : status_(options.total_steps, options.peak_flops),
       metrics_(options.directory / "metrics.jsonl", options.resumed_step.value_or(0)) {
   if (metrics_.dropped_lines() > 0) {
-    log::info("metrics.jsonl: dropped {} line(s) that the run wrote after step {}",
-              metrics_.dropped_lines(), options.resumed_step.value_or(0));
+    log::info("metrics.jsonl: dropped {} that the run wrote after step {}",
+              counted(metrics_.dropped_lines(), "line"), options.resumed_step.value_or(0));
   }
   if (options.tensorboard) events_.emplace(options.directory, options.resumed_step);
 }
@@ -61,8 +62,9 @@ void RunLog::report(const StepReport& report) {
 }
 
 void RunLog::report(const EvalReport& report) {
-  log::info("evaluation of {} at step {}: loss {:.4f}, perplexity {:.2f} ({} tokens)", report.name,
-            report.step, report.loss, report.perplexity(), readable_count(report.tokens));
+  log::info("evaluation of {} at step {}: loss {:.4f}, perplexity {:.2f} ({} {})", report.name,
+            report.step, report.loss, report.perplexity(), readable_count(report.tokens),
+            plural(static_cast<std::uint64_t>(report.tokens), "token"));
   metrics_.write(report);
   if (!events_) return;
   events_->add(fmt::format("eval/{}/loss", report.name), report.loss);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <omp.h>
 
+#include "gda/core/text.h"
 #include "gda/train/readable.h"
 #include "gda/train/start_page.h"
 
@@ -11,12 +12,13 @@ namespace {
 
 std::string describe_attention(const AttentionConfig& a) {
   if (!a.is_differential()) {
-    return fmt::format("{}, {} query heads, {} key-value heads, head_dim {}", a.type,
-                       a.num_attention_heads, a.num_key_value_heads, a.head_dim);
+    return fmt::format("{}, {}, {}, head_dim {}", a.type,
+                       counted(a.num_attention_heads, "query head"),
+                       counted(a.num_key_value_heads, "key-value head"), a.head_dim);
   }
-  return fmt::format("{}, {} signal and {} noise heads ({}:1), {} key-value heads, head_dim {}",
-                     a.type, a.signal_heads, a.noise_heads, a.ratio(), a.num_key_value_heads,
-                     a.head_dim);
+  return fmt::format("{}, {} signal and {} ({}:1), {}, head_dim {}", a.type, a.signal_heads,
+                     counted(a.noise_heads, "noise head"), a.ratio(),
+                     counted(a.num_key_value_heads, "key-value head"), a.head_dim);
 }
 
 // "cuda:0, NVIDIA H200 (132 multiprocessors, compute capability 9.0, 139.8 GiB)".
@@ -40,9 +42,9 @@ void add_model(const RunPage& page, StartPage& out) {
   const ModelConfig& model = page.timeline.model(page.growths);
   out.section("model");
   out.row("parameters", describe_parameters(page.parameters));
-  out.row("shape", fmt::format("{} layers, hidden {}, feed-forward {} ({}), vocabulary {}{}",
-                               model.num_hidden_layers, model.hidden_size, model.intermediate_size,
-                               model.hidden_act, model.vocab_size,
+  out.row("shape", fmt::format("{}, hidden {}, feed-forward {} ({}), vocabulary {}{}",
+                               counted(model.num_hidden_layers, "layer"), model.hidden_size,
+                               model.intermediate_size, model.hidden_act, model.vocab_size,
                                model.tie_word_embeddings ? ", tied" : ""));
   out.row("attention", describe_attention(model.attention));
   out.row("FLOPs a token", fmt::format("{:.3g} full, {:.3g} causal (forward and backward)",
@@ -87,8 +89,8 @@ void add_data(const RunPage& page, StartPage& out) {
 void add_run(const RunPage& page, StartPage& out) {
   const TrainConfig& train = page.config.train;
   out.section("run");
-  out.row("ranks", fmt::format("{} (data parallel, ZeRO stage 1), {} threads each", page.world_size,
-                               omp_get_max_threads()));
+  out.row("ranks", fmt::format("{} (data parallel, ZeRO stage 1), {} each", page.world_size,
+                               counted(omp_get_max_threads(), "thread")));
   out.row("device", describe_device(page.device));
   std::string compute(name_of(page.compute));
   if (page.compute != page.config.precision.compute_type()) {
@@ -97,8 +99,8 @@ void add_run(const RunPage& page, StartPage& out) {
   out.row("compute", compute);
   out.row("peak", fmt::format("{:.4g} TFLOP/s of all ranks", page.peak_flops * 1e-12));
   out.row("batch",
-          fmt::format("{} sequences of {} tokens, {} a rank at a time", train.global_batch_size,
-                      page.config.data.sequence_length, train.micro_batch_size));
+          fmt::format("{} of {}, {} a rank at a time", counted(train.global_batch_size, "sequence"),
+                      counted(page.config.data.sequence_length, "token"), train.micro_batch_size));
   out.row("steps", readable_count(train.steps));
   out.row("folder", page.config.run_dir);
 }

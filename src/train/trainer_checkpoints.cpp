@@ -11,6 +11,7 @@
 #include "gda/core/log.h"
 #include "gda/core/shell.h"
 #include "gda/core/stream.h"
+#include "gda/core/text.h"
 #include "gda/ops/elementwise.h"
 #include "gda/train/readable.h"
 #include "gda/train/trainer.h"
@@ -77,8 +78,8 @@ void Trainer::resume(const ResumePoint& point) {
   measure_peak();
   restore(*reader);
   open_folder(true);
-  log::info("resuming from {} (step {}, written by {} ranks)", reader->path().string(), state_.step,
-            reader->manifest().world_size);
+  log::info("resuming from {} (step {}, written by {})", reader->path().string(), state_.step,
+            counted(reader->manifest().world_size, "rank"));
   for (const std::string& change : changed_settings(reader->run_config(), config_.yaml())) {
     log::warning("setting changed since that checkpoint: {}", change);
   }
@@ -87,8 +88,8 @@ void Trainer::resume(const ResumePoint& point) {
   if (point.skip_steps > 0) {
     state_.samples += timeline_->first_sample(state_.step + point.skip_steps) -
                       timeline_->first_sample(state_.step);
-    log::warning("the samples of {} steps are left out: the next is sample {} of the run",
-                 point.skip_steps, state_.samples);
+    log::warning("the samples of {} are left out: the next is sample {} of the run",
+                 counted(point.skip_steps, "step"), state_.samples);
   }
 }
 
@@ -117,8 +118,8 @@ void Trainer::tell_jump_of_rate(const CheckpointReader& reader) const {
     if (next <= kJump * last && last <= kJump * next) return;
     log::warning(
         "the learning rate jumps from {:.3g} at step {} to {:.3g} at the next: the schedule of "
-        "{} steps is not that of {} there",
-        last, state_.step, next, config_.train.steps, before.train.steps);
+        "{} is not that of {} there",
+        last, state_.step, next, counted(config_.train.steps, "step"), before.train.steps);
   } catch (const Error&) {
     return;  // settings of another version
   }
@@ -200,11 +201,10 @@ void Trainer::finish_save(bool wait, bool must_work) {
 // Why a run should not go on from the state as it is; the same on every rank.
 std::string Trainer::fault_of_weights() {
   if (guard_.consecutive() > 0) {
-    return fmt::format(
-        "{} in a row {} skipped before it was saved{}",
-        guard_.consecutive() == 1 ? "1 update" : fmt::format("{} updates", guard_.consecutive()),
-        guard_.consecutive() == 1 ? "was" : "were",
-        last_.skipped.empty() ? "" : ", the last because " + last_.skipped);
+    return fmt::format("{} in a row {} skipped before it was saved{}",
+                       counted(guard_.consecutive(), "update"),
+                       guard_.consecutive() == 1 ? "was" : "were",
+                       last_.skipped.empty() ? "" : ", the last because " + last_.skipped);
   }
   model_->optimizer.wait_all();
   double squares = 0;
@@ -243,9 +243,10 @@ void Trainer::end_if_diverged() {
   }
   advice = world_.broadcast(advice, 0);
   fail<Error>(
-      "{} updates in a row were skipped (train.skip.max_consecutive_skips), the last because {}. "
+      "{} in a row {} skipped (train.skip.max_consecutive_skips), the last because {}. "
       "{}",
-      guard_.consecutive(), last_.skipped, advice);
+      counted(guard_.consecutive(), "update"), guard_.consecutive() == 1 ? "was" : "were",
+      last_.skipped, advice);
 }
 
 }  // namespace gda
