@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh            compilers and libraries
 #   scripts/setup.sh --check    also the formatter and linters of scripts/check.sh
-#   scripts/setup.sh --interop  also what the tests compare with
+#   scripts/setup.sh --interop  also what some tests need: Python, shells
 #   scripts/setup.sh --list     only prints the packages
 #
 # Uses sudo unless it runs as root. Does nothing, and needs no network, when all is there.
@@ -31,7 +31,7 @@ fail() {
 only_list=false
 for argument in "$@"; do
   case $argument in
-    --interop) packages+=(python3 python3-numpy) ;;
+    --interop) packages+=(python3 python3-numpy zsh fish) ;;
     --check) packages+=("${check_packages[@]}") ;;
     --list) only_list=true ;;
     -h | --help)

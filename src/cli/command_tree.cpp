@@ -15,6 +15,17 @@ class ValueFormatter : public CLI::Formatter {
   }
 };
 
+// From the name of its type: "PATH", "TEXT:{keep,multiply}".
+ValueFacts values_of(const CLI::Option& option) {
+  const std::string type = option.get_type_name();
+  ValueFacts facts{.is_path = type.starts_with("PATH")};
+  const std::size_t begin = type.find('{');
+  const std::size_t end = type.find('}');
+  if (begin == std::string::npos || end == std::string::npos) return facts;
+  facts.choices = CLI::detail::split(type.substr(begin + 1, end - begin - 1), ',');
+  return facts;
+}
+
 std::string usage_of(const CLI::App& app) {
   std::string usage;
   for (const CLI::Option* option : app.get_options()) {
@@ -34,13 +45,21 @@ void add_to(std::vector<CommandFacts>& all, const CLI::App& app, const std::stri
                      .usage = usage_of(app),
                      .examples = app.get_footer(),
                      .subcommands = {},
-                     .options = {}};
+                     .options = {},
+                     .arguments = {}};
   for (const CLI::App* command : commands) facts.subcommands.push_back(command->get_name());
   for (const CLI::Option* option : app.get_options()) {
+    const ValueFacts values = values_of(*option);
+    if (option->get_positional()) {
+      facts.arguments.is_path |= values.is_path;
+      facts.arguments.choices.insert(facts.arguments.choices.end(), values.choices.begin(),
+                                     values.choices.end());
+    }
     if (option->get_lnames().empty()) continue;
     facts.options.push_back({.name = "--" + option->get_lnames().front(),
                              .value = ValueFormatter().value_of(*option),
-                             .description = option->get_description()});
+                             .description = option->get_description(),
+                             .values = values});
   }
   all.push_back(std::move(facts));
   for (const CLI::App* command : commands) add_to(all, *command, path + " " + command->get_name());

@@ -8,10 +8,17 @@
 
 namespace gda::cli {
 
+// What a value may be.
+struct ValueFacts {
+  std::vector<std::string> choices = {};  // empty: anything
+  bool is_path = false;
+};
+
 struct OptionFacts {
   std::string name;   // "--from"
   std::string value;  // "TEXT:{keep,multiply}=keep"; empty: a flag
   std::string description;
+  ValueFacts values;
 };
 
 struct CommandFacts {
@@ -21,6 +28,7 @@ struct CommandFacts {
   std::string examples;  // the end of its help
   std::vector<std::string> subcommands;
   std::vector<OptionFacts> options;
+  ValueFacts arguments;  // of all positional ones together
 };
 
 // `app` and all below it, each before its own.

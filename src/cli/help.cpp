@@ -6,6 +6,7 @@
 
 #include "cli/command_tree.h"
 #include "cli/commands.h"
+#include "cli/options.h"
 #include "cli/version.h"
 #include "gda/core/error.h"
 
@@ -63,7 +64,9 @@ void add_help(CLI::App& app, Action& action) {
 void add_completion(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("completion", "Print what makes a shell complete words");
   const auto shell = std::make_shared<std::string>();
-  command->add_option("SHELL", *shell, "bash, zsh or fish")->required();
+  command->add_option("SHELL", *shell, "The shell")
+      ->required()
+      ->check(one_of({"bash", "zsh", "fish"}));
   command->footer("Example: source <(gda completion bash)");
   command->callback([&app, &action, shell] {
     action = [&app, shell] {

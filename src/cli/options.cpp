@@ -59,12 +59,16 @@ CLI::Option* add_texts(CLI::App& command, const std::string& name, std::vector<s
 
 CLI::Option* add_path(CLI::App& command, const std::string& name, std::string& value,
                       const std::string& doc) {
-  return command.add_option(name, value, doc)->transform(CLI::Validator(expand, ""));
+  return command.add_option(name, value, doc)
+      ->type_name("PATH")
+      ->transform(CLI::Validator(expand, ""));
 }
 
 CLI::Option* add_paths(CLI::App& command, const std::string& name, std::vector<std::string>& values,
                        const std::string& doc) {
-  return add_texts(command, name, values, doc)->transform(CLI::Validator(expand, ""));
+  return add_texts(command, name, values, doc)
+      ->type_name("PATH")
+      ->transform(CLI::Validator(expand, ""));
 }
 
 CLI::Validator at_least(double minimum) {

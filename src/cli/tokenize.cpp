@@ -126,6 +126,7 @@ void add_tokenize(CLI::App& app, Action& action) {
   add_texts(*tokenize, "--input", options->inputs,
             "files, folders (their texts in the order of names), - for standard input; each "
             "plain text or JSON lines, told by its content, perhaps in gzip")
+      ->type_name("PATH")
       ->required();
   add_path(*tokenize, "--tokenizer", options->tokenizer, "SentencePiece model")->required();
   add_path(*tokenize, "--output", options->corpus.output, "prefix of the .bin and .idx")

@@ -81,6 +81,7 @@ void add_tokenizer(CLI::App& app, Action& action) {
   const auto options = std::make_shared<TokenizerOptions>();
   add_texts(*train, "--input", options->inputs,
             "files, folders, - for standard input; as for gda tokenize")
+      ->type_name("PATH")
       ->required();
   train
       ->add_option("--vocab-size", options->training.vocab_size,
