@@ -23,15 +23,22 @@ packages=(
 # clang-format lays out code differently from version to version, so it is always 14's here.
 check_packages=(clang-format-14 clang-tidy shellcheck)
 
+# Of PyPI, where Debian has none; into build/tools/python, which the tests look into.
+autograd=autograd==1.9.1
+
 fail() {
   printf 'setup.sh: error: %s\n' "$1" >&2
   exit 1
 }
 
 only_list=false
+interop=false
 for argument in "$@"; do
   case $argument in
-    --interop) packages+=(python3 python3-numpy zsh fish) ;;
+    --interop)
+      interop=true
+      packages+=(python3 python3-numpy python3-pip python3-xxhash)
+      ;;
     --check) packages+=("${check_packages[@]}") ;;
     --list) only_list=true ;;
     -h | --help)
@@ -56,11 +63,23 @@ is_installed() {
   [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2> /dev/null) == installed ]]
 }
 
+install_autograd() {
+  local folder
+  folder=$(dirname "$0")/../build/tools/python
+  [[ -d $folder/autograd ]] && return
+  printf 'setup.sh: installing %s\n' "$autograd"
+  /usr/bin/python3 -m pip install --quiet --no-deps --root-user-action=ignore --target "$folder" "$autograd" ||
+    fail "pip could not install $autograd, with which tests/interop/training_judge.py takes gradients"
+}
+
 missing=()
 for package in "${packages[@]}"; do
   is_installed "$package" || missing+=("$package")
 done
-[[ ${#missing[@]} -eq 0 ]] && exit 0
+if ((${#missing[@]} == 0)); then
+  if $interop; then install_autograd; fi
+  exit 0
+fi
 
 as_root=()
 if [[ $(id -u) -ne 0 ]]; then
@@ -83,3 +102,4 @@ if ! run_apt install -y --no-install-recommends "${missing[@]}"; then
   fail "apt-get could not install: ${missing[*]}. \
 Is the network there, and is this Debian 12 or Ubuntu 24.04 (with 'universe')?"
 fi
+if $interop; then install_autograd; fi

@@ -7,8 +7,6 @@ Usage: judge.py GDA_PROGRAM. Exit code 77: numpy is missing, nothing was compare
 import itertools
 import json
 import pathlib
-import struct
-import subprocess
 import sys
 import tempfile
 
@@ -19,7 +17,8 @@ except ImportError:
     print("skipped: this python has no numpy")
     sys.exit(SKIPPED)
 
-from reference_model import Model
+from programs import run, write_dataset
+from reference_model import Model, read_model
 
 VOCABULARY = 67
 SEQUENCES = ([3, 1, 4, 1, 5, 9, 2, 6], 45, 2)  # tokens given, or the number of random ones
@@ -71,26 +70,6 @@ logging: {{every_steps: 1, tensorboard: false, peak_tflops: 0.1}}
 """
 
 
-def write_dataset(prefix, random):
-    """A Megatron indexed dataset of random documents (u16 tokens)."""
-    lengths = random.integers(5, 60, 40).astype("<i4")
-    tokens = random.integers(0, VOCABULARY, lengths.sum()).astype("<u2")
-    pathlib.Path(prefix + ".bin").write_bytes(tokens.tobytes())
-    offsets = 2 * (np.cumsum(lengths, dtype="<i8") - lengths)
-    header = b"MMIDIDX\x00\x00" + struct.pack("<QBQQ", 1, 8, len(lengths), len(lengths) + 1)
-    documents = np.arange(len(lengths) + 1, dtype="<i8")
-    pathlib.Path(prefix + ".idx").write_bytes(
-        header + lengths.tobytes() + offsets.astype("<i8").tobytes() + documents.tobytes()
-    )
-
-
-def run(*command):
-    result = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-    if result.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}: exit code {result.returncode}\n{result.stderr}")
-    return result.stdout
-
-
 def largest_difference(program, folder, attention, act, tied, random):
     name = f"{attention}-{act}-{'tied' if tied else 'untied'}"
     config = folder / f"{name}.yaml"
@@ -114,7 +93,7 @@ def largest_difference(program, folder, attention, act, tied, random):
     scored = run(program, "score", folder / name, "--tokens", listed, "--precision", "fp64")
     lines = [json.loads(line) for line in scored.splitlines()]
     assert len(lines) == len(asked)
-    model = Model(folder / name / "checkpoints" / "step-00000002")
+    model = Model(*read_model(folder / name / "checkpoints" / "step-00000002"))
     largest = 0.0
     for tokens, line in zip(asked, lines):
         expected = model.log_probabilities(np.array(tokens))
@@ -132,7 +111,8 @@ def main():
     failures = 0
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
-        write_dataset(str(folder / "data"), random)
+        lengths = random.integers(5, 60, 40)
+        write_dataset(str(folder / "data"), [random.integers(0, VOCABULARY, length) for length in lengths])
         for attention, act, tied in itertools.product(ATTENTION, ("silu", "poly_norm"), (True, False)):
             name, largest = largest_difference(program, folder, attention, act, tied, random)
             agrees = largest < TOLERANCE

@@ -2,13 +2,19 @@
 attention types (softmax, differential, grouped differential, differential V2).
 
 Nothing is shared with the program but the checkpoint's layout (Hugging Face names, config.json).
+Arrays are never written into, so that Autograd, where it is there, can differentiate it.
 """
 
 import json
 import math
 import pathlib
 
-import numpy as np
+import numpy
+
+try:
+    import autograd.numpy as np
+except ImportError:
+    np = numpy
 
 
 def read_safetensors(path):
@@ -23,11 +29,11 @@ def read_safetensors(path):
             continue
         begin, end = entry["data_offsets"]
         if entry["dtype"] == "BF16":
-            words = np.frombuffer(data[begin:end], np.uint16).astype(np.uint32) << 16
-            values = words.view(np.float32)
+            words = numpy.frombuffer(data[begin:end], numpy.uint16).astype(numpy.uint32) << 16
+            values = words.view(numpy.float32)
         else:
-            values = np.frombuffer(data[begin:end], {"F32": np.float32, "F64": np.float64}[entry["dtype"]])
-        tensors[name] = values.astype(np.float64).reshape(entry["shape"])
+            values = numpy.frombuffer(data[begin:end], {"F32": "<f4", "F64": "<f8"}[entry["dtype"]])
+        tensors[name] = values.astype(numpy.float64).reshape(entry["shape"])
     return tensors
 
 
@@ -46,33 +52,35 @@ def poly_norm(x, weight, bias, eps=1e-6):
     return weight[0] * normed(x**3) + weight[1] * normed(x**2) + weight[2] * normed(x) + bias[0]
 
 
-def rotate(x, theta):
+def rotate(x, positions, theta):
     """Rotary embedding, rotate-half: x [tokens, heads, d]."""
-    tokens, _, d = x.shape
+    d = x.shape[2]
     half = d // 2
     frequency = theta ** (-2.0 * np.arange(half) / d)
-    angle = np.arange(tokens)[:, None] * frequency[None, :]
+    angle = positions[:, None] * frequency[None, :]
     cos, sin = np.cos(angle)[:, None, :], np.sin(angle)[:, None, :]
     a, b = x[..., :half], x[..., half:]
     return np.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
 
 
-def causal_softmax(q, k):
-    """Attention weights of one head: q, k [tokens, d]."""
-    scores = q @ k.T / math.sqrt(q.shape[1])
-    scores[np.triu_indices(len(q), 1)] = -np.inf
-    scores -= scores.max(axis=1, keepdims=True)
-    weights = np.exp(scores)
-    return weights / weights.sum(axis=1, keepdims=True)
+def log_softmax(x):
+    shifted = x - np.max(x, axis=-1, keepdims=True)
+    return shifted - np.log(np.sum(np.exp(shifted), axis=-1, keepdims=True))
+
+
+def read_model(folder):
+    """config.json and all tensors of a model folder."""
+    folder = pathlib.Path(folder)
+    tensors = {}
+    for path in sorted(folder.glob("model*.safetensors")):
+        tensors.update(read_safetensors(path))
+    return json.loads((folder / "config.json").read_text()), tensors
 
 
 class Model:
-    def __init__(self, folder):
-        folder = pathlib.Path(folder)
-        self.config = json.loads((folder / "config.json").read_text())
-        self.tensors = {}
-        for path in sorted(folder.glob("model*.safetensors")):
-            self.tensors.update(read_safetensors(path))
+    def __init__(self, config, tensors):
+        self.config = config
+        self.tensors = tensors
         gda = self.config.get("gda", {})
         self.type = gda.get("attention_type", "softmax")
         rope = self.config.get("rope_parameters") or self.config
@@ -87,10 +95,15 @@ class Model:
     def heads(self, x, name, layer, width):
         return self.linear(x, "self_attn." + name, layer).reshape(len(x), -1, width)
 
+    def softmax(self, q, k):
+        """Attention weights of one head: q, k [tokens, d]."""
+        scores = np.where(self.visible, q @ k.T / math.sqrt(q.shape[1]), -np.inf)
+        return np.exp(log_softmax(scores))
+
     def attention(self, x, layer):
         d = self.config["head_dim"]
-        q = rotate(self.heads(x, "q_proj", layer, d), self.theta)
-        k = rotate(self.heads(x, "k_proj", layer, d), self.theta)
+        q = rotate(self.heads(x, "q_proj", layer, d), self.positions, self.theta)
+        k = rotate(self.heads(x, "k_proj", layer, d), self.positions, self.theta)
         if self.type in ("differential", "grouped_differential"):
             out = self.signal_minus_noise(x, q, k, layer, d)
         elif self.type == "differential_v2":
@@ -98,25 +111,28 @@ class Model:
         else:
             v = self.heads(x, "v_proj", layer, d)
             share = q.shape[1] // k.shape[1]
-            out = [causal_softmax(q[:, h], k[:, h // share]) @ v[:, h // share] for h in range(q.shape[1])]
+            out = [self.softmax(q[:, h], k[:, h // share]) @ v[:, h // share] for h in range(q.shape[1])]
         return self.linear(np.concatenate(out, axis=1), "self_attn.o_proj", layer)
+
+    def lambda_of(self, layer):
+        q1, k1, q2, k2 = (self.weight("self_attn.lambda_" + n, layer) for n in ("q1", "k1", "q2", "k2"))
+        return np.exp(q1 @ k1) - np.exp(q2 @ k2) + self.config["lambda_init"][layer]
 
     def signal_minus_noise(self, x, q, k, layer, d):
         noise_heads = self.config["num_noise_heads"]
         ratio = (self.config["num_attention_heads"] - noise_heads) // noise_heads
         groups = self.config["num_key_value_heads"] // 2
         v = self.heads(x, "v_proj", layer, 2 * d)
-        vectors = {n: self.weight("self_attn.lambda_" + n, layer) for n in ("q1", "k1", "q2", "k2")}
         initial = self.config["lambda_init"][layer]
-        lam = math.exp(vectors["q1"] @ vectors["k1"]) - math.exp(vectors["q2"] @ vectors["k2"]) + initial
+        lam = self.lambda_of(layer)
         subln = self.weight("self_attn.subln.weight", layer)
         out = []
         for noise in range(noise_heads):
             group = noise // (noise_heads // groups)
             first = noise * (ratio + 1)
-            noise_map = causal_softmax(q[:, first + ratio], k[:, 2 * group + 1])
+            noise_map = self.softmax(q[:, first + ratio], k[:, 2 * group + 1])
             for p in range(ratio):
-                signal_map = causal_softmax(q[:, first + p], k[:, 2 * group])
+                signal_map = self.softmax(q[:, first + p], k[:, 2 * group])
                 # The maps are subtracted here; the program subtracts the outputs.
                 difference = (signal_map - lam * noise_map) @ v[:, group]
                 eps = self.config["attn_rms_norm_eps"]
@@ -127,7 +143,7 @@ class Model:
         v = self.heads(x, "v_proj", layer, d)
         gate = sigmoid(self.linear(x, "self_attn.lambda_proj", layer))
         share = q.shape[1] // k.shape[1]
-        attended = [causal_softmax(q[:, h], k[:, h // share]) @ v[:, h // share] for h in range(q.shape[1])]
+        attended = [self.softmax(q[:, h], k[:, h // share]) @ v[:, h // share] for h in range(q.shape[1])]
         return [
             attended[2 * i] - gate[:, i : i + 1] * attended[2 * i + 1] for i in range(len(attended) // 2)
         ]
@@ -142,8 +158,9 @@ class Model:
             act = gate * sigmoid(gate)
         return self.linear(act * up, "mlp.down_proj", layer)
 
-    def log_probabilities(self, tokens):
-        """log p(token i+1 | tokens 0..i) for every i but the last."""
+    def predict(self, tokens, positions, visible):
+        """log p(token | what token i sees) [tokens, vocabulary]. visible [i, j]: token i sees token j."""
+        self.positions, self.visible = positions, visible
         eps = self.config["rms_norm_eps"]
         embedding = self.weight("model.embed_tokens.weight")
         x = embedding[tokens]
@@ -153,7 +170,10 @@ class Model:
                 rms_norm(x, self.weight("post_attention_layernorm.weight", layer), eps), layer
             )
         head = embedding if self.config["tie_word_embeddings"] else self.weight("lm_head.weight")
-        logits = rms_norm(x, self.weight("model.norm.weight"), eps) @ head.T
-        logits -= logits.max(axis=1, keepdims=True)
-        normalised = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        return normalised[np.arange(len(tokens) - 1), tokens[1:]]
+        return log_softmax(rms_norm(x, self.weight("model.norm.weight"), eps) @ head.T)
+
+    def log_probabilities(self, tokens):
+        """log p(token i+1 | tokens 0..i) for every i but the last."""
+        count = len(tokens)
+        predicted = self.predict(tokens, np.arange(count), np.tri(count, dtype=bool))
+        return predicted[np.arange(count - 1), tokens[1:]]

@@ -1,0 +1,150 @@
+"""A training run from its configuration, its data and its first weights alone, in NumPy float64 with Autograd's
+gradients: an independent judge of what a step is. The configuration is what gda reads, as a dictionary.
+"""
+
+import math
+
+import autograd
+import autograd.numpy as np
+import numpy
+
+from reference_model import Model
+from sample_order import IGNORED, Mixture, Source
+
+
+def learning_rate(schedule, peak, steps, step):
+    """gda/optim/schedule.h."""
+    warmup, least = schedule["warmup_steps"], schedule.get("min_lr_ratio", 0.1)
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    name = schedule["name"]
+    decay = steps - warmup
+    if name == "wsd":
+        decay = min(decay, math.floor(schedule["decay_fraction"] * steps + 0.5))
+    if name == "constant" or step < steps - decay:
+        return peak
+    x = (step + 1 - (steps - decay)) / decay
+    shape = schedule.get("decay_shape", "1-sqrt") if name == "wsd" else name
+    return peak * {
+        "cosine": least + (1 - least) * (1 + math.cos(math.pi * x)) / 2,
+        "linear": least + (1 - least) * (1 - x),
+        "1-sqrt": least + (1 - least) * (1 - math.sqrt(x)),
+        "exponential": least**x,
+    }[shape]
+
+
+class Guard:
+    """gda/train/loss_guard.h. A decision that rounding could turn is no case for a judge."""
+
+    def __init__(self, options):
+        self.options, self.past = options, []
+
+    def skips(self, loss, norm):
+        if len(self.past) == self.options["window"]:
+            for value, history in zip((loss, norm), zip(*self.past)):
+                limit = numpy.mean(history) + self.options["spike_sigmas"] * numpy.std(history)
+                assert abs(value - limit) > 1e-3 * limit, "too near to the limit"
+                if value > limit:
+                    return True
+        self.past = (self.past + [(loss, norm)])[-self.options["window"] :]
+        return False
+
+
+class TrainingRun:
+    """`shape` is the model's config.json, `tensors` its first weights by name, `datasets` those of each source."""
+
+    def __init__(self, config, shape, tensors, datasets):
+        self.config, self.shape, self.tensors = config, shape, tensors
+        data = config["data"]
+        self.length, self.mask, self.steps = data["sequence_length"], data["document_mask"], config["train"]["steps"]
+        self.sources = [
+            Source(source["name"], datasets[source["name"]], self.length, data["validation_fraction"], data["seed"])
+            for source in data["sources"]
+        ]
+        weights = [[(point["step"], point["value"]) for point in source["weight"]] for source in data["sources"]]
+        self.mixture = Mixture(weights, self.steps + 1, self.first_sample)
+        self.m = {name: numpy.zeros_like(value) for name, value in tensors.items()}
+        self.v = {name: numpy.zeros_like(value) for name, value in tensors.items()}
+        self.guard, self.updates, self.skipped, self.clipped = Guard(config["train"]["skip"]), 0, 0, 0
+        self.gradient = autograd.value_and_grad(self.loss)
+
+    def batch_size(self, step):
+        sizes = [point["value"] for point in self.config["train"]["batch_ramp"] if point["step"] <= step]
+        return sizes[-1] if sizes else self.config["train"]["global_batch_size"]
+
+    def first_sample(self, step):
+        return sum(self.batch_size(earlier) for earlier in range(step))
+
+    def loss(self, tensors, row):
+        """Sum over the row's targets."""
+        taken = numpy.flatnonzero(row.targets != IGNORED)
+        predicted = Model(self.shape, tensors).predict(row.tokens, row.positions, row.visible)
+        return -np.sum(predicted[taken, row.targets[taken]])
+
+    def rows(self, step):
+        for sample in range(self.first_sample(step), self.first_sample(step + 1)):
+            number, index = self.mixture.at(sample)
+            source = self.sources[number]
+            yield number, source.train.row(source.window_begin(index), self.length, self.mask)
+
+    def step(self, step):
+        """Does one step; the line of metrics that it should give."""
+        sums, targets = numpy.zeros(len(self.sources)), numpy.zeros(len(self.sources))
+        total = {name: numpy.zeros_like(value) for name, value in self.tensors.items()}
+        for source, row in self.rows(step):
+            loss, gradient = self.gradient(self.tensors, row)
+            sums[source] += loss
+            targets[source] += numpy.sum(row.targets != IGNORED)
+            total = {name: value + gradient[name] for name, value in total.items()}
+        mean = {name: value / targets.sum() for name, value in total.items()}
+        loss, norm = sums.sum() / targets.sum(), math.sqrt(sum(numpy.sum(g * g) for g in mean.values()))
+        rate = learning_rate(self.config["schedule"], self.config["optimizer"]["lr"], self.steps, step)
+        if self.guard.skips(loss, norm):
+            self.skipped += 1
+        else:
+            self.update(mean, norm, rate)
+        by_source = {s.name: sums[k] / targets[k] for k, s in enumerate(self.sources) if targets[k] > 0}
+        return {"loss": loss, "grad_norm": norm, "lr": rate, "skipped": self.skipped, "loss_by_source": by_source,
+                **self.counts(step + 1), "lambda": self.lambdas()}
+
+    def counts(self, step):
+        done = self.first_sample(step)
+        given = [self.mixture.at(sample)[0] for sample in range(done)]
+        passes = {s.name: given.count(k) / s.windows for k, s in enumerate(self.sources)}
+        return {"tokens": done * self.length, "passes_by_source": passes}
+
+    def lambdas(self):
+        if "lambda_init" not in self.shape:
+            return []
+        model = Model(self.shape, self.tensors)
+        return [float(model.lambda_of(layer)) for layer in range(self.shape["num_hidden_layers"])]
+
+    def update(self, gradient, norm, rate):
+        """AdamW (Loshchilov and Hutter 2019); weight decay is for matrices."""
+        options = self.config["optimizer"]
+        (beta1, beta2), clip = options["betas"], options["grad_clip"]
+        self.updates += 1
+        factor = clip / norm if clip > 0 and norm > clip else 1.0
+        self.clipped += factor != 1.0
+        updated = {}
+        for name, value in self.tensors.items():
+            g = gradient[name] * factor
+            self.m[name] = beta1 * self.m[name] + (1 - beta1) * g
+            self.v[name] = beta2 * self.v[name] + (1 - beta2) * g * g
+            mean = self.m[name] / (1 - beta1**self.updates)
+            square = self.v[name] / (1 - beta2**self.updates)
+            decay = options["weight_decay"] if value.ndim == 2 else 0.0
+            updated[name] = value - rate * (mean / (numpy.sqrt(square) + options["eps"]) + decay * value)
+        self.tensors = updated
+
+    def evaluate(self):
+        """Mean loss and number of targets of the first rows that were held out, by source."""
+        found = {}
+        for source in self.sources:
+            wanted = self.config["eval"]["steps"] * self.config["train"]["global_batch_size"]
+            samples = min(wanted, -(-(len(source.validation.tokens) - 1) // self.length))
+            rows = [source.validation.row(i * self.length, self.length, self.mask) for i in range(samples)]
+            targets = sum(int(numpy.sum(row.targets != IGNORED)) for row in rows)
+            loss = sum(self.loss(self.tensors, row) for row in rows) / targets
+            found[source.name] = {"loss": loss, "tokens": targets}
+        return found
