@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 
 #include "support/tiny_model.h"
 
@@ -78,6 +79,41 @@ TEST_F(ShardedAdamWTest, AGrownRegionIsARunOfItsOwn) {
   }
   of_grown.set_origins(context(), {});
   for (const ShardedAdamW::Piece& piece : of_grown.pieces()) EXPECT_TRUE(piece.origins.empty());
+}
+
+// The noise of rounding is that of the update: an optimizer that goes on after `updates` has the
+// values of the one that did them, and those of another count or seed are others.
+TEST_F(ShardedAdamWTest, RoundingGoesOnFromTheUpdatesDone) {
+  const auto specs = parameter_specs(test::tiny_config("grouped_differential"));
+  const auto rounded = [&](std::uint64_t seed, std::int64_t updates, const ShardedAdamW* from) {
+    auto parameters = std::make_unique<ParameterStore>(specs, DType::bf16, 1, true);
+    ShardedAdamW optimizer(*parameters, *self_);
+    for (std::size_t i = 0; from != nullptr && i < from->pieces().size(); ++i) {
+      const Tensor& to = optimizer.pieces()[i].master;
+      std::memcpy(to.raw(), from->pieces()[i].master.raw(), to.bytes());
+    }
+    optimizer.round_stochastically(seed, updates);
+    optimizer.publish_masters(context());
+    optimizer.wait_all();
+    return parameters;
+  };
+  ParameterStore parameters(specs, DType::bf16, 1, true);
+  ShardedAdamW optimizer(parameters, *self_);
+  parameters.initialize(7);
+  optimizer.copy_masters_from_values(context());
+  optimizer.round_stochastically(4, 0);
+  for (std::int64_t step = 1; step <= 3; ++step) update(optimizer, parameters, step);
+  const auto same = [&](const ParameterStore& other) {
+    bool all = true;
+    for (const Parameter& parameter : parameters.all()) {
+      const Tensor& value = other.at(parameter.spec.name).value;
+      all = all && std::memcmp(parameter.value.raw(), value.raw(), value.bytes()) == 0;
+    }
+    return all;
+  };
+  EXPECT_TRUE(same(*rounded(4, 3, &optimizer)));
+  EXPECT_FALSE(same(*rounded(4, 2, &optimizer)));
+  EXPECT_FALSE(same(*rounded(5, 3, &optimizer)));
 }
 
 TEST_F(ShardedAdamWTest, FrozenParametersHaveNoStateAndKeepTheirBits) {
