@@ -1,0 +1,217 @@
+// Whole runs on one and several ranks beside a run that was done by hand, beside what one rank
+// tells, and with parameters and gradients that are late.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "gda/train/trainer.h"
+#include "support/late_communicator.h"
+#include "support/metrics.h"
+#include "support/run_by_hand.h"
+#include "support/shared_folder.h"
+#include "support/tiny_run.h"
+#include "support/train.h"
+
+namespace gda {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+constexpr std::int64_t kSteps = 15;
+constexpr std::int64_t kSaved = 8;
+
+class WholeRunTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (test::world().rank() == 0) test::write_tiny_data(folder_.path());
+    test::world().barrier();
+  }
+
+  // Of f64, where some updates are skipped and some gradients clipped.
+  RunConfig config(const std::string& name) const {
+    RunConfig config = test::tiny_run(folder_.path(), folder_.path() / name);
+    config.precision.compute = "fp64";
+    config.device = "cpu";
+    config.train.steps = kSteps;
+    config.schedule.name = "constant";
+    config.schedule.warmup_steps = 4;
+    config.optimizer.lr = 5e-3;
+    config.optimizer.weight_decay = 0.5;
+    config.optimizer.eps = 1e-4;
+    config.optimizer.grad_clip = 0.8;
+    config.train.skip.spike_sigmas = 3;
+    config.train.skip.window = 4;
+    config.train.skip.max_consecutive_skips = 100;
+    config.checkpoint.every_steps = 1;
+    config.checkpoint.keep_last = 100;
+    config.eval.every_steps = 4;
+    config.eval.steps = 1;
+    config.logging.every_steps = 1;
+    return config;
+  }
+
+  // Back to the newest checkpoint of up to `step`.
+  static void forget_after(const RunConfig& config, std::int64_t step) {
+    test::world().barrier();
+    if (test::world().rank() == 0) {
+      const fs::path checkpoints = fs::path(config.run_dir) / "checkpoints";
+      for (const StepFolder& folder : list_step_folders(checkpoints)) {
+        if (folder.name.step > step) fs::remove_all(folder.path);
+      }
+    }
+    test::world().barrier();
+  }
+
+  const test::SharedFolder folder_;
+};
+
+// Sums of n = 12 * 16 terms in another order differ by up to n u = 2e-14 of the terms' sizes; where
+// an element is 1e-3 of its terms Adam's quotient differs by 2e-11, and 15 steps of at most lr =
+// 0.005 move parameters of size 0.1 and more by less than 15 * 0.005 * 2e-11 / 0.1 < 1e-10 of that.
+constexpr double kRounding = 1e-10;
+
+void expect_near(const Json& found, const Json& expected, const std::string& what) {
+  if (expected.is_structured()) {
+    ASSERT_EQ(found.size(), expected.size()) << what;
+    for (const auto& [key, value] : expected.items()) {
+      const Json& other = expected.is_array() ? found.at(std::stoul(key)) : found.at(key);
+      expect_near(other, value, what + " " + key);
+    }
+  } else if (expected.is_number_float()) {
+    const auto value = expected.get<double>();
+    ASSERT_TRUE(found.is_number()) << what;
+    EXPECT_NEAR(found.get<double>(), value, kRounding * std::abs(value)) << what;
+  } else {
+    EXPECT_EQ(found, expected) << what;
+  }
+}
+
+void expect_numbers(const Tensor& found, std::int64_t offset,
+                    const test::RunByHand::Numbers& expected, const std::string& what) {
+  double largest = 0;
+  for (const double value : expected) largest = std::max(largest, std::abs(value));
+  for (std::int64_t i = 0; i < found.elements(); ++i) {
+    ASSERT_NEAR(found.data<double>()[i], expected[static_cast<std::size_t>(offset + i)],
+                kRounding * largest)
+        << what << " " << offset + i;
+  }
+}
+
+void expect_state(const Trainer& trainer, test::RunByHand& by_hand) {
+  EXPECT_EQ(trainer.state().updates, by_hand.updates());
+  for (const Parameter& parameter : trainer.parameters().all()) {
+    const std::string& name = parameter.spec.name;
+    const Tensor flat(parameter.value.raw(), DType::f64, {parameter.value.elements()});
+    expect_numbers(flat, 0, by_hand.value(name), name);
+  }
+  for (const ShardedAdamW::Piece& piece : trainer.optimizer().pieces()) {
+    const std::string& name = piece.spec->name;
+    expect_numbers(piece.m, piece.offset, by_hand.first_moment(name), "exp_avg " + name);
+    expect_numbers(piece.v, piece.offset, by_hand.second_moment(name), "exp_avg_sq " + name);
+  }
+}
+
+// Samples with and without targets, accumulated gradients, clipping, skipped updates, weight decay,
+// the learning rate; and once more after an interruption among skipped updates.
+TEST_F(WholeRunTest, IsTheOneDoneByHand) {
+  const RunConfig whole = config("whole");
+  test::RunByHand by_hand(whole);
+  std::vector<test::HandStep> steps;
+  for (std::int64_t step = 0; step < kSteps; ++step) steps.push_back(by_hand.step(step));
+  const auto skipped = [&](std::int64_t from, std::int64_t to) {
+    return std::count_if(steps.begin() + from, steps.begin() + to,
+                         [](const test::HandStep& step) { return step.skipped; });
+  };
+  // What this is about happens, before and after the interruption.
+  ASSERT_GT(skipped(0, kSaved), 0);
+  ASSERT_GT(skipped(kSaved, kSaved + 3), 0);
+  ASSERT_FALSE(steps.back().skipped);
+  ASSERT_GT(steps[0].gradient_norm, whole.optimizer.grad_clip);
+  ASSERT_LT(steps[4].gradient_norm, whole.optimizer.grad_clip);
+
+  for (const bool resumed : {false, true}) {
+    if (resumed) forget_after(whole, kSaved);
+    Trainer trainer(whole, test::world());
+    test::train(trainer, resumed);
+    expect_state(trainer, by_hand);
+    test::world().barrier();
+    std::size_t next = 0;
+    for (const Json& line : test::metrics_of(whole.run_dir)) {
+      if (!line.contains("loss")) continue;
+      const test::HandStep& step = steps.at(next++);
+      const auto at = "step " + std::to_string(next);
+      expect_near(line.at("loss"), step.loss, at + " loss");
+      expect_near(line.at("grad_norm"), step.gradient_norm, at + " norm");
+      expect_near(line.at("lr"), step.lr, at + " rate");
+      EXPECT_EQ(line.at("skipped"), skipped(0, static_cast<std::int64_t>(next))) << at;
+    }
+    EXPECT_EQ(next, steps.size());
+  }
+}
+
+// Losses, those of sources and of evaluations, norms, lambdas, counts.
+TEST_F(WholeRunTest, SeveralRanksTellWhatOneTells) {
+  RunConfig alone = config(test::SharedFolder::own("alone"));
+  // Not a multiple of the ranks times micro_batch_size: the last rows are of some ranks only.
+  alone.eval.steps = 2;
+  const auto self = make_self_communicator();
+  Trainer one(alone, *self);
+  test::train(one);
+  RunConfig together = alone;
+  together.run_dir = (folder_.path() / "together").string();
+  Trainer many(together, test::world());
+  test::train(many);
+  test::world().barrier();
+  const std::vector<Json> expected = test::metrics_of(alone.run_dir);
+  const std::vector<Json> found = test::metrics_of(together.run_dir);
+  ASSERT_EQ(found.size(), expected.size());
+  EXPECT_GT(found.size(), static_cast<std::size_t>(kSteps + 3));
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    expect_near(found[i], expected[i], "line " + std::to_string(i + 1));
+  }
+}
+
+// What is still being gathered or summed holds no numbers: evaluations, reports, checkpoints,
+// growth and the next pass wait for it.
+TEST_F(WholeRunTest, NothingIsReadBeforeItIsThere) {
+  for (const bool asynchronous : {false, true}) {
+    RunConfig punctual = config(asynchronous ? "punctual-async" : "punctual");
+    punctual.checkpoint.async = asynchronous;
+    punctual.eval.every_steps = 1;
+    punctual.train.steps = 8;
+    punctual.growth.stages.resize(1);
+    punctual.growth.stages[0].step = 5;
+    punctual.growth.stages[0].plan = GrowthPlan{};
+    punctual.growth.stages[0].plan->steps.push_back({SignalHeads{.factor = 2}});
+    RunConfig late = punctual;
+    late.run_dir = (folder_.path() / (asynchronous ? "late-async" : "late")).string();
+    {
+      Trainer trainer(punctual, test::world());
+      test::train(trainer);
+    }
+    {
+      test::LateCommunicator group(test::world());
+      Trainer trainer(late, group);
+      test::train(trainer);
+    }
+    test::world().barrier();
+    EXPECT_EQ(test::metrics_of(late.run_dir), test::metrics_of(punctual.run_dir));
+    for (const StepFolder& folder : list_step_folders(fs::path(punctual.run_dir) / "checkpoints")) {
+      const Manifest expected = read_manifest(folder.path);
+      const Manifest found =
+          read_manifest(fs::path(late.run_dir) / "checkpoints" / folder.path.filename());
+      ASSERT_EQ(found.files.size(), expected.files.size());
+      for (std::size_t i = 0; i < found.files.size(); ++i) {
+        if (found.files[i].name == "config.yaml") continue;  // names the run folder
+        EXPECT_EQ(found.files[i].hash, expected.files[i].hash)
+            << folder.path.filename() << " " << found.files[i].name;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace gda
