@@ -195,6 +195,7 @@ inline void expect_like_reference(AttentionRun& run) {
                                   << run.shape.query_offset << " d " << run.shape.head_dim);
   run.forward();
   run.backward();
+  const OnCpu judge;
   AttentionRun exact(run, DType::f64);
   exact.forward();
   const TestTensor exact_out = std::move(exact.out);

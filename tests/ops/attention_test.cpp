@@ -33,7 +33,7 @@ TEST_P(AttentionMapping, GradientsMatchFiniteDifferences) {
 }
 
 TEST_P(AttentionMapping, TypesMatchReference) {
-  for (const DType type : {DType::f32, DType::bf16}) {
+  for (const DType type : judged_types()) {
     for (const bool documents : {false, true}) {
       AttentionRun run(attention_shape(GetParam(), 2, 65, 40, 20), type);
       if (documents) run.first_key = document_starts(run.shape);

@@ -272,7 +272,7 @@ double squares_of(const Context& context, const Tensor& x) {
 TEST(SumOfSquares, MatchesPlainSum) {
   const TestContext context;
   for (const DType dtype : {DType::f64, DType::f32}) {
-    for (const std::int64_t n : {0, 1, 7, 4096, 4097, 70001}) {
+    for (const std::int64_t n : {0, 1, 7, 4096, 4097, 70001, 600001}) {
       const TestTensor x = random_tensor("x", dtype, {n});
       double expected = 0;
       for (const double value : values(x.tensor)) expected += value * value;

@@ -61,6 +61,22 @@ TEST(Embedding, BackwardAddsInTheOrderOfTokensWithAnyNumberOfThreads) {
   omp_set_num_threads(threads);
 }
 
+// Places of a token that lie further apart than the tiles in which a GPU looks for them, and rows
+// longer than its blocks.
+TEST(Embedding, BackwardFindsRareTokens) {
+  const TestContext context;
+  for (const DType dtype : kComputeTypes) {
+    const TestTensor token = random_indices("token", {900}, 3);
+    for (const std::int64_t n : {2, 255, 600, 899}) set(token.tensor, n, 3);
+    for (const std::int64_t n : {300, 870}) set(token.tensor, n, 4);
+    const TestTensor dy = random_tensor("dy", dtype, {900, 300});
+    const TestTensor before = random_tensor("before", accumulate_type(dtype), {5, 300});
+    const TestTensor expected = plain_backward(token.tensor, dy.tensor, before.tensor);
+    embedding_backward(context, token.tensor, dy.tensor, before.tensor);
+    EXPECT_EQ(max_difference(before.tensor, expected.tensor), 0) << name_of(dtype);
+  }
+}
+
 TEST(Embedding, GradientOfTable) {
   const TestContext context;
   const TestTensor token = random_indices("token", {9}, 4);

@@ -8,8 +8,10 @@ namespace gda::test {
 namespace {
 
 constexpr DType kTypes[] = {DType::f64, DType::f32, DType::bf16};
-constexpr DType kQuickTypes[] = {DType::f32, DType::bf16};
-constexpr std::int64_t kWidths[] = {1, 7, 13, 129, 512};
+// Rows and columns: those of vectors, packs and single elements; several rows for each of a GPU's
+// blocks, and of the CPU's; columns that go round a GPU's block twice, in packs and one by one.
+constexpr std::pair<std::int64_t, std::int64_t> kSizes[] = {
+    {37, 1}, {37, 7}, {37, 13}, {37, 129}, {37, 512}, {1100, 3}, {1100, 16}, {2, 1031}, {2, 8232}};
 constexpr double kPolyNormEps = 1e-6;
 
 // All tensors of one call; gate and up, and their gradients, are halves of fused rows.
@@ -124,11 +126,12 @@ TEST(Swiglu, GradientsMatchFiniteDifferences) {
 }
 
 TEST(Swiglu, QuickMatchesReference) {
-  for (const DType dtype : kQuickTypes) {
-    for (const std::int64_t n : kWidths) {
-      SCOPED_TRACE(fmt::format("{} n={}", name_of(dtype), n));
-      const Gated quick(dtype, 37, n);
-      Gated exact(DType::f64, 37, n);
+  for (const DType dtype : judged_types()) {
+    for (const auto& [rows, n] : kSizes) {
+      SCOPED_TRACE(fmt::format("{} rows={} n={}", name_of(dtype), rows, n));
+      const Gated quick(dtype, rows, n);
+      const OnCpu judge;
+      Gated exact(DType::f64, rows, n);
       exact.take_inputs(quick);
       for (const Gated* op : {&quick, static_cast<const Gated*>(&exact)}) {
         op->swiglu();
@@ -204,11 +207,12 @@ TEST(PolyNorm, GradientsMatchFiniteDifferences) {
 }
 
 TEST(PolyNorm, QuickMatchesReference) {
-  for (const DType dtype : kQuickTypes) {
-    for (const std::int64_t n : kWidths) {
-      SCOPED_TRACE(fmt::format("{} n={}", name_of(dtype), n));
-      const Gated quick(dtype, 37, n);
-      Gated exact(DType::f64, 37, n);
+  for (const DType dtype : judged_types()) {
+    for (const auto& [rows, n] : kSizes) {
+      SCOPED_TRACE(fmt::format("{} rows={} n={}", name_of(dtype), rows, n));
+      const Gated quick(dtype, rows, n);
+      const OnCpu judge;
+      Gated exact(DType::f64, rows, n);
       exact.take_inputs(quick);
       for (const Gated* op : {&quick, static_cast<const Gated*>(&exact)}) {
         op->poly_norm();
@@ -243,6 +247,7 @@ TEST(PolyNorm, LargeInputsStayInRange) {
     const Gated unit(DType::f32, 3, 13);
     Gated scaled(DType::f32, 3, 13);
     for (std::int64_t i = 0; i < 39; ++i) set(scaled.gate(), i, scale * get(unit.gate(), i));
+    const OnCpu judge;
     Gated exact(DType::f64, 3, 13);
     exact.take_inputs(scaled);
     for (const Gated* op :

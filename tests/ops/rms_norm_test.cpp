@@ -9,7 +9,6 @@ namespace {
 
 constexpr double kEps = 1e-5;
 constexpr std::int64_t kWidths[] = {1, 7, 13, 129, 768};
-constexpr DType kQuickTypes[] = {DType::f32, DType::bf16};
 
 // Relative rounding of a row's result in f32: a sum of n squares errs by about sqrt(n) u (its
 // roundings are independent), halved by the root; the few operations after it by u each.
@@ -73,6 +72,7 @@ TEST(RmsNorm, GradientsMatchFiniteDifferences) {
 void compare_with_reference(DType dtype, std::int64_t rows, std::int64_t n) {
   SCOPED_TRACE(fmt::format("{} rows={} n={}", name_of(dtype), rows, n));
   RmsNorm quick(dtype, rows, n);
+  const OnCpu judge;
   RmsNorm exact(DType::f64, rows, n);
   exact.take_inputs(quick);
   for (RmsNorm* op : {&quick, &exact}) {
@@ -96,9 +96,12 @@ void compare_with_reference(DType dtype, std::int64_t rows, std::int64_t n) {
 }
 
 TEST(RmsNorm, QuickMatchesReference) {
-  for (const DType dtype : kQuickTypes) {
+  for (const DType dtype : judged_types()) {
     for (const std::int64_t n : kWidths) compare_with_reference(dtype, 37, n);
     compare_with_reference(dtype, 1100, 16);   // several rows for each of a GPU's blocks
+    compare_with_reference(dtype, 1100, 3);    // ... and for each of the CPU's, element by element
+    compare_with_reference(dtype, 3, 777);     // more elements than a block has threads
+    compare_with_reference(dtype, 3, 4104);    // ... and more packs
     compare_with_reference(dtype, 3, 16'640);  // a block's shared memory does not hold the sums
   }
 }

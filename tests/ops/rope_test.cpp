@@ -155,6 +155,9 @@ TEST(Rope, TurnsPairsInPlaceAndLeavesOtherColumns) {
   for (const DType dtype : kTypes) {
     for (const std::int64_t half : {1, 7, 13, 64}) expect_turned_pairs(dtype, half, 2, 3);
     expect_turned_pairs(dtype, 64, 8, 16);  // rows begin on 16 bytes
+    // A GPU's block goes round twice, pair by pair and in packs.
+    expect_turned_pairs(dtype, 129, 2, 3);
+    expect_turned_pairs(dtype, 704, 8, 16);
   }
 }
 

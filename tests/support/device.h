@@ -23,6 +23,26 @@ inline bool on_cuda() {
   return test_device().type == DeviceType::cuda;
 }
 
+// While there is one, tensors and contexts are made on the CPU: its plain loops in f64 judge
+// operators on every device, which else would be judged by themselves.
+class OnCpu {
+ public:
+  OnCpu() { ++count(); }
+  ~OnCpu() { --count(); }
+  OnCpu(const OnCpu&) = delete;
+  OnCpu& operator=(const OnCpu&) = delete;
+
+  static int& count() {
+    static int count = 0;
+    return count;
+  }
+};
+
+// Where tensors and contexts are made.
+inline Device current_device() {
+  return OnCpu::count() > 0 ? Device{} : test_device();
+}
+
 // After it the host may read what operators have written.
 inline void wait_for(Device device) {
   if (device.type == DeviceType::cuda) cuda::synchronize({.device = device});
@@ -36,7 +56,7 @@ inline std::vector<std::byte> bytes_of(const Tensor& tensor) {
   return {data, data + tensor.bytes()};
 }
 
-// A tensor on the test device that the host can read and write.
+// A tensor on the current device that the host can read and write.
 struct TestTensor {
   TestTensor() = default;
   TestTensor(TestTensor&&) = default;
@@ -44,7 +64,7 @@ struct TestTensor {
   TestTensor(const TestTensor&) = delete;  // it would be the same memory
   TestTensor& operator=(const TestTensor&) = delete;
   TestTensor(DType dtype, Shape shape) {
-    const Device device = test_device();
+    const Device device = current_device();
     const std::size_t bytes = static_cast<std::size_t>(shape.elements()) * size_of(dtype);
     if (device.type == DeviceType::cpu) {
       memory = std::make_shared<Buffer>(bytes);
@@ -63,7 +83,7 @@ struct TestTensor {
 // Where operators of a test run, with an arena of its own.
 class TestContext {
  public:
-  TestContext() : context_{.stream = {.device = test_device()}, .arena = arena_} {}
+  TestContext() : context_{.stream = {.device = arena_.device()}, .arena = arena_} {}
   TestContext(const TestContext&) = delete;
   TestContext& operator=(const TestContext&) = delete;
 
@@ -72,7 +92,7 @@ class TestContext {
   Arena& arena() { return arena_; }
 
  private:
-  Arena arena_{test_device(), std::size_t{1} << 20};
+  Arena arena_{current_device(), std::size_t{1} << 20};
   Context context_;
 };
 

@@ -2,7 +2,8 @@
 // that follow from the arithmetic, gradients by finite differences, and errors' texts.
 //
 // An operator's f64 version is the reference: its gradients are checked by finite differences, and
-// its f32 and bf16 versions are compared with it on the same (already rounded) inputs.
+// its f32 and bf16 versions are compared with the CPU's (OnCpu), which is plain loops, on the same
+// (already rounded) inputs; a GPU's f64 version is, too.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -31,6 +32,12 @@ class DeviceIsThere : public testing::Environment {
 };
 inline testing::Environment* const kDeviceIsThere =
     testing::AddGlobalTestEnvironment(new DeviceIsThere);
+
+// The types that are compared with the CPU's f64.
+inline std::vector<DType> judged_types() {
+  if (on_cuda()) return {DType::f32, DType::bf16, DType::f64};
+  return {DType::f32, DType::bf16};
+}
 
 // Half the distance from 1 to the next number: the largest relative error of one rounding.
 inline double unit_roundoff(DType dtype) {
