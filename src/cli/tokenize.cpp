@@ -93,9 +93,8 @@ void print_summary(const TokenizeOptions& options, const Corpus& corpus, const C
       bytes_per_second(done) / kMegabyte);
   if (done.documents == 1) {
     fmt::print(
-        "one document, of which a run can hold out nothing for validation; --format text-line "
-        "makes "
-        "a document of every line\n");
+        "one document: a run validates on its last tokens; --format text-line makes a document of "
+        "every line\n");
   }
   print_corpus(corpus, done.doubts);
 }

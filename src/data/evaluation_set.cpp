@@ -28,6 +28,13 @@ EvaluationSet EvaluationSet::open(std::string name, const std::string& path,
   return set;
 }
 
+bool EvaluationSet::begins_inside_document() const {
+  if (stream_.size() == 0) return false;
+  std::vector<std::int64_t> starts;
+  stream_.document_starts(0, 1, starts);
+  return starts.empty();
+}
+
 std::int64_t EvaluationSet::samples() const {
   // The first token of the stream is only ever an input.
   const std::int64_t targets = std::max<std::int64_t>(stream_.size() - 1, 0);

@@ -67,13 +67,22 @@ std::vector<Range> validation_ranges(const JoinedDatasets& data, std::int64_t st
   return ranges;
 }
 
-// For sources of a few long documents: the last documents, as few as a halving search finds.
+// For sources of a few long documents: the last documents, as few as a halving search finds, if
+// they are no more than half of the tokens.
 std::vector<Range> last_documents(const JoinedDatasets& data) {
   for (std::int64_t position = data.size() - 1; position > 0; position /= 2) {
     const std::int64_t start = data.document_start_from(position);
-    if (start < data.size()) return {{start, data.size()}};
+    if (start < data.size() && start >= data.size() / 2) return {{start, data.size()}};
   }
   return {};
+}
+
+// For a source of one document, or of one that is most of it: the last tokens, two at least, since
+// a prediction takes two.
+std::vector<Range> last_tokens(const JoinedDatasets& data, double fraction) {
+  if (data.size() < 4) return {};
+  const auto share = std::llround(fraction * static_cast<double>(data.size()));
+  return {{data.size() - std::clamp<std::int64_t>(share, 2, data.size() / 2), data.size()}};
 }
 
 }  // namespace
@@ -125,10 +134,11 @@ TokenSplit split_tokens(const std::vector<std::unique_ptr<TokenDataset>>& datase
       ranges = validation_ranges(data, strata, fraction);
     }
     if (ranges.empty()) ranges = last_documents(data);
+    if (ranges.empty()) ranges = last_tokens(data, fraction);
     require<ConfigError>(!ranges.empty(),
-                         "{}: a single document cannot be split for validation: set "
-                         "data.validation_fraction to 0, or tokenize with one document a line",
-                         datasets.front()->path().string());
+                         "{}: {} tokens are too few to keep some for validation: add text, or set "
+                         "data.validation_fraction to 0",
+                         datasets.front()->path().string(), data.size());
   }
   TokenSplit split;
   std::int64_t at = 0;

@@ -82,7 +82,9 @@ void add_data(const RunPage& page, StartPage& out) {
                         page.data.epochs_at(source, page.last_sample)));
   }
   for (const EvaluationSet& set : page.data.validation()) {
-    out.row(set.name() + " validation", readable_count(set.tokens()) + " tokens");
+    out.row(set.name() + " validation",
+            readable_count(set.tokens()) + " tokens" +
+                (set.begins_inside_document() ? ", the end of a document that is trained on" : ""));
   }
 }
 

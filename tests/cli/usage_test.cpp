@@ -157,7 +157,7 @@ TEST_F(Usage, SummariesListWhatWasReadAndLeftOut) {
       std::string::npos)
       << summary.out;
   const std::string one = write("one.txt", "a text\nof two lines\n");
-  EXPECT_NE(gda(tokenize + one).out.find("one document, of which a run can hold out nothing"),
+  EXPECT_NE(gda(tokenize + one).out.find("one document: a run validates on its last tokens"),
             std::string::npos);
   EXPECT_EQ(tokenized.out.find("one document"), std::string::npos);
   const ProgramResult refused = gda(tokenize + path("in/b.zst"));

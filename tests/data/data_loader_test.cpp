@@ -172,6 +172,35 @@ TEST(DataLoader, NeverTrainsOnWhatIsHeldOut) {
   expect_clean_split({40, 50, 60}, 0.3);
 }
 
+// Tokens of validation and training of documents of which one is most of the source.
+void expect_end_held_out(const std::vector<std::int64_t>& document_lengths, double fraction,
+                         std::int64_t validation) {
+  const auto path = write_counting(scratch_folder(), "x", document_lengths, kVocab);
+  const DataLoader loader(config_of(path, 8, fraction), kVocab, four_a_step);
+  const std::int64_t total =
+      std::accumulate(document_lengths.begin(), document_lengths.end(), std::int64_t{0});
+  ASSERT_EQ(loader.validation().size(), 1U);
+  const EvaluationSet& set = loader.validation().front();
+  EXPECT_EQ(set.tokens(), validation);
+  EXPECT_TRUE(set.begins_inside_document());
+  EXPECT_EQ(loader.train_tokens(0), total - validation);
+  Batch batch(1, 8);
+  set.fill_batch(0, batch);
+  EXPECT_EQ(values(batch.tokens)[0], total - validation);
+}
+
+TEST(DataLoader, HoldsOutTheEndOfASingleDocument) {
+  expect_end_held_out({100}, 0.1, 10);
+  expect_end_held_out({100}, 0.001, 2);
+  expect_end_held_out({101}, 0.5, 50);
+  // Whole documents would be 100 of 130 tokens.
+  expect_end_held_out({30, 100}, 0.1, 13);
+  const auto path = write_counting(scratch_folder(), "x", {65, 65}, kVocab);
+  const DataLoader halves(config_of(path, 8, 0.1), kVocab, four_a_step);
+  EXPECT_EQ(halves.validation().front().tokens(), 65);
+  EXPECT_FALSE(halves.validation().front().begins_inside_document());
+}
+
 TEST(DataLoader, HoldsOutTheAskedShareFromEverywhere) {
   const auto path = write_counting(scratch_folder(), "x", lengths(20000), kVocab);
   const DataLoader loader(config_of(path, 16, 0.05), kVocab, four_a_step);
@@ -225,7 +254,9 @@ TEST(DataLoader, SaysWhatCannotBe) {
   EXPECT_EQ(error(config_of(path, 30, 0)),
             "data.sources: only has 30 tokens to train on, a sample needs 31: lower "
             "data.sequence_length, or add text");
-  EXPECT_CONTAINS(error(config_of(path, 8, 0.1)), "a single document cannot be split");
+  const auto tiny = write_counting(folder, "tiny", {3}, kVocab);
+  EXPECT_CONTAINS(error(config_of(tiny, 1, 0.1)),
+                  "3 tokens are too few to keep some for validation");
   auto twice = config_of(path, 8, 0);
   twice.sources.push_back(twice.sources.front());
   EXPECT_CONTAINS(error(twice), "two sources are named only");

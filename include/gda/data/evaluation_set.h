@@ -23,6 +23,8 @@ class EvaluationSet {
   const std::string& name() const { return name_; }
   std::int64_t tokens() const { return stream_.size(); }
   std::int64_t sequence_length() const { return sequence_length_; }
+  // Its first token belongs to a document whose beginning is elsewhere (split_tokens).
+  bool begins_inside_document() const;
   // Rows of sequence_length; the last one may be padded.
   std::int64_t samples() const;
   // Rows first_sample, first_sample + 1, ...; rows past the last sample have no targets. `source`

@@ -8,7 +8,9 @@
 // is what makes it independent of the corpus's size; hashing each document would need a table of
 // all documents to know where the n-th training token is. The split depends on nothing but the data
 // and `fraction`: not on the seed, so that a run continued with another seed does not train on what
-// another one held out.
+// another one held out. A source of a few long documents gives its last ones; where these were more
+// than half of it, as with a single document, its last tokens, which continue a document that is
+// trained on.
 #pragma once
 
 #include <cstdint>
@@ -54,8 +56,8 @@ struct TokenSplit {
 
 inline constexpr std::int64_t kStrata = 16;
 
-// Splits the datasets of one source. fraction 0 leaves validation empty. Throws ConfigError if the
-// source is a single document, which cannot be cut.
+// Splits the datasets of one source. fraction 0 leaves validation empty. Throws ConfigError for
+// fewer than four tokens, which cannot be split.
 TokenSplit split_tokens(const std::vector<std::unique_ptr<TokenDataset>>& datasets,
                         double fraction);
 
