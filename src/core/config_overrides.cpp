@@ -7,6 +7,7 @@
 #include "core/config_constraints.h"
 #include "core/config_tree.h"
 #include "gda/core/error.h"
+#include "gda/core/text.h"
 
 namespace gda::config {
 namespace {
@@ -21,9 +22,9 @@ ConfigNode* element_of(ConfigNode& list, std::string_view path, std::string_view
     return &list.items[index];
   }
   note(problems, {kCommandLine},
-       fmt::format("{}: expected the index of one of {} elements, counted from 0, "
+       fmt::format("{}: expected the index of one of {}, counted from 0, "
                    "found \"{}\"",
-                   path, list.items.size(), word));
+                   path, counted(list.items.size(), "element"), word));
   return nullptr;
 }
 

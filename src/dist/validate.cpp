@@ -48,8 +48,8 @@ void require_end(const Tensor& tensor, int peer, int size) {
     return;
   }
   require_usable("send_receive", tensor);
-  require<DistError>(peer >= 0 && peer < size, "[send_receive] rank {} is not one of the {}", peer,
-                     counted(size, "rank"));
+  require<DistError>(peer >= 0 && peer < size, "[send_receive] rank {} is not in this group of {}",
+                     peer, counted(size, "rank"));
 }
 
 void require_part(std::string_view operation, const Tensor& part, const Tensor& whole, int rank,
@@ -93,8 +93,8 @@ void validate_all_gather(const Tensor& from, const Tensor& to, int rank, int siz
 
 void validate_broadcast(const Tensor& data, int root, int size) {
   require_usable("broadcast", data);
-  require<DistError>(root >= 0 && root < size, "[broadcast] root {} is not one of the {}", root,
-                     counted(size, "rank"));
+  require<DistError>(root >= 0 && root < size, "[broadcast] root {} is not in this group of {}",
+                     root, counted(size, "rank"));
 }
 
 void validate_all_to_all(const Tensor& from, const Tensor& to, int size) {

@@ -166,8 +166,8 @@ TEST(Safetensors, RejectsLayoutsWithHolesAndOverlaps) {
   };
   EXPECT_EQ(fault_of(two("b", 3, 6), 6),
             ": tensor b begins at byte 3 and overlaps the one before it, which ends at 4");
-  EXPECT_EQ(fault_of(two("b", 5, 6), 6), ": there is a hole of 1 bytes before tensor b");
-  EXPECT_EQ(fault_of(two("b", 4, 6), 9), ": 3 bytes follow the last tensor");
+  EXPECT_EQ(fault_of(two("b", 5, 6), 6), ": there is a hole of 1 byte before tensor b");
+  EXPECT_EQ(fault_of(two("b", 4, 6), 9), ": 3 bytes after the last tensor");
   EXPECT_EQ(fault_of(two("a", 4, 6), 6), ": the header: the key \"a\" is there twice");
   const Scratch scratch;
   EXPECT_EQ(SafetensorsFile(file_of(scratch, two("b", 4, 4), 4)).tensors().size(), 2U);

@@ -109,7 +109,7 @@ TEST(BadInputTest, BatchThatDoesNotFitTheRanks) {
   folder.config.train.global_batch_size = 4;
   const Outcome outcome = run_gda(folder.train(), 3);
   expect_error(outcome, 2,
-               "train.global_batch_size: 4 sequences do not split over 3 data-parallel ranks in "
+               "train.global_batch_size: 4 sequences cannot be split over 3 data-parallel ranks in "
                "micro-batches of 1: a multiple of 3 is needed, such as 3 or 6");
 }
 
@@ -162,7 +162,7 @@ TEST(BadInputTest, DamagedCheckpoints) {
     if (ranks > 0) continue;  // whole again
     EXPECT_TRUE(resumed.says("a checkpoint is passed over: " + newest.string())) << resumed.text;
     EXPECT_TRUE(resumed.says("using " + folders[0].path.string() + " instead")) << resumed.text;
-    EXPECT_TRUE(resumed.says("(step 1, written by 1 ranks)")) << resumed.text;
+    EXPECT_TRUE(resumed.says("(step 1, written by 1 rank)")) << resumed.text;
     EXPECT_EQ(folder.hashes(3), whole);
   }
   for (const StepFolder& step : list_step_folders(folder.checkpoints())) {

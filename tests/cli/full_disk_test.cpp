@@ -78,7 +78,7 @@ TEST(FullDiskTest, KeepsOlderCheckpointsAndGoesOnAfterRoomIsMade) {
   disk.make_room();
   const Outcome resumed = run_gda({"resume", folder.run(), "train.steps=40"});
   EXPECT_EQ(resumed.code, 0) << resumed.text;
-  EXPECT_TRUE(resumed.says("(step 10, written by 1 ranks)")) << resumed.text;
+  EXPECT_TRUE(resumed.says("(step 10, written by 1 rank)")) << resumed.text;
   EXPECT_EQ(folder.newest_step(), 40);
 }
 

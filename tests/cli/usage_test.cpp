@@ -82,7 +82,7 @@ TEST_F(Usage, OverridesTakeIndexesInBrackets) {
     EXPECT_NE(result.out.find(words), std::string::npos) << words << result.out;
   }
   expect_error("config " + config() + " 'data.sources[3].path=x'",
-               "data.sources: expected the index of one of 1 elements, counted from 0");
+               "data.sources: expected the index of one of 1 element, counted from 0");
   expect_error("config " + config() + " trian.steps=3",
                "trian: unknown key; did you mean \"train\"?");
   expect_error("config " + config() + " 'train.trainable=[*.mlp.*]'",

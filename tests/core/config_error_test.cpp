@@ -144,10 +144,10 @@ TEST(ReadYamlErrors, OverridesNameTheCommandLine) {
   EXPECT_EQ(sample_error(kGood, {"lr.x=3"}),
             "command line: lr: expected a number, found a mapping");
   EXPECT_EQ(sample_error(kGood + "sources: [{name: a}]", {"sources.1.weight=3"}),
-            "command line: sources: expected the index of one of 1 elements, counted from 0, found "
+            "command line: sources: expected the index of one of 1 element, counted from 0, found "
             "\"1\"");
   EXPECT_EQ(sample_error(kGood + "sources: [{name: a}]", {"sources.first.weight=3"}),
-            "command line: sources: expected the index of one of 1 elements, counted from 0, found "
+            "command line: sources: expected the index of one of 1 element, counted from 0, found "
             "\"first\"");
   EXPECT_EQ(sample_error(kGood, {"lr=[1"}).rfind("command line: not valid YAML: ", 0), 0U);
 }

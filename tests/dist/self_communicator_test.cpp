@@ -81,8 +81,9 @@ TEST(SelfCommunicatorTest, BadMessagesAreRefused) {
   const auto refused = [&](const Tensor& send, int to, const Tensor& receive, int from) {
     return message_of([&] { self->send_receive(send, to, receive, from); });
   };
-  EXPECT_EQ(refused(front, 1, {}, kNobody), "[send_receive] rank 1 is not one of the 1 ranks");
-  EXPECT_EQ(refused({}, kNobody, front, -2), "[send_receive] rank -2 is not one of the 1 ranks");
+  EXPECT_EQ(refused(front, 1, {}, kNobody), "[send_receive] rank 1 is not in this group of 1 rank");
+  EXPECT_EQ(refused({}, kNobody, front, -2),
+            "[send_receive] rank -2 is not in this group of 1 rank");
   EXPECT_EQ(refused(front, kNobody, back, 0), "[send_receive] fp32[6] has nobody at the other end");
   EXPECT_EQ(refused({}, 0, back, 0), "[send_receive] fp32[] has no memory");
   EXPECT_EQ(refused(front, 0, {}, kNobody),
@@ -136,7 +137,7 @@ TEST(SelfCommunicatorTest, BadTensorsAreRefused) {
   EXPECT_EQ(message_of([&] { self->all_gather(whole.rows(0, 7), whole.rows(5, 7)); }),
             "[all_gather] fp32[7] overlaps fp32[7] but is not the part of rank 0 there");
   EXPECT_EQ(message_of([&] { self->broadcast(whole, 1); }),
-            "[broadcast] root 1 is not one of the 1 ranks");
+            "[broadcast] root 1 is not in this group of 1 rank");
 }
 
 TEST(MpiSessionTest, PlainProgramHasAGroupOfOne) {

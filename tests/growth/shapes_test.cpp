@@ -236,9 +236,9 @@ TEST(Refused, SizesThatShrinkOrDoNotDivide) {
 
 TEST(Refused, Places) {
   refuses(depth_at({4}), layers(3),
-          "at: 4 is out of range; 3 layers and 1 new ones have places 0 to 3");
+          "at: 4 is out of range; 3 layers and 1 new one have places 0 to 3");
   refuses(depth_at({-1}), layers(3),
-          "at: -1 is out of range; 3 layers and 1 new ones have places 0 to 3");
+          "at: -1 is out of range; 3 layers and 1 new one have places 0 to 3");
   refuses(depth_at({1, 1}), layers(3), "at: 1 is given twice");
   refuses(masked_at({2, 9}), layers(3),
           "at: 9 is out of range; 3 layers and 2 new ones have places 0 to 4");

@@ -113,9 +113,10 @@ TEST(ModelConfig, RejectsNoiseHeadsThatAreNoMultipleOfGroups) {
 TEST(ModelConfig, RejectsAnOddNumberOfKeyHeads) {
   ModelConfig config = grouped();
   config.attention.num_key_value_heads = 3;
-  EXPECT_EQ(problem_of(config),
-            "model.attention.num_key_value_heads: 3 is odd; it counts one signal and one noise key "
-            "head a group");
+  EXPECT_EQ(
+      problem_of(config),
+      "model.attention.num_key_value_heads: 3 is odd; it counts one signal and one noise head "
+      "a group");
 }
 
 TEST(ModelConfig, RejectsMissingHeads) {

@@ -243,28 +243,30 @@ TEST(RunConfig, AllowedWords) {
 
 TEST(RunConfig, BatchesMustSplitOverRanks) {
   EXPECT_EQ(error_of({"train.global_batch_size=100", "train.micro_batch_size=4"}, 3),
-            "command line: train.global_batch_size: 100 sequences do not split over 3 "
+            "command line: train.global_batch_size: 100 sequences cannot be split over 3 "
             "data-parallel ranks in micro-batches of 4: a multiple of 12 is needed, such as 96 or "
             "108");
   EXPECT_EQ(error_of({"train.global_batch_size=96", "train.micro_batch_size=4"}, 3), "(no error)");
   // Without overrides the line is that of the section, which has neither key.
   EXPECT_EQ(error_of({}, 9),
             write_config(kMinimal).string() +
-                ":10: train.global_batch_size: 32 sequences do not split over 9 data-parallel "
+                ":10: train.global_batch_size: 32 sequences cannot be split over 9 data-parallel "
                 "ranks in micro-batches of 4: a multiple of 36 is needed, such as 36");
-  EXPECT_EQ(error_of({"train.micro_batch_size=5"}),
-            write_config(kMinimal).string() +
-                ":10: train.global_batch_size: 32 sequences do not split over 1 data-parallel rank "
-                "in micro-batches of 5: a multiple of 5 is needed, such as 30 or 35");
+  EXPECT_EQ(
+      error_of({"train.micro_batch_size=5"}),
+      write_config(kMinimal).string() +
+          ":10: train.global_batch_size: 32 sequences cannot be split over 1 data-parallel rank "
+          "in micro-batches of 5: a multiple of 5 is needed, such as 30 or 35");
   const RunConfig config = load();
   EXPECT_NO_THROW(config.validate_for_world(8));
   try {
     config.validate_for_world(5);
     FAIL();
   } catch (const ConfigError& error) {
-    EXPECT_STREQ(error.what(),
-                 "train.global_batch_size: 32 sequences do not split over 5 data-parallel ranks in "
-                 "micro-batches of 4: a multiple of 20 is needed, such as 20 or 40");
+    EXPECT_STREQ(
+        error.what(),
+        "train.global_batch_size: 32 sequences cannot be split over 5 data-parallel ranks in "
+        "micro-batches of 4: a multiple of 20 is needed, such as 20 or 40");
   }
 }
 
@@ -285,7 +287,7 @@ TEST(RunConfig, BatchRampIsAStaircase) {
     FAIL();
   } catch (const ConfigError& error) {
     EXPECT_STREQ(error.what(),
-                 "train.batch_ramp: 8 sequences do not split over 4 data-parallel ranks in "
+                 "train.batch_ramp: 8 sequences cannot be split over 4 data-parallel ranks in "
                  "micro-batches of 4: a multiple of 16 is needed, such as 16");
   }
 }

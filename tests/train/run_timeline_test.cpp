@@ -142,7 +142,7 @@ TEST(RunTimeline, StageBatchesSplitOverTheRanks) {
     config.validate_for_world(4);
     FAIL();
   } catch (const ConfigError& error) {
-    EXPECT_NE(std::string(error.what()).find("growth.stages: 6 sequences do not split over 4"),
+    EXPECT_NE(std::string(error.what()).find("growth.stages: 6 sequences cannot be split over 4"),
               std::string::npos)
         << error.what();
   }
