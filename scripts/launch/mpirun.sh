@@ -78,7 +78,7 @@ shift 2
 [[ -z $ranks_per_host || $ranks_per_host =~ ^[1-9][0-9]*$ ]] ||
   usage_error "--ranks-per-host $ranks_per_host: a whole number above 0"
 if $resume_if_there && [[ $command != train ]]; then
-  usage_error "--resume-if-there is for train; resume always goes on with the run"
+  usage_error "--resume-if-there is for train; resume always resumes the run"
 fi
 if [[ $command == train ]]; then
   [[ -r $target ]] || usage_error "cannot read the configuration $target"

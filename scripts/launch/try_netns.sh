@@ -145,14 +145,14 @@ launch 1
 await_step $((step + 100))
 kill -USR1 "$mpirun"
 wait "$mpirun" || fail "SIGUSR1 to mpirun did not end the run with exit code 0"
-grep -q "(step $step, written by 2 ranks)" "$dir/launch.log" || fail "it did not go on from step $step"
+grep -q "(step $step, written by 2 ranks)" "$dir/launch.log" || fail "it did not resume from step $step"
 grep -q 'stopped by SIGUSR1' "$dir/launch.log" || fail "it was not SIGUSR1 that ended it"
 step=$(newest_step "$dir/run")
 echo "2. went on by the same command; SIGUSR1 to mpirun saved step $step, exit code 0"
 
 launch 2
 wait "$mpirun" || fail "the last launch failed"
-grep -q "(step $step, written by 2 ranks)" "$dir/launch.log" || fail "it did not go on from step $step"
+grep -q "(step $step, written by 2 ranks)" "$dir/launch.log" || fail "it did not resume from step $step"
 grep -qE 'ranks +4 ' "$dir/launch.log" || fail "it had not 4 ranks"
 (($(newest_step "$dir/run") == 1500)) || fail "it did not come to step 1500"
 echo "3. went on with two ranks on each to the end, step 1500"

@@ -181,7 +181,7 @@ echo "2. scancel: saved step $step, cancelled"
 job=$(submit tiny.yaml)
 await "$job" RUNNING 30
 await "$job" PENDING 150
-grep -q "(step $step, written by 2 ranks)" "job-$job.log" || fail "the job did not go on from step $step"
+grep -q "(step $step, written by 2 ranks)" "job-$job.log" || fail "the job did not resume from step $step"
 grep -q 'stopped by SIGUSR1' "job-$job.log" || fail "gda did not save at the signal before the time limit"
 step=$(newest_step run)
 [[ $(field "$job" Restarts) == 1 ]] || fail "job $job was not requeued"
@@ -191,7 +191,7 @@ echo "3. the same command went on, was told to save before the time limit (step 
 sed -i "s/^  steps: 1000000/  steps: $((step + 300))/" run/config.yaml
 scontrol update JobId="$job" StartTime=now
 await "$job" COMPLETED 120
-grep -q "(step $step, written by 2 ranks)" "job-$job.log" || fail "the requeued job did not go on from step $step"
+grep -q "(step $step, written by 2 ranks)" "job-$job.log" || fail "the requeued job did not resume from step $step"
 (($(newest_step run) == step + 300)) || fail "the last checkpoint is of step $(newest_step run)"
 [[ $(field "$job" ExitCode) == 0:0 ]] || fail "exit code $(field "$job" ExitCode)"
 echo "4. the requeued job went on from there and finished at step $((step + 300)), exit code 0"

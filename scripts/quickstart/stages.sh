@@ -30,7 +30,7 @@ stage() {
   set -e
   if ((status != 0)); then
     printf '\n%squickstart.sh: stage "%s" failed (exit code %d).%s\n' "$red" "$title" "$status" "$plain" >&2
-    printf '%s\nThe whole output: %s\nThen run the same command again: it goes on from here.\n' "$hint" \
+    printf '%s\nThe complete output: %s\nThen run the same command again: it continues from here.\n' "$hint" \
       "$dir/log/$name.log" >&2
     exit 1
   fi

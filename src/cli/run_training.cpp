@@ -21,12 +21,12 @@ void tell_ending(const RunConfig& config, const RunOutcome& outcome, double seco
               std::max<std::int64_t>(1, 2 * outcome.step));
   } else if (outcome.stopped_by == StopReason::none) {
     log::info(
-        "done: step {}, {} of them in {}; the checkpoint is in {}/checkpoints. Go on with: gda "
+        "done: step {}, {} of them in {}; the checkpoint is in {}/checkpoints. Resume with: gda "
         "resume {} train.steps={}",
         outcome.step, outcome.step - outcome.first_step, readable_duration(seconds), folder, run,
         2 * outcome.step);
   } else {
-    log::info("stopped by {} after step {} of {}; saved. Go on with: gda resume {}",
+    log::info("stopped by {} after step {} of {}; saved. Resume with: gda resume {}",
               describe(outcome.stopped_by), outcome.step, config.train.steps, run);
   }
 }

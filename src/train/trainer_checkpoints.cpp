@@ -53,7 +53,7 @@ std::string way_back(const RunConfig& config, std::int64_t accepted, std::int64_
            "or other data";
   }
   return fmt::format(
-      "Go on from before them with: gda resume {} --step {}, and a lower optimizer.lr or "
+      "Resume from before them with: gda resume {} --step {}, and a lower optimizer.lr or "
       "optimizer.grad_clip where the model diverges, or --skip-steps {}, which leaves the samples "
       "of those steps out, where they are at fault",
       shell_word(config.run_dir), *healthy, step - *healthy);

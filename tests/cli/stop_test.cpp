@@ -17,7 +17,7 @@ void expect_stopped(const RunFolder& folder, const Outcome& outcome, const std::
   EXPECT_GT(step, 0);
   EXPECT_LT(step, kLongRun);
   EXPECT_EQ(outcome.last_line(),
-            fmt::format("stopped by {} after step {} of {}; saved. Go on with: gda resume {}", by,
+            fmt::format("stopped by {} after step {} of {}; saved. Resume with: gda resume {}", by,
                         step, kLongRun, folder.run()))
       << outcome.text;
 }
@@ -112,7 +112,7 @@ TEST(StopTest, TimeLimit) {
   const Outcome resumed = run_gda({"resume", folder.run(), "train.max_minutes=0"});
   EXPECT_EQ(resumed.code, 0) << resumed.text;
   const std::string next =
-      fmt::format("; the checkpoint is in {}/checkpoints. Go on with: gda resume {} train.steps={}",
+      fmt::format("; the checkpoint is in {}/checkpoints. Resume with: gda resume {} train.steps={}",
                   folder.run(), folder.run(), 2 * kLongRun);
   EXPECT_NE(resumed.last_line().find(next), std::string::npos) << resumed.text;
   EXPECT_EQ(run_gda(folder.train("whole")).code, 0);

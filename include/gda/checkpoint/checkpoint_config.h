@@ -29,7 +29,7 @@ struct CheckpointConfig {
                  .minimum = 0},
                 keep_every);
     visit.field({.key = "async",
-                 .doc = "write in the background while training goes on, from a copy in memory "
+                 .doc = "write in the background while training continues, from a copy in memory "
                         "of this rank's share of the checkpoint"},
                 async);
   }
