@@ -68,7 +68,7 @@ launch=(mpirun -np "$ranks" --bind-to none "$gda")
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
 
 stage packages 'Install what is missing' 'Is the network there? scripts/setup.sh --list prints the packages.'
-stage build 'Build gda' 'scripts/build.sh shows the whole output; an old build/ may be in the way: remove it.'
+stage build 'Build gda' 'scripts/build.sh shows the complete output; an old build/ may be in the way: remove it.'
 stage text 'Gather text in two languages' 'Without the help packages, give your own text: --text DIR.'
 stage tokenizer 'Train a tokenizer of 8,192 pieces' 'Is there enough text? About 1 MB is the least for so many pieces.'
 stage tokenize 'Turn text into tokens' 'Does the disk have room? Tokens take about half of what the text does.'
