@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks form: layout by clang-format, clang-tidy, the include arrows, links and scripts.
+# Checks form: layout by clang-format, clang-tidy, the include arrows, links, scripts and planted bugs.
 #
 #   scripts/check.sh            everything
 #   scripts/check.sh --quick    all but clang-tidy
@@ -98,6 +98,11 @@ run() {
   printf '%-8s %3d findings %4d s\n' "$1" $((after - before)) $((SECONDS - started)) >&2
 }
 
+# Planted bugs whose text is no longer in their source.
+check_mutants() {
+  scripts/mutation.py --check 2>&1 > /dev/null | grep -v '^mutation.py: ' || true
+}
+
 check_lint() {
   scripts/check/lint.py build/lint
 }
@@ -109,6 +114,7 @@ run layout
 run targets
 run links
 run scripts
+run mutants
 $quick || run lint
 
 count=$(wc -l < "$findings")

@@ -1,4 +1,5 @@
 """A copy of the tree with a build of its own, where bugs are planted and tests run."""
+import hashlib
 import json
 import os
 import re
@@ -22,43 +23,60 @@ class CopiedTree:
         self.commit = self.git("rev-parse", "--short", "HEAD").strip()
         if self.git("status", "--porcelain").strip():
             self.commit += " and changes"
-        self.clean = set()  # tests that passed without a bug
+        # Tests that passed without a bug, by the hash of the tree.
+        self.clean_path = root / "build/mutation/clean.json"
+        self.clean = set()
+        self.hash = ""
         self.tests = []
 
     def git(self, *arguments):
         return subprocess.run(["git", "-C", self.root, *arguments], check=True, capture_output=True, text=True).stdout
 
     def prepare(self, patterns):
-        """Copies what changed, builds all of it, and runs the tests of these patterns without any bug."""
+        """Copies what changed and builds what these tests need."""
         self.copy()
         configure = ["cmake", "--preset", "mutation"]
         linker = next((name for name in ("mold", "lld") if shutil.which(f"ld.{name}")), None)
         if linker:
             configure.append(f"-DCMAKE_EXE_LINKER_FLAGS=-fuse-ld={linker}")
-        if self.command(configure, cwd=self.path) != 0 or not self.build():
+        if self.command(configure, cwd=self.path) != 0 or not self.build(self.programs_of_parts(patterns)):
             raise SystemExit(f"mutation.py: the copy does not build without bugs; see {self.log}")
-        listing = subprocess.run(["ctest", "--show-only=json-v1"], cwd=self.build_path, check=True, capture_output=True)
-        self.tests = json.loads(listing.stdout)["tests"]
+        self.list_tests()
         for pattern in patterns:
             if not self.programs(pattern):
                 raise SystemExit(f"mutation.py: no test matches {pattern}")
-        union = "|".join(f"({pattern})" for pattern in patterns)
-        if patterns and (failed := self.first_failure(union, None)):
-            raise SystemExit(f"mutation.py: {failed} fails without any bug; see {self.log}")
-        self.clean = {test["name"] for test in self.tests if patterns and re.search(union, test["name"])}
+
+    def programs_of_parts(self, patterns):
+        """Test programs of the parts that the patterns name: before they are built nobody knows their tests."""
+        targets = subprocess.run(["ninja", "-C", self.build_path, "-t", "targets", "all"], check=True, capture_output=True, text=True)
+        parts = re.findall(r"^(gda_(\w+?)(?:_mpi)?_test): phony", targets.stdout, re.MULTILINE)
+        words = set(re.findall(r"[a-z_]+", " ".join(patterns)))
+        return sorted({program for program, part in parts if part in words}) or ["all"]
+
+    def list_tests(self):
+        listing = subprocess.run(["ctest", "--show-only=json-v1"], cwd=self.build_path, check=True, capture_output=True)
+        self.tests = json.loads(listing.stdout)["tests"]
 
     def copy(self):
-        wanted = set(self.git("ls-files", "-co", "--exclude-standard").splitlines())
-        for name in wanted:
+        digest = hashlib.sha256()
+        for name in sorted(set(self.git("ls-files", "-co", "--exclude-standard").splitlines())):
             source, target = self.root / name, self.path / name
-            if source.is_file() and (not target.is_file() or source.read_bytes() != target.read_bytes()):
+            if not source.is_file():
+                continue
+            text = source.read_bytes()
+            if not name.startswith(("scripts/mutation", "docs/")):
+                digest.update(name.encode() + b"\0" + text)
+            if not target.is_file() or text != target.read_bytes():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(source.read_bytes())
+                target.write_bytes(text)
                 target.chmod(source.stat().st_mode)
         for target in [path for path in self.path.rglob("*") if path.is_file()]:
             name = str(target.relative_to(self.path))
             if not name.startswith("build/") and not (self.root / name).is_file():
                 target.unlink()
+        self.hash = digest.hexdigest()
+        known = json.loads(self.clean_path.read_text()) if self.clean_path.is_file() else {}
+        self.clean = set(known.get(self.hash, ()))
 
     def replace(self, name, old, new):
         target = self.path / name
@@ -95,6 +113,7 @@ class CopiedTree:
         pattern = f"^{re.escape(test)}$"
         if self.build(self.programs(pattern)) and self.first_failure(pattern, None) is None:
             self.clean.add(test)
+            self.clean_path.write_text(json.dumps({self.hash: sorted(self.clean)}) + "\n")
         return test in self.clean
 
     def command(self, command, limit=None, **options):

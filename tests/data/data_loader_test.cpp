@@ -39,31 +39,71 @@ DataConfig config_of(const std::string& path, std::int64_t length, double valida
   return config;
 }
 
+// The windows of an epoch by their numbers, in the order in which they come, and where the first
+// begins.
+struct EpochOrder {
+  EpochOrder(const DataLoader& loader, std::int64_t epoch, std::int64_t windows,
+             std::int64_t length) {
+    Batch batch(1, length);
+    for (std::int64_t i = 0; i < windows; ++i) {
+      loader.fill_batch(epoch * windows + i, batch);
+      order.push_back(values(batch.tokens)[0]);
+    }
+    offset = *std::min_element(order.begin(), order.end());
+    for (std::int32_t& begin : order) begin = (begin - offset) / static_cast<std::int32_t>(length);
+  }
+  std::vector<std::int32_t> order;
+  std::int32_t offset;
+};
+
 TEST(DataLoader, GoesThroughEveryWindowOnceAnEpoch) {
   const auto path = write_counting(scratch_folder(), "x", lengths(500), kVocab);
   const DataLoader loader(config_of(path, 16, 0), kVocab, four_a_step);
   const std::int64_t windows = (loader.train_tokens(0) - 1) / 16;
   std::set<std::vector<std::int32_t>> orders;
-  std::set<std::int32_t> offsets;
   Batch batch(1, 16);
   for (int epoch = 0; epoch < 3; ++epoch) {
-    std::vector<std::int32_t> order;
+    std::vector<std::int32_t> begins;
     for (std::int64_t i = 0; i < windows; ++i) {
       loader.fill_batch(epoch * windows + i, batch);
-      order.push_back(values(batch.tokens)[0]);
+      begins.push_back(values(batch.tokens)[0]);
     }
-    auto sorted = order;
-    std::sort(sorted.begin(), sorted.end());
-    for (std::size_t i = 1; i < sorted.size(); ++i) EXPECT_EQ(sorted[i] - sorted[i - 1], 16);
-    EXPECT_LE(sorted.back() + 16, loader.train_tokens(0) - 1);
-    offsets.insert(sorted.front());
-    // Without the epoch's offset, which alone would make the starts differ.
-    for (std::int32_t& start : order) start -= sorted.front();
-    orders.insert(order);
+    std::sort(begins.begin(), begins.end());
+    for (std::size_t i = 1; i < begins.size(); ++i) EXPECT_EQ(begins[i] - begins[i - 1], 16);
+    EXPECT_LE(begins.back() + 16, loader.train_tokens(0) - 1);
+    orders.insert(EpochOrder(loader, epoch, windows, 16).order);
     EXPECT_DOUBLE_EQ(loader.epochs_at(0, (epoch + 1) * windows), epoch + 1.0);
   }
-  EXPECT_EQ(orders.size(), 3U);
-  EXPECT_GT(offsets.size(), 1U);
+  EXPECT_EQ(orders.size(), 3U);  // whatever token they begin with
+}
+
+// 64 tokens and one more in windows of 14: four, and eight tokens that are left over.
+TEST(DataLoader, EpochsBeginAtAnyTokenThatIsLeftOver) {
+  const auto path = write_counting(scratch_folder(), "x", {65}, kVocab);
+  const DataLoader loader(config_of(path, 14, 0), kVocab, four_a_step);
+  std::map<std::int32_t, int> offsets;
+  for (std::int64_t epoch = 0; epoch < 900; ++epoch)
+    ++offsets[EpochOrder(loader, epoch, 4, 14).offset];
+  ASSERT_EQ(offsets.size(), 9U);
+  EXPECT_EQ(offsets.begin()->first, 0);
+  EXPECT_EQ(offsets.rbegin()->first, 8);
+  // Binomial with mean 100 and standard deviation 9.4: six of these.
+  for (const auto& [offset, count] : offsets) EXPECT_NEAR(count, 100, 57) << offset;
+}
+
+TEST(DataLoader, SourcesOfOneLengthHaveOrdersOfTheirOwn) {
+  const auto path = write_counting(scratch_folder(), "x", lengths(500), kVocab);
+  std::set<std::vector<std::int32_t>> orders;
+  for (const char* name : {"one", "two"}) {
+    for (const std::int64_t seed : {1, 2}) {
+      DataConfig config = config_of(path, 16, 0);
+      config.sources[0].name = name;
+      config.seed = seed;
+      const DataLoader loader(config, kVocab, four_a_step);
+      orders.insert(EpochOrder(loader, 0, (loader.train_tokens(0) - 1) / 16, 16).order);
+    }
+  }
+  EXPECT_EQ(orders.size(), 4U);
 }
 
 TEST(DataLoader, MarksDocuments) {

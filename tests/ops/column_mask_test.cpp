@@ -231,6 +231,25 @@ TEST(ColumnMask, QuickMatchesReference) {
   }
 }
 
+// The gradient that goes around a norm is added whole; a sum of two numbers is rounded once more.
+TEST(ColumnMask, WhatGoesAroundIsNotMasked) {
+  for (const DType dtype : kTypes) {
+    const Call call(Kind::rms_norm, dtype, 5, 13);
+    const Mask mask(dtype, 13, 0.25);
+    call.run(mask.view);
+    const TestTensor alone = cast(call.dx.tensor, DType::f64);
+    const TestTensor around = random_tensor("around", dtype, {5, 13});
+    rms_norm_backward(call.context, call.dout.tensor, call.x.tensor, call.weight.tensor,
+                      call.rho.tensor, around.tensor, call.dx.tensor, call.dweight.tensor,
+                      mask.view);
+    const double allowed =
+        2 * unit_roundoff(dtype) * (max_abs(alone.tensor) + max_abs(around.tensor));
+    for (std::int64_t i = 0; i < 5 * 13; ++i) {
+      EXPECT_NEAR(get(call.dx.tensor, i), get(alone.tensor, i) + get(around.tensor, i), allowed);
+    }
+  }
+}
+
 TEST(ColumnMask, RefusesBadMasks) {
   const Mask wide(DType::f32, 8, 0.5);
   const Mask exact(DType::f64, 7, 0.5);

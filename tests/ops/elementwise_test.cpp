@@ -27,6 +27,16 @@ TEST(FillZero, WholeAndStrided) {
   fill_zero(context, TestTensor(DType::f32, {0, 4}).tensor);
 }
 
+TEST(FillZero, MoreRowsThanAGridHas) {
+  const TestTensor x(DType::f32, {65535 + 2, 2});
+  fill(x.tensor, 1);
+  fill_zero(TestContext(), x.tensor.columns(0, 1));
+  const std::vector<double> all = values(x.tensor);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    ASSERT_EQ(all[i], static_cast<double>(i % 2)) << i;
+  }
+}
+
 TEST(FillZero, RefusesNoTensor) {
   expect_error([] { fill_zero(TestContext(), Tensor(nullptr, DType::f32, {4})); },
                "[fill_zero] x: expected fp32[4], got an empty tensor");

@@ -149,6 +149,22 @@ TEST(Swiglu, QuickMatchesReference) {
   }
 }
 
+// More rows than a grid can have: the operator is one of elements, so each row is the first's.
+TEST(Swiglu, MoreRowsThanAGridHas) {
+  constexpr std::int64_t kRows = 65535 + 2;
+  const Gated op(DType::f32, kRows, 1);
+  fill(op.gate(), 0.5);
+  fill(op.up(), 2);
+  fill(op.dout.tensor, 3);
+  op.swiglu();
+  op.swiglu_back();
+  for (const Tensor& result : {op.out.tensor, op.dgate(), op.dup()}) {
+    const std::vector<double> all = values(result);
+    EXPECT_NE(all.front(), 0);
+    EXPECT_EQ(all, std::vector<double>(all.size(), all.front()));
+  }
+}
+
 TEST(Swiglu, FarFromZero) {
   // f32's exp stops at about 2^128, so its sigmoid stops just below 2^-127 instead of at 0.
   const double nothing = 1000 * std::ldexp(1.0, -127);

@@ -78,6 +78,14 @@ TEST(Schedule, WsdStaysThenDecays) {
   EXPECT_NEAR(rate(schedule, 100, 84), 0.5 * std::pow(0.2, 0.25), kTolerance);
 }
 
+// A share of all steps, those of the warm-up too.
+TEST(Schedule, WsdDecaysForAShareOfAllSteps) {
+  const ScheduleConfig schedule{.name = "wsd", .warmup_steps = 50, .decay_fraction = 0.2};
+  EXPECT_EQ(rate(schedule, 100, 79), 0.5);
+  EXPECT_LT(rate(schedule, 100, 80), 0.5);
+  EXPECT_EQ(rate(schedule, 100, 99), 0.5 * schedule.min_lr_ratio);
+}
+
 TEST(Schedule, WsdDecayGivesWayToTheWarmup) {
   const ScheduleConfig schedule{
       .name = "wsd", .warmup_steps = 8, .decay_fraction = 1, .decay_shape = "linear"};
