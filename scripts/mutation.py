@@ -19,6 +19,7 @@ bug. The copy, its build and the verdicts are in build/mutation, so that a run g
 Exit code 1: a bug survived that equivalent.toml does not explain, or one does not fit or build.
 """
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -29,8 +30,12 @@ from planted import PlantedError, load  # noqa: E402
 from verdicts import Verdicts  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
-# What the tests that a bug names may take, and the whole suite; longer is a hang.
+# Seconds that the tests that a bug names may take on an idle machine, and the whole suite; longer is a hang.
 STAGES = {"named": 600, "suite": 3600}
+
+
+def limit_of(stage):
+    return STAGES[stage] * max(1, os.getloadavg()[0] / os.cpu_count())
 
 
 def judge(tree, bug, stages):
@@ -53,7 +58,7 @@ def planted_verdict(tree, bug, stages):
                 return {"verdict": "did not build", "seconds": round(time.monotonic() - started)}
             tree.list_tests()
         try:
-            failed = tree.first_failure(bug.tests if stage == "named" else None, STAGES[stage])
+            failed = tree.first_failure(bug.tests if stage == "named" else None, limit_of(stage))
         except TestsTimedOut:
             failed = "time limit"
         if failed is not None:

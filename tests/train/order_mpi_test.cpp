@@ -2,10 +2,14 @@
 // is missing, and each operation that begins too early, changes numbers here.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <map>
+#include <regex>
 
 #include "gda/core/file.h"
+#include "gda/train/trained_model.h"
 #include "gda/train/trainer.h"
 #include "support/mpi.h"
 #include "support/ordered_communicator.h"
@@ -48,6 +52,17 @@ class OrderTest : public ::testing::Test {
     return config;
   }
 
+  // Each loss that a run has told of: of its steps, its evaluations, before its growth and after.
+  static std::string losses_of(const std::string& metrics) {
+    static const std::regex loss(R"re("[a-z_/]*loss[a-z_]*":[^,}]*)re");
+    std::string all;
+    for (std::sregex_iterator next(metrics.begin(), metrics.end(), loss), end; next != end;
+         ++next) {
+      all += next->str() + "\n";
+    }
+    return all;
+  }
+
   // What the checkpoints of a run hold, by the files' paths in it.
   std::map<std::string, std::string> run(Communicator& group, const std::string& name) const {
     {
@@ -62,6 +77,7 @@ class OrderTest : public ::testing::Test {
       if (path.extension() != ".safetensors" && path.filename() != "trainer.json") continue;
       files[fs::relative(path, folder).string()] = read_text_file(path);
     }
+    files["losses"] = losses_of(read_text_file(root_ / name / "metrics.jsonl"));
     return files;
   }
 
@@ -80,6 +96,44 @@ TEST_F(OrderTest, OperationsMayRunAtOnceOrWhenTheyAreWaitedFor) {
       ASSERT_NE(found, files.end()) << path;
       EXPECT_TRUE(found->second == bytes) << path << (at_once ? " at once" : " when waited for");
     }
+  }
+}
+
+// A model whose parameters have been updated, and are being gathered.
+void update(TrainedModel& model, const Context& context) {
+  model.parameters.initialize(3);
+  model.optimizer.copy_masters_from_values(context);
+  for (std::size_t i = 0; i < model.parameters.buckets().size(); ++i) {
+    const Tensor& gradients = model.parameters.buckets()[i].gradients;
+    std::fill_n(gradients.data<float>(), gradients.elements(), 1.0F);
+    model.optimizer.reduce(i);
+  }
+  model.optimizer.gradient_norm(context);
+  model.optimizer.update(context, {.lr = 0.1, .step = 1});
+}
+
+TEST_F(OrderTest, ACheckpointHasTheParametersThatAreBeingGathered) {
+  test::OrderedCommunicator group(test::world(), OperationOrder::when_waited_for);
+  const ModelConfig config = test::tiny_config("grouped_differential");
+  Arena arena;
+  const Context context{Stream{}, arena};
+  TrainedModel model({.config = config,
+                      .specs = parameter_specs(config),
+                      .checkpoints = root_ / "saved",
+                      .checkpoint = {},
+                      .device = {}},
+                     group);
+  update(model, context);
+  RunState state;
+  state.step = 1;
+  model.checkpoints.save(context, {config, state, {}, ""}, true);
+  model.optimizer.wait_all();
+  const CheckpointReader reader(root_ / "saved" / "step-00000001");
+  for (const Parameter& parameter : model.parameters.all()) {
+    const OwnedTensor saved(DType::f32, parameter.value.shape());
+    reader.read_parameter(parameter.spec.name, saved.tensor);
+    EXPECT_EQ(std::memcmp(saved.tensor.raw(), parameter.value.raw(), parameter.value.bytes()), 0)
+        << parameter.spec.name;
   }
 }
 
