@@ -3,6 +3,7 @@
 #include <string>
 
 #include "gda/core/error.h"
+#include "gda/model/parameters.h"
 
 namespace gda {
 namespace {
