@@ -35,10 +35,7 @@ only_list=false
 interop=false
 for argument in "$@"; do
   case $argument in
-    --interop)
-      interop=true
-      packages+=(python3 python3-numpy python3-pip python3-xxhash)
-      ;;
+    --interop) packages+=(python3 python3-numpy python3-jsonschema python3-yaml) ;;
     --check) packages+=("${check_packages[@]}") ;;
     --list) only_list=true ;;
     -h | --help)

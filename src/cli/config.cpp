@@ -19,17 +19,19 @@ struct ConfigOptions {
   std::int64_t ranks = 1;
   std::string get;
   bool schema = false;
+  bool reference = false;
 };
 
 std::string text_of(const ConfigOptions& options) {
   if (options.schema) return run_config_schema() + "\n";
+  if (options.reference) return run_config_reference();
   const RunConfig config = load_run_config(options.file, options.overrides, options.ranks);
   return options.get.empty() ? config.yaml() : config.value_of(options.get) + "\n";
 }
 
 int run_config_command(const ConfigOptions& options) {
-  if (!options.schema && options.file.empty()) {
-    fail<ConfigError>("gda config: CONFIG is missing; give a YAML file, or --schema");
+  if (!options.schema && !options.reference && options.file.empty()) {
+    fail<ConfigError>("gda config: CONFIG is missing; give a YAML file, --schema or --reference");
   }
   const std::string text = text_of(options);
   const bool is_written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
@@ -55,6 +57,8 @@ void add_config(CLI::App& app, Action& action) {
                       "train.steps, data.sources[0].path");
   command->add_flag("--schema", options->schema,
                     "Print the JSON Schema of configurations instead, for editors");
+  command->add_flag("--reference", options->reference,
+                    "Print a page of all settings instead: type, default, meaning");
   command->footer(
       "Example: gda config configs/quickstart.yaml train.steps=1000\n"
       "         gda config configs/quickstart.yaml --get run_dir\n"

@@ -1,5 +1,7 @@
 // to_json_schema: what an editor needs to complete and check a configuration.
 #include <cmath>
+#include <cstdint>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "gda/core/config.h"
@@ -24,10 +26,23 @@ Json with_limits(Json schema, const FieldInfo& info) {
   return schema;
 }
 
-Json text_schema(const FieldInfo& info) {
-  Json schema = {{"type", "string"}};
-  if (!info.one_of.empty()) schema["enum"] = info.one_of;
+// Whole numbers are read as 64 bits.
+Json integer_schema(const FieldInfo& info) {
+  return with_limits({{"type", "integer"},
+                      {"minimum", std::numeric_limits<std::int64_t>::min()},
+                      {"maximum", std::numeric_limits<std::int64_t>::max()}},
+                     info);
+}
+
+Json or_null(Json schema) {
+  schema["type"] = {schema["type"], "null"};
   return schema;
+}
+
+// Free text need not be quoted where YAML takes it for a number or a truth value.
+Json text_schema(const FieldInfo& info) {
+  if (info.one_of.empty()) return {{"type", {"string", "number", "boolean"}}};
+  return {{"type", "string"}, {"enum", info.one_of}};
 }
 
 Json list_schema(Json items) {
@@ -40,7 +55,7 @@ Json object_schema() {
 
 Json timeline_schema(const FieldInfo& info) {
   Json point = object_schema();
-  point["properties"]["step"] = {{"type", "integer"}, {"minimum", 0}};
+  point["properties"]["step"] = integer_schema({.key = "step", .doc = "step from 0", .minimum = 0});
   point["properties"]["value"] = with_limits({{"type", "number"}}, info);
   point["required"] = {"step", "value"};
   Json points = list_schema(point);
@@ -58,7 +73,7 @@ class Describer : public FieldVisitor {
       const std::string key(former.path.substr(dot + 1));
       object_["properties"][section]["properties"][key] = former.schema;
       const Json inside = {{"required", {section}},
-                           {"properties", {{section, {{"required", {key}}}}}}};
+                           {"properties", {{section, {{"type", "object"}, {"required", {key}}}}}}};
       object_["oneOf"] = {{{"required", {former.key}}}, inside};
     }
     return std::move(object_);
@@ -68,7 +83,7 @@ class Describer : public FieldVisitor {
     add(info, {{"type", "boolean"}}, value);
   }
   void field(const FieldInfo& info, std::int64_t& value) override {
-    add(info, with_limits({{"type", "integer"}}, info), value);
+    add(info, integer_schema(info), value);
   }
   void field(const FieldInfo& info, double& value) override {
     add(info, with_limits({{"type", "number"}}, info), number(value));
@@ -77,7 +92,7 @@ class Describer : public FieldVisitor {
     add(info, text_schema(info), value);
   }
   void field(const FieldInfo& info, std::vector<std::int64_t>& value) override {
-    add(info, list_schema(with_limits({{"type", "integer"}}, info)), value);
+    add(info, list_schema(integer_schema(info)), value);
   }
   void field(const FieldInfo& info, std::vector<double>& value) override {
     add(info, list_schema(with_limits({{"type", "number"}}, info)), value);
@@ -89,25 +104,39 @@ class Describer : public FieldVisitor {
     add(info, timeline_schema(info), number(value.points.front().value));
   }
   void field(const FieldInfo& info, WordOrList& value) override {
-    Json texts = list_schema({{"type", "string"}});
+    Json texts = list_schema(text_schema({.key = info.key, .doc = info.doc}));
     texts["minItems"] = 1;
     add(info, {{"anyOf", {text_schema(info), texts}}},
         value.word.empty() ? Json(value.list) : Json(value.word));
   }
   void field(const FieldInfo& info, std::optional<double>& value) override {
-    add(info, with_limits({{"type", {"number", "null"}}}, info),
+    add(info, or_null(with_limits({{"type", "number"}}, info)),
         value ? number(*value) : Json(nullptr));
   }
   void field(const FieldInfo& info, std::optional<std::int64_t>& value) override {
-    add(info, with_limits({{"type", {"integer", "null"}}}, info),
-        value ? Json(*value) : Json(nullptr));
+    add(info, or_null(integer_schema(info)), value ? Json(*value) : Json(nullptr));
+  }
+
+  void variant(const FieldInfo& info, std::string& /*word*/,
+               const std::function<void(const std::string&)>& walk) override {
+    Json kinds = Json::array();
+    for (const std::string& kind : info.one_of) {
+      kinds.push_back(describe([&] {
+        FieldInfo only = info;
+        only.one_of = {kind};
+        put(only, text_schema(only), info.required);
+        walk(kind);
+      }));
+    }
+    object_ = {{"anyOf", std::move(kinds)}};
   }
 
   void section(const FieldInfo& info, const std::function<void()>& walk) override {
     Json schema = describe(walk);
-    // A section with a required key cannot be left out.
-    const bool is_required = info.required || schema.contains("required");
-    put(info, std::move(schema), is_required);
+    // A section with a required key cannot be left out; another one may have nothing under it.
+    const bool needs_keys = schema.contains("required");
+    put(info, needs_keys ? std::move(schema) : or_null(std::move(schema)),
+        info.required || needs_keys);
   }
   void optional_section(const FieldInfo& info, bool& /*present*/,
                         const std::function<void()>& walk) override {

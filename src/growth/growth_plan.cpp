@@ -24,15 +24,16 @@ std::string_view GrowthStep::name() const {
 
 void GrowthStep::fields(FieldVisitor& visit) {
   std::string chosen(name());
-  visit.field({.key = "operator",
-               .doc = "how the model grows",
-               .one_of = operator_names(),
-               .required = true},
-              chosen);
-  for_each_operator([&](const auto& other) {
-    if (other.kName == chosen && other.kName != name()) operation = other;
-  });
-  std::visit([&](auto& options) { options.fields(visit); }, operation);
+  visit.variant({.key = "operator",
+                 .doc = "how the model grows",
+                 .one_of = operator_names(),
+                 .required = true},
+                chosen, [&](const std::string& word) {
+                  for_each_operator([&](const auto& other) {
+                    if (other.kName == word && other.kName != name()) operation = other;
+                  });
+                  std::visit([&](auto& options) { options.fields(visit); }, operation);
+                });
 }
 
 GrowthMap GrowthStep::map(const ModelConfig& from) const {

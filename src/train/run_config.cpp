@@ -14,6 +14,29 @@
 namespace gda {
 namespace {
 
+const std::string kReferenceHead = R"(# Configuration
+
+<!-- Made by gda: change the fields in src/ and include/, then run
+     build/cpu/gda config --reference > docs/configuration.md -->
+
+A run is configured by one YAML file. `gda config FILE` checks it and prints it with every default, `gda config FILE
+--get KEY` prints one value, and `gda config --schema` prints a JSON Schema that editors use to complete and check such
+files. `gda config --reference` prints this page.
+
+- Every setting can also be given on the command line as `key.path=value`, where the value is YAML: `train.steps=1000`,
+  `data.sources[0].path=data/ko`, `'model.rope={theta: 500000}'`.
+- An unknown key, a wrong type or a value outside its limits is an error that names the file, the line and the nearest
+  known key. Rules that involve several keys are checked as well.
+- In a path, `~` and `${NAME}` are replaced. Relative paths start from the working directory.
+- A number that may move with the step is either a plain number or a list of `{step, value}` points: linear between two
+  points, constant before the first and after the last.
+- A plan file (`gda grow plan FILE`, `plan_file`) has the keys of
+  [growth.stages[].plan](#growthstagesplan) at its top. `gda grow` takes the keys of an operator as options, with `-`
+  in place of `_`.
+
+## Top level
+)";
+
 std::vector<std::string> source_names(const DataConfig& data) {
   std::vector<std::string> names;
   for (const DataSourceConfig& source : data.sources) names.push_back(source.name);
@@ -83,6 +106,7 @@ std::string nearest_multiples(std::int64_t size, std::int64_t unit) {
 void world_rules(const RunConfig& config, FieldVisitor& visit, std::int64_t ranks) {
   const TrainConfig& train = config.train;
   const std::int64_t unit = train.micro_batch_size * ranks;
+  if (unit < 1) return;  // the micro-batch by itself is wrong
   const auto check = [&](std::string_view key, std::int64_t size) {
     visit.rule(key, size % unit == 0,
                fmt::format("{} cannot be split over {} in "
@@ -152,6 +176,11 @@ std::string run_config_schema() {
   RunConfig preset;
   return to_json_schema("gda run configuration",
                         [&](FieldVisitor& visit) { preset.fields(visit); });
+}
+
+std::string run_config_reference() {
+  RunConfig preset;
+  return kReferenceHead + to_reference([&](FieldVisitor& visit) { preset.fields(visit); });
 }
 
 RunConfigText read_run_config(const std::filesystem::path& path) {

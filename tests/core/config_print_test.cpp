@@ -79,8 +79,8 @@ TEST(ToJsonSchema, DescribesEveryField) {
   const auto& properties = schema["properties"];
   EXPECT_EQ(properties.size(), 10U);
   const auto& model = properties["model"]["properties"];
-  EXPECT_EQ(model["hidden_size"],
-            nlohmann::json::parse(R"({"type": "integer", "minimum": 1, "description": "width"})"));
+  EXPECT_EQ(model["hidden_size"], nlohmann::json::parse(R"({"type": "integer", "minimum": 1,
+                                      "maximum": 9223372036854775807, "description": "width"})"));
   EXPECT_EQ(model["attention"]["enum"], nlohmann::json({"softmax", "differential"}));
   EXPECT_EQ(model["attention"]["default"], "differential");
   EXPECT_EQ(model["scaling"]["anyOf"][0]["type"], "null");
@@ -92,7 +92,7 @@ TEST(ToJsonSchema, DescribesEveryField) {
   EXPECT_EQ(properties["limit"]["default"], nullptr);
   EXPECT_EQ(properties["trained"],
             nlohmann::json::parse(R"({"anyOf": [{"type": "string", "enum": ["all", "new"]},
-                                                {"type": "array", "items": {"type": "string"},
+                                                {"type": "array", "items": {"type": ["string", "number", "boolean"]},
                                                  "minItems": 1}],
                                       "default": ["lm_head.weight", "model.layers.4.*"],
                                       "description": "a word or texts"})"));

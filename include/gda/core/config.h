@@ -76,6 +76,14 @@ class FieldVisitor {
   virtual void field(const FieldInfo& info, std::optional<double>& value) = 0;
   virtual void field(const FieldInfo& info, std::optional<std::int64_t>& value) = 0;
 
+  // A mapping whose field `info` is a word that says which other keys it has: `walk(word)` visits
+  // those. The last of its fields() to be visited.
+  virtual void variant(const FieldInfo& info, std::string& word,
+                       const std::function<void(const std::string& word)>& walk) {
+    field(info, word);
+    walk(word);
+  }
+
   // A rule that spans several fields, stated in fields() after them. `key` (dotted, relative to the
   // mapping being visited) is the field to blame when `holds` is false, `message` says what was
   // expected and found. Visitors that check report it; the others have no use for it.
@@ -133,7 +141,11 @@ std::string to_yaml(const FieldWalk& root);
 // and for a mapping.
 std::string value_at(std::string_view key, const FieldWalk& root);
 
-// JSON Schema (draft 2020-12) of the fields, for editors.
+// JSON Schema (draft 2020-12) of the fields, for editors: keys, types, limits and allowed values.
+// It accepts all that read_yaml accepts; rules between fields are read_yaml's alone.
 std::string to_json_schema(std::string_view title, const FieldWalk& root);
+
+// Tables of all fields in Markdown, a section each: key, type with limits, default, doc.
+std::string to_reference(const FieldWalk& root);
 
 }  // namespace gda

@@ -54,6 +54,8 @@ struct RunConfig {
 
 // JSON Schema of a run's configuration.
 std::string run_config_schema();
+// Every setting, as a page of Markdown: docs/configuration.md.
+std::string run_config_reference();
 
 // A configuration as it was written. Read once, it can be used for every number of ranks, also
 // where it comes from a pipe.
