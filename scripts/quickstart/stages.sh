@@ -61,61 +61,99 @@ help_pages() {
   find "$folder/text" -name '*.html' | LC_ALL=C sort > "$dir/help-$1.txt"
 }
 
+# The help pages of LibreOffice as two sources.
+gather_help() {
+  local english korean
+  help_pages en-us en-US
+  help_pages ko ko
+  mapfile -t english < "$dir/help-en-us.txt"
+  mapfile -t korean < "$dir/help-ko.txt"
+  # Byte by byte, so that every awk does the same.
+  LC_ALL=C awk -v out="$dir/text" -f "$here/scripts/quickstart/help_text.awk" \
+    language=en "${english[@]}" language=ko "${korean[@]}"
+  rm -rf "$dir/help" "$dir"/help-*.txt
+  add_source "$dir/text/en.jsonl"
+  add_source "$dir/text/ko.jsonl"
+}
+
+# More files than these beside each other are one source.
+most_single_files=8
+
+# The sources of --text: a file; else each file and each folder in the folder.
+gather_own() {
+  local entry file files=()
+  if [[ -f $text ]]; then
+    add_source "$text"
+    return
+  fi
+  for entry in "$text"/*; do
+    if [[ -d $entry ]]; then
+      add_source "$entry"
+    elif [[ ! $entry =~ \.(txt|text|md|jsonl|ndjson|json)(\.gz|\.GZ)?$ ]]; then
+      echo "left out: $entry (not .txt, .text, .md, .jsonl, .ndjson or .json, nor one of these with .gz)"
+    elif [[ ! -s $entry ]]; then
+      echo "left out: $entry (empty)"
+    else
+      files+=("$entry")
+    fi
+  done
+  if ((${#files[@]} > most_single_files)); then
+    mkdir "$dir/text/files"
+    ln -s "${files[@]}" "$dir/text/files/"
+    add_source "$dir/text/files"
+  else
+    for file in "${files[@]}"; do add_source "$file"; done
+  fi
+}
+
+# add_source PATH: names it by the file, and notes "NAME<tab>PATH" in $dir/sources. The name is one word of YAML.
+add_source() {
+  local base name number=2
+  base=$(basename "$1" | sed -E 's/(\.(txt|text|md|jsonl|ndjson|json))?(\.gz|\.GZ)?$//')
+  base=$(printf %s "$base" | LC_ALL=C tr -c '[:alnum:]_\200-\377-' -)
+  name=$base
+  while cut -f 1 "$dir/sources" | grep -qxF -- "$name"; do
+    name=$base-$number
+    number=$((number + 1))
+  done
+  printf '%s\t%s\n' "$name" "$1" >> "$dir/sources"
+}
+
 run_text() {
+  local name path
   rm -rf "$dir/text"
   mkdir -p "$dir/text"
-  if [[ -n $text ]]; then
-    local entry
-    for entry in "$text"/*; do
-      if [[ -d $entry || $entry =~ \.(txt|text|md|jsonl|ndjson)(\.gz)?$ ]]; then
-        ln -s "$entry" "$dir/text/"
-      fi
-    done
-  else
-    help_pages en-us en-US
-    help_pages ko ko
-    local english korean
-    mapfile -t english < "$dir/help-en-us.txt"
-    mapfile -t korean < "$dir/help-ko.txt"
-    # Byte by byte, so that every awk does the same.
-    LC_ALL=C awk -v out="$dir/text" -f "$here/scripts/quickstart/help_text.awk" \
-      language=en "${english[@]}" language=ko "${korean[@]}"
-    rm -rf "$dir/help" "$dir"/help-*.txt
-  fi
-  [[ -n $(ls -A "$dir/text") ]] || {
-    echo "no text found: no .txt, .md or .jsonl file and no folder in $text"
+  : > "$dir/sources"
+  if [[ -n $text ]]; then gather_own; else gather_help; fi
+  [[ -s $dir/sources ]] || {
+    echo "no text found: no folder and no text file in $text"
     return 1
   }
-  local source
-  for source in "$dir/text"/*; do
-    printf '%-24s %8s kB\n' "$(basename "$source")" "$(du -Lk "$source" | tail -n 1 | cut -f 1)"
-  done
+  while IFS=$'\t' read -r name path; do
+    printf '%-24s %8s kB\n' "$name" "$(du -Lk "$path" | tail -n 1 | cut -f 1)"
+  done < "$dir/sources"
 }
 
 run_tokenizer() {
-  "$gda" tokenizer train --input "$dir/text"/* --vocab-size 8192 --output "$dir/tokenizer" --force
-}
-
-# Names of the sources: the files' and folders' without their endings.
-source_names() {
-  find -L "$dir/text" -mindepth 1 -maxdepth 1 -printf '%f\n' | LC_ALL=C sort | sed -E 's/\..*//'
+  local paths
+  mapfile -t paths < <(cut -f 2 "$dir/sources")
+  "$gda" tokenizer train --input "${paths[@]}" --vocab-size 8192 --output "$dir/tokenizer" --force
 }
 
 run_tokenize() {
-  local entry name
+  local name path
   mkdir -p "$dir/tokens"
-  for entry in "$dir/text"/*; do
-    name=$(basename "$entry" | sed -E 's/\..*//')
-    "$gda" tokenize --input "$entry" --tokenizer "$dir/tokenizer.model" --output "$dir/tokens/$name" --force
-  done
+  while IFS=$'\t' read -r name path; do
+    "$gda" tokenize --input "$path" --tokenizer "$dir/tokenizer.model" --output "$dir/tokens/$name" --force
+  done < "$dir/sources"
 }
 
 # Settings of every run here that configs/quickstart.yaml cannot know.
 settings() {
   local name list=
-  for name in $(source_names); do
-    list+="${list:+, }{name: $name, path: $dir/tokens/$name, weight: 1}"
-  done
+  while IFS=$'\t' read -r name _; do
+    list+="${list:+, }{name: \"$name\", path: $dir/tokens/$name, weight: 1}"
+  done < "$dir/sources"
   printf '%s\n' "data.sources=[$list]" "data.tokenizer=$dir/tokenizer.model"
 }
 
@@ -183,7 +221,7 @@ run_pretrain() {
 
 run_resume() { train resume "$dir/run"; }
 
-# evaluate NAME RUN: perplexity on what each source holds out, as a table and in eval-NAME.json.
+# evaluate NAME RUN: perplexity on the validation part of each source, as a table and in eval-NAME.json.
 evaluate() {
   "$gda" eval ppl "$2" --json > "$dir/eval-$1.json"
   eval_rows "$dir/eval-$1.json" | awk '{ printf "%-12s loss %.4f   perplexity %.1f   (%d tokens)\n", $1, $3, $4, $2 }'
@@ -199,21 +237,26 @@ run_evaluate_trained() { evaluate trained "$dir/run"; }
 run_evaluate_grown() { evaluate grown "$dir/grown"; }
 run_evaluate_continued() { evaluate continued "$dir/grown"; }
 
-# The first words of a source, to be continued.
+# The first words of the first line of a source, to be continued; of JSON lines, of the text. Nothing is read further
+# than needed, so what writes may be told that nobody reads: that is no failure.
 first_words() {
-  local file
-  file=$(find -L "$1" -type f | LC_ALL=C sort | head -n 1)
-  zcat -f "$file" | sed -n '/[^[:space:]]/{s/^{"[^"]*": *"//;p;q}' | sed 's/\\n.*//' | cut -d ' ' -f 1-4
+  local file words
+  file=$({ find -L "$1" -type f -size +0 || true; } | LC_ALL=C sort | sed -n 1p)
+  words=$({ zcat -f "$file" || true; } 2> /dev/null |
+    LC_ALL=C sed -n '/[^[:space:]]/{s/^{.*"text": *"//;s/\\.*//;s/"[,}].*//;p;q}' | cut -d ' ' -f 1-4)
+  # Some languages have no spaces between words.
+  LC_ALL=C.UTF-8
+  printf %s "${words:0:40}"
 }
 
 run_generate() {
-  local prompts source
+  local prompts=() path
   if [[ -z $text ]]; then
     prompts=('To insert a table into a text document,' '문서에 표를 삽입하려면')
   else
-    for source in "$dir/text"/*; do
-      prompts+=("$(first_words "$source")")
-    done
+    while IFS=$'\t' read -r _ path; do
+      ((${#prompts[@]} >= 4)) || prompts+=("$(first_words "$path")")
+    done < "$dir/sources"
   fi
   "$gda" generate "$dir/grown" --prompt "${prompts[@]}" --max-tokens 60 --temperature 0.7 --top-p 0.9 \
     --seed 3 | tee "$dir/sample.txt"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154
-# What scripts/quickstart.sh says at its end, out of the files of its stages.
+# What scripts/quickstart.sh says at its end, from the files of its stages.
 
 # "step loss" of each line of a run that reports training.
 step_losses() { sed -nE 's/.*"step":([0-9]+),.*"loss":([0-9.]+),"lr".*/\1 \2/p' "$1/metrics.jsonl"; }
@@ -34,27 +34,27 @@ summary() {
   printf ' %13s\n' 'parameters'
   summary_row 'trained, stopped, resumed' "$first" "$dir/eval-trained.json" "$parameters"
   summary_row "grown, $heads signal heads" "$first" "$dir/eval-grown.json" "$grown_parameters"
-  summary_row 'trained on' "$last" "$dir/eval-continued.json" "$grown_parameters"
+  summary_row 'trained further' "$last" "$dir/eval-continued.json" "$grown_parameters"
   cat << END
-  Perplexity on validation text.
-  Growing moved no output by more than $exactness of the largest one; the training loss was
+  The numbers are perplexities on validation text.
+  Growth changed no output by more than $exactness of the largest one; the training loss was
   $(printf %.3f "$before") before it and $(printf %.3f "$after") some steps after it.
 
-${bold}It writes$plain
+${bold}It generates$plain
 $(sed '/^[[:space:]]*$/d; s/^/  /' "$dir/sample.txt")
 
 ${bold}Time$plain
   install $(spent packages), build $(spent build), text and tokens $(spent text tokenizer tokenize),
-  training $(spent measure pretrain resume continue), growing, evaluating and writing $(spent \
+  training $(spent measure pretrain resume continue), growing, evaluating and generating $(spent \
     evaluate_trained grow evaluate_grown evaluate_continued generate)
   It is all in $dir
 
 ${bold}What to try next$plain
-  Its own words     $gda generate $dir/grown --prompt "To print a document"
+  Generate text     $gda generate $dir/grown --prompt "To print a document"
   More training     mpirun -np 2$as_root $gda resume $dir/grown train.steps=$((last * 2))
-  Grow otherwise    $gda grow signal-heads --from $dir/run --to $dir/added --add 1
+  Grow differently  $gda grow signal-heads --from $dir/run --to $dir/added --add 1
   Look closer       $gda inspect $dir/grown, or: tensorboard --logdir $dir
-  Your own text     scripts/quickstart.sh --dir mine --text FOLDER --minutes 20
+  Your own text     scripts/quickstart.sh --dir mine --text PATH --minutes 20
   A real model      configs/gda-124m.yaml, configs/motif-2.6b.yaml; README.md says how to launch
 END
 }

@@ -4,7 +4,8 @@
 #
 # writes the contents of its sh and yaml blocks to FOLDER/LINE.sh and FOLDER/LINE.yaml, and lists them in order of
 # lines: "sh LINE", "rehearse LINE" for a block below <!-- not run: WHY -->, "yaml LINE". A command in running text, as
-# `gda eval ppl RUN`, is "inline LINE COMMAND"; a file of configs/ or scripts/ "path LINE FILE"; a setting "key LINE KEY".
+# `gda eval ppl RUN`, is "inline LINE COMMAND"; a file of configs/ or scripts/ is "path LINE FILE"; a setting is
+# "key LINE KEY".
 
 function fail(message) {
   printf "%s:%d: %s\n", page, FNR, message > "/dev/stderr"
