@@ -20,6 +20,7 @@
 #include "gda/core/shell.h"
 #include "gda/growth/grow_checkpoint.h"
 #include "gda/growth/growth_plan.h"
+#include "gda/train/longer_run.h"
 #include "gda/train/readable.h"
 #include "gda/train/trainer.h"
 
@@ -78,7 +79,7 @@ std::string next_command(const CheckpointReader& from, const SavedCheckpoint& sa
   // A run that has done its steps would end at once.
   const std::int64_t step = from.step();
   if (step >= config.train.steps) {
-    command += fmt::format(" train.steps={}", std::max<std::int64_t>(1, 2 * step));
+    command += " " + settings_to_train_on(config, step);
   }
   return command;
 }
@@ -167,7 +168,7 @@ void add_operator_command(CLI::App& app, Action& action) {
   add_common_options(*command, options->common);
   command->footer(
       fmt::format("Example: gda grow {} --from runs/small --to runs/grown {}\n"
-                  "         gda resume runs/grown train.steps=20000",
+                  "         gda resume runs/grown train.steps=20000 schedule.steps=20000",
                   name, Operation::kExample));
   const MakeMap make_map = [options, name, fields](const ModelConfig& model) {
     try {

@@ -85,8 +85,9 @@ void add_resume(CLI::App& app, Action& action) {
       ->check(at_least(0));
   add_run_device_option(*command, options->device);
   command->footer(
-      "Example: mpirun -np 4 gda resume runs/my-run train.steps=20000\n"
-      "Any number of processes may resume, whatever number began; the samples stay the same.");
+      "Example: mpirun -np 4 gda resume runs/my-run\n"
+      "         mpirun -np 4 gda resume runs/my-run train.steps=20000 schedule.steps=20000\n"
+      "Any number of processes may go on, whatever number began; the samples stay the same.");
   command->callback([options, &action] {
     action = [options] {
       take_checkpoint_for_run(*options);

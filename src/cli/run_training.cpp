@@ -7,6 +7,7 @@
 #include "cli/ranks.h"
 #include "gda/core/log.h"
 #include "gda/core/shell.h"
+#include "gda/train/longer_run.h"
 #include "gda/train/readable.h"
 
 namespace gda::cli {
@@ -16,15 +17,14 @@ void tell_ending(const RunConfig& config, const RunOutcome& outcome, double seco
   const std::string& folder = config.run_dir;
   const std::string run = shell_word(folder);
   if (outcome.stopped_by == StopReason::none && outcome.step == outcome.first_step) {
-    log::info("nothing to do: {} is at step {} of {}. Train on with: gda resume {} train.steps={}",
-              folder, outcome.step, config.train.steps, run,
-              std::max<std::int64_t>(1, 2 * outcome.step));
+    log::info("nothing to do: {} is at step {} of {}. Train on with: gda resume {} {}", folder,
+              outcome.step, config.train.steps, run, settings_to_train_on(config, outcome.step));
   } else if (outcome.stopped_by == StopReason::none) {
     log::info(
-        "done: step {}, {} of them in {}; the checkpoint is in {}/checkpoints. Resume with: gda "
-        "resume {} train.steps={}",
+        "done: step {}, {} of them in {}; the checkpoint is in {}/checkpoints. Go on with: gda "
+        "resume {} {}",
         outcome.step, outcome.step - outcome.first_step, readable_duration(seconds), folder, run,
-        2 * outcome.step);
+        settings_to_train_on(config, outcome.step));
   } else {
     log::info("stopped by {} after step {} of {}; saved. Resume with: gda resume {}",
               describe(outcome.stopped_by), outcome.step, config.train.steps, run);

@@ -23,6 +23,11 @@ void ScheduleConfig::fields(FieldVisitor& visit) {
                .doc = "shape after the warm-up; wsd stays at the peak and decays at the end",
                .one_of = {"constant", "cosine", "linear", "wsd"}},
               name);
+  visit.field({.key = "steps",
+               .doc = "steps that the curve is laid out over, later ones keep its last rate; null: "
+                      "train.steps",
+               .minimum = 1},
+              steps);
   visit.field({.key = "warmup_steps",
                .doc = "steps of linear rise; the last of them has the peak rate",
                .minimum = 0},
@@ -46,14 +51,17 @@ void ScheduleConfig::fields(FieldVisitor& visit) {
              "only schedule.name wsd has a decay phase; remove this key");
   visit.rule("decay_shape", is_wsd || decay_shape == preset.decay_shape,
              "only schedule.name wsd has a decay phase; remove this key");
+  visit.rule("steps", name != "constant" || !steps,
+             "a constant schedule has no end; remove this key");
   visit.rule("min_lr_ratio", name != "constant" || min_lr_ratio == preset.min_lr_ratio,
              "a constant schedule does not decay; remove this key");
   visit.rule("min_lr_ratio", !is_wsd || decay_shape != "exponential" || min_lr_ratio > 0,
              "exponential decay never reaches 0; give a ratio above 0 or another decay_shape");
 }
 
-double learning_rate(const ScheduleConfig& schedule, double peak_lr, std::int64_t total_steps,
+double learning_rate(const ScheduleConfig& schedule, double peak_lr, std::int64_t run_steps,
                      std::int64_t step) {
+  const std::int64_t total_steps = schedule.length(run_steps);
   if (step < schedule.warmup_steps) {
     return peak_lr * (static_cast<double>(step + 1) / static_cast<double>(schedule.warmup_steps));
   }

@@ -82,9 +82,10 @@ void section_rules(const RunConfig& config, FieldVisitor& visit) {
              config.data.sequence_length <= config.model.max_position_embeddings,
              fmt::format("{} is longer than model.max_position_embeddings, which is {}",
                          config.data.sequence_length, config.model.max_position_embeddings));
-  visit.rule("schedule.warmup_steps", config.schedule.warmup_steps <= config.train.steps,
-             fmt::format("{} are more than train.steps, which is {}", config.schedule.warmup_steps,
-                         config.train.steps));
+  const std::int64_t schedule_steps = config.schedule.length(config.train.steps);
+  visit.rule("schedule.warmup_steps", config.schedule.warmup_steps <= schedule_steps,
+             fmt::format("{} are more than {}, which is {}", config.schedule.warmup_steps,
+                         config.schedule.steps ? "schedule.steps" : "train.steps", schedule_steps));
   const std::string untrainable = trainable_problem(config);
   visit.rule("train.trainable", untrainable.empty(), untrainable);
   visit.rule("data.tokenizer",

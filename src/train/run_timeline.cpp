@@ -83,6 +83,7 @@ double RunTimeline::learning_rate(std::int64_t step) const {
     if (stages_[i].learning_rate == "rewind") {
       origin = steps_[i];
       schedule.warmup_steps = 0;
+      if (schedule_.steps) schedule.steps = *schedule_.steps - origin;
     }
     const std::int64_t rewarm = stages_[i].rewarm_steps;
     const auto since = static_cast<double>(step - steps_[i] + 1);
@@ -125,6 +126,11 @@ void RunTimeline::check(FieldVisitor& visit) const {
   for (std::size_t i = 0; i < stages_.size(); ++i) {
     require_rule(steps_[i] < train_.steps, i,
                  fmt::format("begins at step {}, but train.steps is {}", steps_[i], train_.steps));
+    const std::int64_t length = schedule_.length(train_.steps);
+    require_rule(stages_[i].learning_rate != "rewind" || steps_[i] < length, i,
+                 fmt::format("learning_rate: rewind: begins at step {}, but the schedule ends at "
+                             "schedule.steps, {}",
+                             steps_[i], length));
     std::vector<std::string> names;
     for (const DataSourceConfig& source : data_.sources) names.push_back(source.name);
     for (const StageWeight& weight : stages_[i].weights) {

@@ -13,6 +13,7 @@
 #include "gda/core/stream.h"
 #include "gda/core/text.h"
 #include "gda/ops/elementwise.h"
+#include "gda/train/longer_run.h"
 #include "gda/train/readable.h"
 #include "gda/train/trainer.h"
 #include "train/changed_settings.h"
@@ -46,6 +47,17 @@ std::optional<std::int64_t> healthy_step_before(const RunConfig& config, std::in
   return found;
 }
 
+// The configuration that a checkpoint was written with; nothing if it has none, or one of another
+// version whose settings are unknown here.
+std::optional<RunConfig> readable_config(const CheckpointReader& reader) {
+  if (reader.run_config().empty()) return {};
+  try {
+    return load_run_config(reader.path() / "config.yaml", {});
+  } catch (const ConfigError&) {
+    return {};
+  }
+}
+
 std::string way_back(const RunConfig& config, std::int64_t accepted, std::int64_t step) {
   const auto healthy = healthy_step_before(config, accepted);
   if (!healthy) {
@@ -74,7 +86,7 @@ void Trainer::resume(const ResumePoint& point) {
                        folder.string());
   state_ = parse_run_state(reader->trainer_json(), (reader->path() / "trainer.json").string());
   check_growths(*reader);
-  check_settings(*reader);
+  check_settings(*reader, point);
   measure_peak();
   restore(*reader);
   open_folder(true);
@@ -94,35 +106,37 @@ void Trainer::resume(const ResumePoint& point) {
 }
 
 // What was set anew has an effect, or is refused.
-void Trainer::check_settings(const CheckpointReader& reader) const {
+void Trainer::check_settings(const CheckpointReader& reader, const ResumePoint& point) const {
   constexpr std::size_t kListed = 8;
   auto useless = settings_without_effect(reader.run_config(), config_.yaml(), state_.growths);
   if (useless.size() > kListed) useless.resize(kListed);
   require<ConfigError>(useless.empty(), "no effect on a run resumed from {}: {}",
                        reader.path().string(), fmt::join(useless, "; "));
-  require<ConfigError>(
-      config_.train.steps >= state_.step,
-      "train.steps: {}, but {} is at step {} already: give more, or resume from an "
-      "older checkpoint with --step",
-      config_.train.steps, reader.path().string(), state_.step);
+  require<ConfigError>(config_.train.steps >= state_.step,
+                       "train.steps: {}, but {} is at step {} already: give more, or go on from an "
+                       "older checkpoint with --step",
+                       config_.train.steps, reader.path().string(), state_.step);
+  const auto before = readable_config(reader);
+  if (!before) return;
+  std::string command = "gda resume " + shell_word(config_.run_dir);
+  if (point.step) command += fmt::format(" --step {}", *point.step);
+  if (point.skip_steps > 0) command += fmt::format(" --skip-steps {}", point.skip_steps);
+  check_schedule(*before, config_, state_.step, command);
 }
 
 // A schedule that was changed in its middle may begin at quite another rate.
 void Trainer::tell_jump_of_rate(const CheckpointReader& reader) const {
   constexpr double kJump = 1.5;
-  if (reader.run_config().empty() || state_.step < 1) return;
-  try {
-    const RunConfig before = load_run_config(reader.path() / "config.yaml", {});
-    const double last = RunTimeline(before).learning_rate(state_.step - 1);
-    const double next = timeline_->learning_rate(state_.step);
-    if (next <= kJump * last && last <= kJump * next) return;
-    log::warning(
-        "the learning rate jumps from {:.3g} at step {} to {:.3g} at the next: the schedule of "
-        "{} is not that of {} there",
-        last, state_.step, next, counted(config_.train.steps, "step"), before.train.steps);
-  } catch (const Error&) {
-    return;  // settings of another version
-  }
+  const auto before = readable_config(reader);
+  if (!before || state_.step < 1) return;
+  const double last = RunTimeline(*before).learning_rate(state_.step - 1);
+  const double next = timeline_->learning_rate(state_.step);
+  if (next <= kJump * last && last <= kJump * next) return;
+  log::warning(
+      "the learning rate jumps from {:.3g} at step {} to {:.3g} at the next: the schedule of "
+      "{} steps is not that of {} there",
+      last, state_.step, next, config_.schedule.length(config_.train.steps),
+      before->schedule.length(before->train.steps));
 }
 
 // The model of state_.growths and everything else from a checkpoint.

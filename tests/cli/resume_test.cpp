@@ -81,7 +81,7 @@ TEST_F(ResumeTest, ARunThatIsDoneSaysHowToTrainOn) {
   EXPECT_EQ(outcome.code, 0);
   EXPECT_TRUE(
       outcome.says(fmt::format("nothing to do: {0} is at step 6 of 6. Train on with: gda "
-                               "resume {0} train.steps=12",
+                               "resume {0} train.steps=12 schedule.steps=12",
                                folder_.run())))
       << outcome.text;
 }

@@ -24,6 +24,7 @@ class RunFolder {
     write_tiny_data(root_.path());
     config = tiny_run(root_.path(), path("run"));
     config.train.steps = steps;
+    config.schedule.steps = steps;  // a run that becomes longer has nothing to ask
     config.logging.every_steps = 1;
   }
 

@@ -62,8 +62,38 @@ TEST(TellingTest, AGrownRunThatIsDoneSaysHowToTrainOn) {
   const Outcome outcome =
       run_gda({"grow", "signal-heads", "--factor", "2", "--from", folder.run(), "--to", grown});
   ASSERT_EQ(outcome.code, 0) << outcome.text;
-  EXPECT_EQ(outcome.last_line(), "next            gda resume " + grown + " train.steps=12");
+  EXPECT_EQ(outcome.last_line(),
+            "go on with      gda resume " + grown + " train.steps=12 schedule.steps=12");
   EXPECT_FALSE(std::filesystem::exists(folder.path("grown") / "lock"));
+}
+
+TEST(TellingTest, ALongerRunThatHasDecayedAsksForItsSchedule) {
+  RunFolder folder(10);
+  folder.config.schedule.steps.reset();
+  folder.config.schedule.name = "linear";
+  ASSERT_EQ(run_gda(folder.train()).code, 0);
+  const std::string yaml = read_text_file(folder.path("run") / "config.yaml");
+  for (const int ranks : {0, 2}) {
+    const Outcome asked = run_gda({"resume", folder.run(), "train.steps=20"}, ranks);
+    EXPECT_EQ(asked.code, 2) << asked.text;
+    for (const char* steps : {"10", "20"}) {
+      EXPECT_TRUE(asked.says(fmt::format("\n  gda resume {} train.steps=20 schedule.steps={}  # ",
+                                         folder.run(), steps)))
+          << asked.text;
+    }
+  }
+  EXPECT_EQ(read_text_file(folder.path("run") / "config.yaml"), yaml);
+  const auto rate = [&] { return folder.metrics().back().at("lr").get<double>(); };
+  const double last = rate();
+  ASSERT_EQ(run_gda({"resume", folder.run(), "train.steps=11", "schedule.steps=10"}).code, 0);
+  EXPECT_EQ(rate(), last);
+  ASSERT_EQ(run_gda({"resume", folder.run(), "train.steps=12"}).code, 0);
+  EXPECT_EQ(rate(), last);
+  const Outcome anew =
+      run_gda({"resume", folder.run(), "--step", "10", "train.steps=11", "schedule.steps=20"});
+  ASSERT_EQ(anew.code, 0) << anew.text;
+  EXPECT_TRUE(anew.says("the learning rate jumps from")) << anew.text;
+  EXPECT_GT(rate(), 2 * last);
 }
 
 // What comes before the program's name in a shell, and how many threads its two ranks then have.

@@ -48,6 +48,19 @@ TEST(Schedule, NeverRisesAfterTheWarmup) {
   }
 }
 
+TEST(Schedule, ItsOwnStepsCountInARunOfAnyLength) {
+  for (const char* name : {"cosine", "linear", "wsd"}) {
+    const ScheduleConfig plain{.name = name, .warmup_steps = 7};
+    ScheduleConfig own = plain;
+    own.steps = 50;
+    for (const std::int64_t run_steps : {20, 50, 300}) {
+      for (const std::int64_t step : {0, 6, 7, 19, 45, 49, 50, 299}) {
+        EXPECT_EQ(rate(own, run_steps, step), rate(plain, 50, step)) << name << step;
+      }
+    }
+  }
+}
+
 TEST(Schedule, ConstantStays) {
   const ScheduleConfig schedule{.name = "constant"};
   EXPECT_EQ(rate(schedule, 10, 0), 0.5);

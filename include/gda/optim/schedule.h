@@ -1,7 +1,7 @@
 // Learning-rate schedules: the `schedule` section of a run's configuration.
 //
-// With peak rate p, final share m = min_lr_ratio, N steps in all, W warm-up steps and step s from
-// 0:
+// With peak rate p, final share m = min_lr_ratio, N steps in all (`steps`, or those of the run), W
+// warm-up steps and step s from 0:
 //   warm-up    s < W              p (s + 1) / W           the peak is reached at s = W - 1
 //   constant   s >= W             p
 //   linear     W <= s < N         p (m + (1 - m) (1 - x))            x = (s + 1 - W) / (N - W)
@@ -12,12 +12,14 @@
 //              linear             m + (1 - m) (1 - x)
 //              exponential        m^x
 // x is 1 at the last step, s = N - 1, so a run ends on exactly p m; later steps keep that rate.
+// With `steps` the curve stays where it is when a run becomes longer or shorter.
 //
 // wsd (warm-up, stable, decay): Hu et al., "MiniCPM", 2024. 1-sqrt: Haegele et al., "Scaling Laws
 // and Compute-Optimal Training Beyond Fixed Training Durations", 2024.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "gda/core/config.h"
@@ -25,20 +27,24 @@
 namespace gda {
 
 struct ScheduleConfig {
-  std::string name = "wsd";  // constant | cosine | linear | wsd
+  std::string name = "wsd";                // constant | cosine | linear | wsd
+  std::optional<std::int64_t> steps = {};  // N; nothing: those of the run
   std::int64_t warmup_steps = 0;
   double decay_fraction = 0.2;         // wsd
   std::string decay_shape = "1-sqrt";  // wsd: 1-sqrt | linear | exponential
   double min_lr_ratio = 0.1;           // cosine, linear, wsd
+
+  // N in a run of so many steps.
+  std::int64_t length(std::int64_t run_steps) const { return steps.value_or(run_steps); }
 
   bool operator==(const ScheduleConfig&) const = default;
 
   void fields(FieldVisitor& visit);
 };
 
-// The rate of step `step` (from 0) in a run of `total_steps`. The configuration must be valid and
-// have at most `total_steps` warm-up steps.
-double learning_rate(const ScheduleConfig& schedule, double peak_lr, std::int64_t total_steps,
+// The rate of step `step` (from 0) in a run of `run_steps`. The configuration must be valid and
+// have at most N warm-up steps.
+double learning_rate(const ScheduleConfig& schedule, double peak_lr, std::int64_t run_steps,
                      std::int64_t step);
 
 }  // namespace gda

@@ -1,0 +1,135 @@
+#include "gda/train/longer_run.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "gda/core/error.h"
+#include "support/tiny_run.h"
+#include "train/run_timeline.h"
+
+namespace gda {
+namespace {
+
+RunConfig run_of(const std::string& schedule, std::int64_t steps) {
+  RunConfig config = test::tiny_run("data", "runs/x");
+  config.schedule.name = schedule;
+  config.schedule.warmup_steps = 4;
+  config.train.steps = steps;
+  return config;
+}
+
+RunConfig with_steps(RunConfig config, std::int64_t steps) {
+  config.train.steps = steps;
+  return config;
+}
+
+// What is wrong with going on for `steps` steps; empty: nothing.
+std::string fault(const RunConfig& before, const RunConfig& after, std::int64_t step) {
+  try {
+    check_schedule(before, after, step, "gda resume runs/x");
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return {};
+}
+
+bool asks(const RunConfig& before, std::int64_t steps, std::int64_t step) {
+  return !fault(before, with_steps(before, steps), step).empty();
+}
+
+TEST(LongerRun, AsksOnceADecayHasBegun) {
+  // wsd decays in the last fifth: steps 81 to 100.
+  const RunConfig wsd = run_of("wsd", 100);
+  for (const std::int64_t steps : {90, 120, 1000}) {
+    EXPECT_FALSE(asks(wsd, steps, 0)) << steps;
+    EXPECT_FALSE(asks(wsd, steps, 4)) << steps;
+    EXPECT_FALSE(asks(wsd, steps, 72)) << steps;
+    EXPECT_TRUE(asks(wsd, steps, 81)) << steps;
+  }
+  EXPECT_TRUE(asks(wsd, 1000, 100));
+  EXPECT_FALSE(asks(wsd, 1000, 80));
+  // In a run of 90 steps, step 73 would have decayed.
+  EXPECT_TRUE(asks(wsd, 90, 73));
+  EXPECT_FALSE(asks(wsd, 100, 95));
+  for (const char* name : {"cosine", "linear"}) {
+    const RunConfig falling = run_of(name, 100);
+    EXPECT_FALSE(asks(falling, 200, 4)) << name;
+    EXPECT_TRUE(asks(falling, 200, 5)) << name;
+    EXPECT_TRUE(asks(falling, 50, 5)) << name;
+    EXPECT_TRUE(asks(falling, 101, 100)) << name;
+  }
+  EXPECT_FALSE(asks(run_of("constant", 100), 200, 100));
+}
+
+TEST(LongerRun, NamesBothChoicesAsCommands) {
+  const RunConfig before = run_of("linear", 20);
+  EXPECT_EQ(fault(before, with_steps(before, 40), 20),
+            "train.steps: 40, but the learning rate decays over 20 steps, and was 0.0003 at step "
+            "20; say with schedule.steps how it goes on:\n"
+            "  gda resume runs/x train.steps=40 schedule.steps=20  # as it was laid out: 0.0003 "
+            "from step 21 on\n"
+            "  gda resume runs/x train.steps=40 schedule.steps=40  # laid out anew: 0.00157 at "
+            "step 21, 0.0003 at step 40");
+}
+
+TEST(LongerRun, BothChoicesAreAccepted) {
+  for (const char* name : {"wsd", "cosine", "linear"}) {
+    const RunConfig before = run_of(name, 20);
+    const RunTimeline was(before);
+    for (const std::int64_t length : {20, 40}) {
+      RunConfig after = with_steps(before, 40);
+      after.schedule.steps = length;
+      EXPECT_EQ(fault(before, after, 20), "") << name;
+      const RunTimeline timeline(after);
+      EXPECT_EQ(timeline.learning_rate(10) == was.learning_rate(10), length == 20 || *name == 'w');
+      EXPECT_DOUBLE_EQ(timeline.learning_rate(39), 3e-4);
+      EXPECT_EQ(timeline.learning_rate(20) > 3.1e-4, length == 40) << name;
+      // What was chosen stays chosen.
+      EXPECT_EQ(fault(after, with_steps(after, 80), 40), "") << name;
+    }
+  }
+}
+
+TEST(LongerRun, AnotherScheduleIsAChoice) {
+  const RunConfig before = run_of("wsd", 20);
+  RunConfig after = with_steps(before, 40);
+  after.schedule.decay_fraction = 0.5;
+  EXPECT_EQ(fault(before, after, 20), "");
+}
+
+TEST(LongerRun, StagesThatRewindDecayByTheRunToo) {
+  RunConfig before = run_of("cosine", 100);
+  GrowthStageConfig stage;
+  stage.step = 50;
+  stage.plan = GrowthPlan{};
+  stage.learning_rate = "rewind";
+  before.growth.stages = {stage};
+  EXPECT_TRUE(asks(before, 200, 60));
+  RunConfig kept = with_steps(before, 200);
+  kept.schedule.steps = 100;
+  EXPECT_EQ(fault(before, kept, 60), "");
+  const RunTimeline was(before);
+  const RunTimeline timeline(kept);
+  for (const std::int64_t step : {10, 49, 50, 75, 99}) {
+    EXPECT_EQ(timeline.learning_rate(step), was.learning_rate(step)) << step;
+  }
+  EXPECT_DOUBLE_EQ(timeline.learning_rate(150), 3e-4);
+}
+
+TEST(LongerRun, WhatToTrainOnWithIsAccepted) {
+  for (const char* name : {"wsd", "cosine", "linear", "constant"}) {
+    RunConfig before = run_of(name, 20);
+    const bool decays = std::string(name) != "constant";
+    EXPECT_EQ(settings_to_train_on(before, 20),
+              decays ? "train.steps=40 schedule.steps=40" : "train.steps=40");
+    EXPECT_EQ(settings_to_train_on(before, 0), "train.steps=1");
+    if (!decays) continue;
+    before.schedule.steps = 20;
+    EXPECT_EQ(settings_to_train_on(before, 20), "train.steps=40 schedule.steps=40");
+  }
+  EXPECT_EQ(settings_to_train_on(run_of("wsd", 100), 30), "train.steps=60");
+}
+
+}  // namespace
+}  // namespace gda
