@@ -127,6 +127,39 @@ TEST(EventFileTest, ResumedRunsSayFromWhere) {
   EXPECT_EQ(number_in<std::int64_t>(field(events[1], 7), 1), 1);  // SessionLog.START
 }
 
+TEST(EventFileTest, TextsAreTensorsOfThePlugin) {
+  const test::TemporaryFolder folder;
+  EventFile file(folder.path(), 20);
+  file.write_text("config", "**bold**");
+  const auto events = read_events(file.path());
+  ASSERT_EQ(events.size(), 3U);
+  EXPECT_EQ(number_in<std::int64_t>(events[2], 2), 20);
+  const std::string value = field(field(events[2], 5), 1);
+  EXPECT_EQ(field(value, 1), "config");
+  EXPECT_EQ(number_in<std::int64_t>(field(value, 8), 1), 7);  // DT_STRING
+  EXPECT_EQ(field(field(value, 8), 8), "**bold**");
+  EXPECT_EQ(field(field(field(value, 9), 1), 1), "text");
+}
+
+TEST(EventFileTest, HyperParametersHaveTheTypesOfTheirTexts) {
+  const test::TemporaryFolder folder;
+  EventFile file(folder.path());
+  file.write_hyper_parameters({{"a", "0.5"}, {"b", "true"}, {"c", "wsd"}, {"d", "1e3x"}});
+  const auto events = read_events(file.path());
+  const std::string value = field(field(events.at(1), 5), 1);
+  EXPECT_EQ(field(value, 1), "_hparams_/session_start_info");
+  const std::string plugin = field(field(value, 9), 1);
+  EXPECT_EQ(field(plugin, 1), "hparams");
+  const auto entries = fields_of(field(field(plugin, 2), 3));
+  ASSERT_EQ(entries.size(), 5U);  // and the time
+  EXPECT_EQ(field(entries[0].bytes, 1), "a");
+  EXPECT_EQ(number_in<double>(field(entries[0].bytes, 2), 2), 0.5);
+  EXPECT_EQ(number_in<std::int64_t>(field(entries[1].bytes, 2), 4), 1);
+  EXPECT_EQ(field(field(entries[2].bytes, 2), 3), "wsd");
+  EXPECT_EQ(field(field(entries[3].bytes, 2), 3), "1e3x");
+  EXPECT_EQ(entries[4].number, 5U);
+}
+
 TEST(EventFileTest, UnwritableFolderIsNamed) {
   try {
     const EventFile file("/proc/no-such-folder");
