@@ -35,6 +35,7 @@ class FreezingRanksTest : public ::testing::Test {
   RunConfig config(const std::string& name, bool frozen, std::int64_t steps) const {
     RunConfig config = test::tiny_run(root_ / "data", root_ / name);
     if (frozen) config.train.trainable = {.word = "", .list = {"model.layers.1.*"}};
+    config.schedule.steps = config.train.steps;  // also of shorter runs, and of those that go on
     config.train.steps = steps;
     return config;
   }

@@ -38,6 +38,7 @@ class FreezingTest : public ::testing::Test {
                    std::int64_t steps = 20) const {
     RunConfig config = test::tiny_run(root_ / "data", root_ / name);
     config.train.trainable = trainable;
+    config.schedule.steps = config.train.steps;  // also of shorter runs, and of those that go on
     config.train.steps = steps;
     return config;
   }

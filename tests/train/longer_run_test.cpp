@@ -5,6 +5,8 @@
 #include <string>
 
 #include "gda/core/error.h"
+#include "gda/core/file.h"
+#include "support/temporary_folder.h"
 #include "support/tiny_run.h"
 #include "train/run_timeline.h"
 
@@ -69,7 +71,7 @@ TEST(LongerRun, NamesBothChoicesAsCommands) {
             "20; say with schedule.steps how it goes on:\n"
             "  gda resume runs/x train.steps=40 schedule.steps=20  # as it was laid out: 0.0003 "
             "from step 21 on\n"
-            "  gda resume runs/x train.steps=40 schedule.steps=40  # laid out anew: 0.00157 at "
+            "  gda resume runs/x train.steps=40 schedule.steps=40  # laid out anew: 0.00173 at "
             "step 21, 0.0003 at step 40");
 }
 
@@ -102,7 +104,8 @@ TEST(LongerRun, StagesThatRewindDecayByTheRunToo) {
   RunConfig before = run_of("cosine", 100);
   GrowthStageConfig stage;
   stage.step = 50;
-  stage.plan = GrowthPlan{};
+  stage.plan_file = (test::process_folder() / "plan.yaml").string();
+  write_text_file_atomically(stage.plan_file, "steps: [{operator: depth, every: 1}]\n");
   stage.learning_rate = "rewind";
   before.growth.stages = {stage};
   EXPECT_TRUE(asks(before, 200, 60));

@@ -23,6 +23,7 @@ class RecoveryTest : public ::testing::Test {
     config_ = test::tiny_run(folder_.path(), folder_ / "run");
     config_.checkpoint.every_steps = 1;
     config_.train.steps = 6;
+    config_.schedule.steps = 100;  // also of the runs that go on
   }
 
   // A learning rate at which the first update breaks the model.

@@ -31,6 +31,7 @@ class RanksTest : public ::testing::Test {
   RunConfig config(const std::string& name) const {
     RunConfig config = test::tiny_run(root_ / "data", root_ / name);
     config.train.skip.max_consecutive_skips = 100;
+    config.schedule.steps = config.train.steps;  // also of shorter runs, and of those that go on
     return config;
   }
 
