@@ -2,11 +2,10 @@
 #include <system_error>
 #include <utility>
 
-#include "checkpoint/agreement.h"
 #include "checkpoint/save_plan.h"
 #include "gda/checkpoint/checkpoint_writer.h"
 #include "gda/core/error.h"
-#include "gda/core/text.h"
+#include "gda/dist/agreement.h"
 
 namespace gda {
 

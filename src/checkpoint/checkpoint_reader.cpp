@@ -2,14 +2,13 @@
 
 #include <algorithm>
 
-#include "checkpoint/agreement.h"
 #include "checkpoint/growth_json.h"
 #include "checkpoint/names.h"
 #include "gda/core/checksum.h"
 #include "gda/core/error.h"
 #include "gda/core/file.h"
 #include "gda/core/shell.h"
-#include "gda/core/text.h"
+#include "gda/dist/agreement.h"
 
 namespace gda {
 namespace fs = std::filesystem;

@@ -4,13 +4,13 @@
 #include <exception>
 #include <sstream>
 
-#include "checkpoint/agreement.h"
 #include "checkpoint/names.h"
 #include "checkpoint/retention.h"
 #include "checkpoint/save_plan.h"
 #include "gda/checkpoint/checkpoint_folder.h"
 #include "gda/core/error.h"
 #include "gda/core/file.h"
+#include "gda/dist/agreement.h"
 
 namespace gda::checkpoint_internal {
 namespace fs = std::filesystem;

@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <sstream>
 
-#include "checkpoint/agreement.h"
 #include "checkpoint/names.h"
 #include "gda/checkpoint/checkpoint_reader.h"
 #include "gda/core/error.h"
 #include "gda/core/log.h"
+#include "gda/dist/agreement.h"
 
 namespace gda {
 namespace fs = std::filesystem;

@@ -4,12 +4,12 @@
 
 #include <unordered_map>
 
-#include "checkpoint/agreement.h"
 #include "checkpoint/growth_json.h"
 #include "checkpoint/hashed_file.h"
 #include "checkpoint/names.h"
 #include "gda/checkpoint/hugging_face_config.h"
 #include "gda/core/error.h"
+#include "gda/dist/agreement.h"
 
 namespace gda::checkpoint_internal {
 namespace {

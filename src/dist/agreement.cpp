@@ -1,4 +1,4 @@
-#include "checkpoint/agreement.h"
+#include "gda/dist/agreement.h"
 
 #include <cstring>
 #include <filesystem>
