@@ -173,7 +173,7 @@ CorpusProgress tokenize_corpus(const Tokenizer& tokenizer, const CorpusTokenizer
                        "the tokenizer has no token that could end a document: neither "
                        "<|endoftext|> nor eos");
   const auto begin = std::chrono::steady_clock::now();
-  TokenDatasetWriter writer(options.output, tokenizer.vocab_size());
+  TokenDatasetWriter writer(options.output, tokenizer.vocab_size(), tokenizer.identity());
   CorpusProgress progress;
   bool has_stream = false;
   for (const auto& file : options.files) {

@@ -79,6 +79,11 @@ void LlmcDataset::read(std::int64_t begin, std::span<std::int32_t> out) const {
   }
 }
 
+void LlmcDataset::read_ids(std::int64_t begin, std::span<std::int64_t> out) const {
+  assert(begin >= 0 && begin + static_cast<std::int64_t>(out.size()) <= size_);
+  copy_ids(tokens_, type_, begin, out);
+}
+
 bool LlmcDataset::starts_document(std::int64_t position) const {
   const std::byte* at = tokens_.data() + position * size_of(type_);
   const std::int64_t id = type_ == TokenType::u16 ? std::int64_t{load_unaligned<std::uint16_t>(at)}

@@ -25,6 +25,7 @@ class LlmcDataset final : public TokenDataset {
   const std::filesystem::path& path() const override { return file_.path(); }
   std::int64_t size() const override { return size_; }
   void read(std::int64_t begin, std::span<std::int32_t> out) const override;
+  void read_ids(std::int64_t begin, std::span<std::int64_t> out) const override;
   void append_document_starts(std::int64_t begin, std::int64_t end,
                               std::vector<std::int64_t>& starts) const override;
   std::int64_t document_start_from(std::int64_t position) const override;

@@ -158,6 +158,11 @@ void MegatronDataset::read(std::int64_t begin, std::span<std::int32_t> out) cons
       vocab_size_);
 }
 
+void MegatronDataset::read_ids(std::int64_t begin, std::span<std::int64_t> out) const {
+  assert(begin >= 0 && begin + static_cast<std::int64_t>(out.size()) <= size_);
+  copy_ids(bin_.bytes(), type_, begin, out);
+}
+
 void MegatronDataset::append_document_starts(std::int64_t begin, std::int64_t end,
                                              std::vector<std::int64_t>& starts) const {
   const std::size_t before = starts.size();

@@ -7,6 +7,7 @@
 
 #include "data/utf8.h"
 #include "data/word_cache.h"
+#include "gda/core/checksum.h"
 #include "gda/core/error.h"
 #include "gda/core/file.h"
 
@@ -48,6 +49,7 @@ SentencePieceTokenizer::SentencePieceTokenizer(const std::filesystem::path& path
       processor_(std::make_unique<sentencepiece::SentencePieceProcessor>()),
       cache_owner_(next_owner()) {
   const std::string model = read_text_file(path);
+  fingerprint_ = fmt::format("{:016x}", hash_name(model));
   const auto status = processor_->LoadFromSerializedProto(model);
   require<FormatError>(!model.empty() && status.ok() && processor_->GetPieceSize() > 0,
                        "{}: not a SentencePiece model, or truncated ({} bytes)", path.string(),

@@ -26,6 +26,9 @@ class SentencePieceTokenizer final : public Tokenizer {
   using Tokenizer::encode;
   void encode(std::string_view text, std::vector<std::int32_t>& ids, bool continues) const override;
   std::string decode(std::span<const std::int32_t> ids) const override;
+  TokenizerIdentity identity() const override {
+    return {.kind = "sentencepiece", .fingerprint = fingerprint_, .vocab_size = vocab_size()};
+  }
   std::int64_t vocab_size() const override { return static_cast<std::int64_t>(bytes_.size()); }
   std::int32_t bos_id() const override;
   std::int32_t eos_id() const override;
@@ -44,6 +47,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   void encode_byte(char byte, std::vector<std::int32_t>& ids) const;
 
   std::filesystem::path path_;
+  std::string fingerprint_;
   std::unique_ptr<sentencepiece::SentencePieceProcessor> processor_;
   std::vector<std::string> bytes_;           // per id: what it decodes to
   std::array<std::int32_t, 256> byte_id_{};  // -1: no byte tokens

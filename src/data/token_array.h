@@ -60,6 +60,16 @@ std::int64_t load_id(const std::byte* from) {
   }
 }
 
+// Elements [begin, begin + out.size()) of `data`, whatever they are.
+inline void copy_ids(std::span<const std::byte> data, TokenType type, std::int64_t begin,
+                     std::span<std::int64_t> out) {
+  dispatch(type, [&](auto element) {
+    using T = decltype(element);
+    const std::byte* from = data.data() + begin * static_cast<std::int64_t>(sizeof(T));
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = load_id<T>(from + i * sizeof(T));
+  });
+}
+
 struct BadToken {
   std::int64_t position = 0;
   std::int64_t id = 0;

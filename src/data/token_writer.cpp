@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "data/buffered_writer.h"
+#include "data/content_summary.h"
+#include "data/dataset_sidecar.h"
 #include "data/megatron_dataset.h"
 #include "gda/core/error.h"
 #include "gda/core/file.h"
@@ -24,6 +26,8 @@ constexpr std::int64_t kLongestSequence = std::numeric_limits<std::int32_t>::max
 
 struct TokenDatasetWriter::State {
   fs::path bin, idx, bin_part, lengths_part, idx_part;
+  std::optional<TokenizerIdentity> tokenizer;
+  ContentSummary summary;
   std::int64_t vocab_size = 0;
   TokenType type = TokenType::i32;
   std::optional<BufferedWriter> tokens_file;
@@ -34,6 +38,19 @@ struct TokenDatasetWriter::State {
   std::int64_t sequences = 0;
   std::int64_t documents = 0;
   std::int64_t tokens = 0;
+
+  void put(std::int32_t token) {
+    assert(token >= 0 && token < vocab_size);
+    if (type == TokenType::u16) {
+      tokens_file->put(static_cast<std::uint16_t>(token));
+    } else {
+      tokens_file->put(token);
+    }
+    ++tokens;
+    if (++sequence_tokens < kLongestSequence) return;
+    end_sequence();
+    continues_document = true;
+  }
 
   void end_sequence() {
     const auto length = static_cast<std::int32_t>(sequence_tokens);
@@ -78,8 +95,10 @@ void TokenDatasetWriter::State::write_index() const {
   file.commit();
 }
 
-TokenDatasetWriter::TokenDatasetWriter(const std::string& prefix, std::int64_t vocab_size)
+TokenDatasetWriter::TokenDatasetWriter(const std::string& prefix, std::int64_t vocab_size,
+                                       std::optional<TokenizerIdentity> tokenizer)
     : state_(std::make_unique<State>()) {
+  state_->tokenizer = std::move(tokenizer);
   const fs::path folder = fs::path(prefix).parent_path();
   if (!folder.empty()) make_directories(folder);
   state_->bin = prefix + ".bin";
@@ -101,20 +120,11 @@ TokenDatasetWriter::~TokenDatasetWriter() {
 }
 
 void TokenDatasetWriter::append(std::span<const std::int32_t> tokens) {
+  if (tokens.empty()) return;
   State& state = *state_;
-  for (const std::int32_t token : tokens) {
-    assert(token >= 0 && token < state.vocab_size);
-    if (state.type == TokenType::u16) {
-      state.tokens_file->put(static_cast<std::uint16_t>(token));
-    } else {
-      state.tokens_file->put(token);
-    }
-    ++state.tokens;
-    if (++state.sequence_tokens == kLongestSequence) {
-      state.end_sequence();
-      state.continues_document = true;
-    }
-  }
+  if (state.sequence_tokens == 0 && !state.continues_document) state.summary.start_document();
+  state.summary.add(tokens);
+  for (const std::int32_t token : tokens) state.put(token);
 }
 
 void TokenDatasetWriter::end_document() {
@@ -128,12 +138,17 @@ void TokenDatasetWriter::finish() {
   state.tokens_file->commit();
   state.lengths_file->commit();
   state.write_index();
-  // An older index must never stand beside the new tokens.
+  // An older index must never stand beside the new tokens, nor what was said of older ones.
   std::error_code missing;
+  const fs::path sidecar = sidecar_beside(state.bin);
+  fs::remove(sidecar, missing);
   fs::remove(state.idx, missing);
   rename_durably(state.bin_part, state.bin);
   rename_durably(state.idx_part, state.idx);
   fs::remove(state.lengths_part, missing);
+  DatasetIdentity identity = state.summary.finish();
+  identity.tokenizer = state.tokenizer;
+  write_sidecar(sidecar, {.identity = identity, .files = stamps_of({state.bin, state.idx})});
 }
 
 std::int64_t TokenDatasetWriter::documents() const {

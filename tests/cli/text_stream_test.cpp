@@ -18,6 +18,7 @@ class Bytes : public Tokenizer {
     for (const std::int32_t id : ids) text += static_cast<char>(id);
     return text.starts_with(' ') ? text.substr(1) : text;
   }
+  TokenizerIdentity identity() const override { return {"bytes", "0", vocab_size()}; }
   std::int64_t vocab_size() const override { return 256; }
   std::int32_t bos_id() const override { return -1; }
   std::int32_t eos_id() const override { return -1; }

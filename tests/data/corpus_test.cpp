@@ -152,6 +152,7 @@ class ByteTokenizer final : public Tokenizer {
     for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
   }
   std::string decode(std::span<const std::int32_t>) const override { return ""; }
+  TokenizerIdentity identity() const override { return {"bytes", "0", vocab_size()}; }
   std::int64_t vocab_size() const override { return 257; }
   std::int32_t bos_id() const override { return -1; }
   std::int32_t eos_id() const override { return 256; }

@@ -26,12 +26,17 @@ class TokenDataset {
 
   // The file that holds the tokens, for messages.
   virtual const std::filesystem::path& path() const = 0;
+  // All files that it is made of.
+  virtual std::vector<std::filesystem::path> files() const { return {path()}; }
   // Tokens.
   virtual std::int64_t size() const = 0;
 
   // Copies tokens [begin, begin + out.size()), which must lie inside the dataset. Throws
   // FormatError that names file, sequence and id if one is not in [0, vocab_size).
   virtual void read(std::int64_t begin, std::span<std::int32_t> out) const = 0;
+
+  // The same as they are stored, whatever they are.
+  virtual void read_ids(std::int64_t begin, std::span<std::int64_t> out) const = 0;
 
   // Appends the positions p, begin <= p < end, where a document starts, in ascending order.
   virtual void append_document_starts(std::int64_t begin, std::int64_t end,

@@ -1,14 +1,18 @@
 // Writes a Megatron indexed dataset as tokens arrive, in memory that does not grow.
 //
-// Tokens go to PREFIX.bin.tmp and lengths to PREFIX.idx.tmp; finish() turns them into PREFIX.bin
-// and then PREFIX.idx, so a writer that was interrupted leaves no dataset that looks whole. A
-// destroyed writer that was not finished removes its temporary files.
+// Tokens go to PREFIX.bin.tmp and lengths to PREFIX.idx.tmp; finish() turns them into PREFIX.bin,
+// then PREFIX.idx, and then writes what the dataset is to PREFIX.gda.json (dataset_identity.h). So
+// a writer that was interrupted leaves no dataset that looks whole. A destroyed writer that was not
+// finished removes its temporary files.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+
+#include "gda/data/tokenizer.h"
 
 namespace gda {
 
@@ -17,8 +21,10 @@ class TokenDatasetWriter {
   // Two-byte tokens if vocab_size is below this, else four: the rule of Megatron's writers.
   static constexpr std::int64_t kTwoByteVocabulary = 65500;
 
-  // Throws IoError if PREFIX's folder cannot be made or written.
-  TokenDatasetWriter(const std::string& prefix, std::int64_t vocab_size);
+  // `tokenizer`: whose ids they are; nothing if that is not known. Throws IoError if PREFIX's
+  // folder cannot be made or written.
+  TokenDatasetWriter(const std::string& prefix, std::int64_t vocab_size,
+                     std::optional<TokenizerIdentity> tokenizer = {});
   ~TokenDatasetWriter();
   TokenDatasetWriter(const TokenDatasetWriter&) = delete;
   TokenDatasetWriter& operator=(const TokenDatasetWriter&) = delete;

@@ -11,6 +11,15 @@
 
 namespace gda {
 
+// Which tokenizer it is. Two of the same fingerprint give the same ids.
+struct TokenizerIdentity {
+  std::string kind;         // "sentencepiece"
+  std::string fingerprint;  // XXH3-64 of the model, wherever it lies: 16 hexadecimal digits
+  std::int64_t vocab_size = 0;
+
+  bool operator==(const TokenizerIdentity&) const = default;
+};
+
 // Implementations are immutable; their methods may be called from several threads at once.
 class Tokenizer {
  public:
@@ -27,6 +36,7 @@ class Tokenizer {
   // were. Throws Error if an id is not in [0, vocab_size).
   virtual std::string decode(std::span<const std::int32_t> ids) const = 0;
 
+  virtual TokenizerIdentity identity() const = 0;
   virtual std::int64_t vocab_size() const = 0;
   // Ids of the tokens that begin a text, end a text and end a document; -1 if there is none. eod is
   // eos where the tokenizer has no token of its own for it.

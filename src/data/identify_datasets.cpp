@@ -1,0 +1,202 @@
+#include <algorithm>
+#include <atomic>
+#include <filesystem>
+#include <future>
+#include <limits>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "data/dataset_sidecar.h"
+#include "data/scan.h"
+#include "gda/core/error.h"
+#include "gda/core/log.h"
+#include "gda/data/dataset_identity.h"
+#include "gda/data/token_dataset.h"
+#include "gda/dist/agreement.h"
+
+namespace gda {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+// Any id may be found by a scan.
+constexpr std::int64_t kAnyVocabulary = std::numeric_limits<std::int64_t>::max();
+
+// A dataset on its way to an identity. Only rank 0 looks at what lies beside it.
+struct Candidate {
+  std::unique_ptr<TokenDataset> dataset;
+  std::vector<FileStamp> stamps;
+  std::optional<DatasetIdentity> identity;
+  // Says what the dataset was, before it was copied, touched or changed.
+  std::optional<DatasetIdentity> outdated;
+};
+
+std::vector<fs::path> sidecars_of(const TokenDataset& dataset) {
+  std::vector<fs::path> files{sidecar_beside(dataset.path())};
+  if (const auto cached = sidecar_in_cache(dataset.path())) files.push_back(*cached);
+  return files;
+}
+
+void recognise(Candidate& candidate) {
+  candidate.stamps = stamps_of(candidate.dataset->files());
+  for (const fs::path& file : sidecars_of(*candidate.dataset)) {
+    const auto sidecar = read_sidecar(file);
+    if (!sidecar) continue;
+    if (sidecar->files == candidate.stamps) {
+      candidate.identity = sidecar->identity;
+      return;
+    }
+    if (!candidate.outdated) candidate.outdated = sidecar->identity;
+  }
+}
+
+// A look at many files takes the time of many round trips to a file server.
+void recognise_all(std::vector<Candidate>& candidates) {
+  constexpr std::size_t kThreads = 8;
+  std::atomic<std::size_t> next{0};
+  std::vector<std::future<void>> threads;
+  for (std::size_t i = 0; i < std::min(kThreads, candidates.size()); ++i) {
+    threads.push_back(std::async(std::launch::async, [&] {
+      for (std::size_t at = next++; at < candidates.size(); at = next++) recognise(candidates[at]);
+    }));
+  }
+  for (auto& thread : threads) thread.get();
+}
+
+// The tokenizer is known on, if what was read is what it was said of.
+void take_tokenizer(Candidate& candidate) {
+  if (!candidate.outdated) return;
+  DatasetIdentity& found = *candidate.identity;
+  const DatasetIdentity& said = *candidate.outdated;
+  const std::string path = candidate.dataset->path().string();
+  if (found.content == said.content) {
+    found.tokenizer = said.tokenizer;
+    log::info("{}: copied or touched, and the same dataset as before", path);
+    return;
+  }
+  log::warning(
+      "{} is not the dataset that {} speaks of ({} tokens now, {} then): which tokenizer made it "
+      "is not known any more",
+      path, sidecar_beside(path).string(), found.tokens, said.tokens);
+}
+
+// Beside the dataset, else in the cache.
+void keep(const Candidate& candidate) {
+  std::string reasons;
+  for (const fs::path& file : sidecars_of(*candidate.dataset)) {
+    try {
+      make_directories(file.parent_path().empty() ? fs::path(".") : file.parent_path());
+      write_sidecar(file, {.identity = *candidate.identity, .files = candidate.stamps});
+      return;
+    } catch (const IoError& reason) {
+      reasons += (reasons.empty() ? "" : "; ") + std::string(reason.what());
+    }
+  }
+  log::warning("{} will be read again at the next start: what it holds could not be kept: {}",
+               candidate.dataset->path().string(), reasons);
+}
+
+// All paths that cannot be opened are told at once.
+std::vector<std::vector<Candidate>> open_all(const std::vector<std::string>& paths) {
+  std::vector<std::vector<Candidate>> sources;
+  std::exception_ptr first;
+  std::vector<std::string> problems;
+  for (const std::string& path : paths) {
+    sources.emplace_back();
+    try {
+      for (auto& dataset : open_token_datasets(path, kAnyVocabulary)) {
+        sources.back().emplace_back();
+        sources.back().back().dataset = std::move(dataset);
+      }
+    } catch (const Error& error) {
+      problems.emplace_back(error.what());
+      if (!first) first = std::current_exception();
+    }
+  }
+  if (problems.size() == 1) std::rethrow_exception(first);
+  require<IoError>(problems.empty(), "{} sources of data cannot be opened:\n  {}", problems.size(),
+                   fmt::join(problems, "\n  "));
+  return sources;
+}
+
+// Hosts may have copies of their own, which are the same or none.
+void check_copies(const std::vector<Candidate>& candidates, Communicator& group) {
+  Json sizes = Json::array();
+  for (const Candidate& candidate : candidates) sizes.push_back(candidate.dataset->size());
+  const Json expected = Json::parse(group.broadcast(sizes.dump(), 0));
+  together(group, "", [&] {
+    for (std::size_t i = 0; i < std::max(sizes.size(), expected.size()); ++i) {
+      const bool is_same = i < sizes.size() && i < expected.size() && sizes[i] == expected[i];
+      require<FormatError>(is_same,
+                           "{}: other data than on rank 0's host: {} tokens here, {} there",
+                           candidates[std::min(i, candidates.size() - 1)].dataset->path().string(),
+                           i < sizes.size() ? sizes[i].dump() : "no",
+                           i < expected.size() ? expected[i].dump() : "no");
+    }
+  });
+}
+
+void share_identities(std::vector<Candidate>& candidates, Communicator& group) {
+  Json json = Json::array();
+  for (const Candidate& candidate : candidates) {
+    json.push_back(candidate.identity ? identity_json(*candidate.identity) : std::string());
+  }
+  json = Json::parse(group.broadcast(json.dump(), 0));
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    const auto text = json[i].get<std::string>();
+    candidates[i].identity.reset();
+    if (!text.empty()) candidates[i].identity = parse_dataset_identity(text, "rank 0");
+  }
+}
+
+void scan_unknown(std::vector<Candidate>& candidates, Communicator& group) {
+  std::vector<Candidate*> unknown;
+  std::vector<const TokenDataset*> datasets;
+  for (Candidate& candidate : candidates) {
+    if (candidate.identity) continue;
+    unknown.push_back(&candidate);
+    datasets.push_back(candidate.dataset.get());
+  }
+  if (unknown.empty()) return;
+  log::info("{} is read once, to know what it holds",
+            unknown.size() == 1 ? datasets.front()->path().string()
+                                : fmt::format("the data ({} datasets, the first is {})",
+                                              unknown.size(), datasets.front()->path().string()));
+  const std::vector<DatasetIdentity> found = scan(datasets, group);
+  for (std::size_t i = 0; i < unknown.size(); ++i) {
+    unknown[i]->identity = found[i];
+    if (group.rank() != 0) continue;
+    take_tokenizer(*unknown[i]);
+    keep(*unknown[i]);
+  }
+}
+
+}  // namespace
+
+std::vector<std::vector<IdentifiedDataset>> identify_datasets(const std::vector<std::string>& paths,
+                                                              Communicator& group) {
+  std::vector<std::vector<Candidate>> sources = open_all(paths);
+  std::vector<Candidate> candidates;
+  for (auto& source : sources)
+    std::move(source.begin(), source.end(), std::back_inserter(candidates));
+  check_copies(candidates, group);
+  together(group, "", [&] {
+    if (group.rank() == 0) recognise_all(candidates);
+  });
+  share_identities(candidates, group);
+  scan_unknown(candidates, group);
+  share_identities(candidates, group);
+  std::vector<std::vector<IdentifiedDataset>> result;
+  auto next = candidates.begin();
+  for (const auto& source : sources) {
+    std::vector<IdentifiedDataset> datasets;
+    for (std::size_t i = 0; i < source.size(); ++i, ++next) {
+      datasets.push_back({next->dataset->path().string(), *next->identity});
+    }
+    result.push_back(std::move(datasets));
+  }
+  return result;
+}
+
+}  // namespace gda
