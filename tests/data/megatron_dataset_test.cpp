@@ -27,7 +27,7 @@ TEST(MegatronDataset, HasTheExactLayout) {
                           bytes_of<std::uint64_t>({2, 3}) + bytes_of<std::int32_t>({3, 1}) +
                           bytes_of<std::int64_t>({0, 6}) + bytes_of<std::int64_t>({0, 1, 2});
   EXPECT_EQ(read_text_file(prefix + ".idx"), idx);
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 2);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 3);
 }
 
 TEST(MegatronDataset, WritesTwoBytesBelow65500AndFourFromThereOn) {
