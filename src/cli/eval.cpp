@@ -18,6 +18,7 @@
 #include "gda/core/log.h"
 #include "gda/core/text.h"
 #include "gda/eval/loss.h"
+#include "gda/train/data_agreement.h"
 #include "gda/train/readable.h"
 
 namespace gda::cli {
@@ -55,6 +56,40 @@ Rows rows_of(const PerplexityOptions& options, const std::optional<RunConfig>& r
                        "--sequence-length {}: the model has {}", rows.length,
                        counted(model.max_position_embeddings, "position"));
   return rows;
+}
+
+// Whether the tokens are the model's, before they are read.
+void check_data(const PerplexityOptions& options, const std::optional<RunConfig>& run,
+                const LoadedModel& model, const Rows& rows) {
+  std::vector<std::string> paths = options.data;
+  std::vector<std::string> settings;
+  for (const std::string& path : paths) settings.push_back("--data " + path);
+  if (paths.empty()) {
+    for (const DataSourceConfig& source : run->data.sources) {
+      paths.push_back(source.path);
+      settings.push_back("source " + source.name + " of the run");
+    }
+  }
+  const auto alone = make_self_communicator();
+  auto datasets = identify_datasets(paths, *alone);
+  std::vector<NamedData> sets;
+  std::vector<std::string> faults;
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    sets.push_back({settings[i], std::move(datasets[i])});
+    for (auto& fault : faults_of(sets.back(), model.config().vocab_size, rows.document_mask)) {
+      faults.push_back(std::move(fault));
+    }
+  }
+  const auto others =
+      tokenizer_faults_of(sets, model.learnt_tokenizer(), "the model " + model.path().string());
+  if (!options.model.accept_other_tokenizer) {
+    faults.insert(faults.end(), others.begin(), others.end());
+  }
+  require_none(faults, "the data does not fit the model",
+               others.empty() ? ""
+                              : "Where two tokenizers give the same ids, add "
+                                "--accept-other-tokenizer");
+  for (const std::string& other : others) log::warning("accepted: {}", other);
 }
 
 // Evaluation sets with the datasets that they read.
@@ -131,13 +166,14 @@ void print_table(const nlohmann::ordered_json& results) {
 }
 
 int run_perplexity(const PerplexityOptions& options) {
-  LoadedModel model(options.model.path, options.model.precision, options.model.device);
+  LoadedModel model(options.model);
   const std::optional<RunConfig> run = model.run_config();
   require<ConfigError>(run.has_value() || !options.data.empty(),
                        "{} belongs to no run whose validation tokens could be used: give --data "
                        "PREFIX",
                        model.path().string());
   const Rows rows = rows_of(options, run, model.config());
+  check_data(options, run, model, rows);
   const Sets sets = options.data.empty()
                         ? validation_sets(*run, rows)
                         : named_sets(options.data, model.config().vocab_size, rows);

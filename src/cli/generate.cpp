@@ -85,7 +85,7 @@ std::size_t continue_prompt(const GenerateCommandOptions& options, LoadedModel& 
 }
 
 int run_generate(GenerateCommandOptions& options) {
-  LoadedModel model(options.model.path, options.model.precision, options.model.device);
+  LoadedModel model(options.model);
   const auto tokenizer = model.open_tokenizer(options.tokenizer);
   if (tokenizer->eod_id() >= 0) options.generate.stop_token = tokenizer->eod_id();
   const auto begin = std::chrono::steady_clock::now();

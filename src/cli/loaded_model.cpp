@@ -10,6 +10,8 @@
 #include "gda/core/error.h"
 #include "gda/core/log.h"
 #include "gda/ops/matmul.h"
+#include "gda/train/data_agreement.h"
+#include "gda/train/run_state.h"
 
 namespace gda::cli {
 namespace fs = std::filesystem;
@@ -49,20 +51,20 @@ std::unique_ptr<ParameterStore> read_parameters(const Source& source, DType comp
 
 }  // namespace
 
-LoadedModel::LoadedModel(const fs::path& path, const std::string& precision,
-                         const std::string& device)
-    : device_(chosen_device(device)), stream_(device_) {
+LoadedModel::LoadedModel(const ModelOptions& options)
+    : options_(options), device_(chosen_device(options.device)), stream_(device_) {
+  const fs::path path = options.path;
   require<ConfigError>(fs::is_directory(path),
                        "{}: no such folder; expected a checkpoint, a run "
                        "folder or a Hugging Face model folder",
                        path.string());
   // "folder/" names the folder, too.
-  load(path.has_filename() ? path : path.parent_path(), precision);
+  load(path.has_filename() ? path : path.parent_path());
 }
 
-void LoadedModel::load(const fs::path& path, const std::string& precision) {
+void LoadedModel::load(const fs::path& path) {
   const bool checkpoint = is_checkpoint(path);
-  const DType compute = compute_type_of(precision, device_);
+  const DType compute = compute_type_of(options_.precision, device_);
   if (!checkpoint && fs::exists(path / "config.json")) {
     const ModelFolder folder(path);
     path_ = path;
@@ -78,6 +80,10 @@ void LoadedModel::load(const fs::path& path, const std::string& precision) {
   const CheckpointReader reader = open_checkpoint(path, nullptr, Verification::model);
   path_ = reader.path();
   has_run_config_ = !reader.run_config().empty();
+  if (!reader.trainer_json().empty()) {
+    const RunState state = parse_run_state(reader.trainer_json(), path_.string());
+    if (state.data) recorded_tokenizer_ = state.data->tokenizer_of_ids();
+  }
   parameters_ = read_parameters(reader, compute, stream_.get());
   decoder_ = std::make_unique<Decoder>(reader.config(), *parameters_);
   decoder_->set_growth_at(reader.growth(), reader.step());
@@ -88,24 +94,51 @@ std::optional<RunConfig> LoadedModel::run_config() const {
   return load_run_config(path_ / "config.yaml", {});
 }
 
+std::optional<TokenizerIdentity> LoadedModel::learnt_tokenizer() const {
+  if (recorded_tokenizer_) return recorded_tokenizer_;
+  const fs::path beside = path_ / "tokenizer.model";
+  if (!fs::exists(beside)) return std::nullopt;
+  return gda::open_tokenizer(beside)->identity();
+}
+
+void LoadedModel::check_tokenizer(const TokenizerIdentity& tokenizer,
+                                  const std::string& where) const {
+  std::string fault;
+  const auto learnt = learnt_tokenizer();
+  if (learnt && learnt->fingerprint != tokenizer.fingerprint) {
+    fault = "but the model has learnt the ids of " + describe(*learnt);
+  } else if (tokenizer.vocab_size > config().vocab_size) {
+    fault = fmt::format("but the model's vocab_size is {}", config().vocab_size);
+  }
+  if (fault.empty()) return;
+  fault = fmt::format("{} is tokenizer {}, {}", where, describe(tokenizer), fault);
+  require<ConfigError>(options_.accept_other_tokenizer,
+                       "{}: give the model's own as --tokenizer; where the two give the same ids, "
+                       "add --accept-other-tokenizer",
+                       fault);
+  log::warning("accepted: {}", fault);
+}
+
 std::unique_ptr<Tokenizer> LoadedModel::open_tokenizer(const std::string& option) const {
+  std::string file = option;
+  std::string where = "--tokenizer " + option;
   if (!option.empty()) {
     require<ConfigError>(fs::exists(option), "--tokenizer {}: no such file", option);
-    return gda::open_tokenizer(option);
-  }
-  const std::optional<RunConfig> run = run_config();
-  if (run && !run->data.tokenizer.empty()) {
-    const std::string& file = run->data.tokenizer;
+  } else if (const auto run = run_config(); run && !run->data.tokenizer.empty()) {
+    file = run->data.tokenizer;
+    where = "the run's data.tokenizer " + file;
+    require<ConfigError>(fs::exists(file), "{} is not there: give --tokenizer MODEL", where);
+  } else {
+    file = (path_ / "tokenizer.model").string();
+    where = file;
     require<ConfigError>(fs::exists(file),
-                         "the run's data.tokenizer {} is not there: give --tokenizer MODEL", file);
-    return gda::open_tokenizer(file);
+                         "{} names no tokenizer (no data.tokenizer in a config.yaml, no "
+                         "tokenizer.model): give --tokenizer MODEL",
+                         path_.string());
   }
-  const fs::path beside = path_ / "tokenizer.model";
-  require<ConfigError>(fs::exists(beside),
-                       "{} names no tokenizer (no data.tokenizer in a config.yaml, no "
-                       "tokenizer.model): give --tokenizer MODEL",
-                       path_.string());
-  return gda::open_tokenizer(beside);
+  auto tokenizer = gda::open_tokenizer(file);
+  check_tokenizer(tokenizer->identity(), where);
+  return tokenizer;
 }
 
 std::vector<double> LoadedModel::log_probabilities(std::span<const std::int32_t> tokens) {
@@ -148,6 +181,8 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       ->capture_default_str()
       ->check(one_of({"fp32", "bf16", "fp64"}));
   add_device_option(command, options.device);
+  command.add_flag("--accept-other-tokenizer", options.accept_other_tokenizer,
+                   "Go on with a tokenizer, or data of one, that the model was not trained with");
 }
 
 }  // namespace gda::cli

@@ -83,6 +83,10 @@ void add_resume(CLI::App& app, Action& action) {
       ->add_option("--skip-steps", options->point.skip_steps,
                    "Leave out the samples of so many of the coming steps, such as bad ones")
       ->check(at_least(0));
+  command->add_flag(
+      "--accept-changed-data", options->point.accept_changed_data,
+      "Go on although the data, or its tokenizer, is not what it was: samples taken of "
+      "a source count as taken of the new one");
   add_run_device_option(*command, options->device);
   command->footer(
       "Example: mpirun -np 4 gda resume runs/my-run\n"

@@ -34,7 +34,7 @@ void tell_ending(const RunConfig& config, const RunOutcome& outcome, double seco
 }  // namespace
 
 int run_training(const std::function<RunConfig(std::int64_t ranks)>& load,
-                 const std::optional<ResumePoint>& resume_at) {
+                 const std::variant<RunStart, ResumePoint>& from) {
   const auto timeout = [&] { return std::chrono::seconds(load(1).parallel.timeout_seconds); };
   const std::string out_of_memory =
       "a smaller train.micro_batch_size or train.max_logit_mib, train.recompute: selective or "
@@ -45,10 +45,10 @@ int run_training(const std::function<RunConfig(std::int64_t ranks)>& load,
     if (config.train.max_minutes > 0) stop.set_time_limit(config.train.max_minutes);
     const auto begin = std::chrono::steady_clock::now();
     Trainer trainer(config, world);
-    if (resume_at) {
-      trainer.resume(*resume_at);
+    if (const auto* point = std::get_if<ResumePoint>(&from)) {
+      trainer.resume(*point);
     } else {
-      trainer.begin();
+      trainer.begin(std::get<RunStart>(from));
     }
     const RunOutcome outcome = trainer.run(stop);
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;

@@ -3,15 +3,15 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
+#include <variant>
 
 #include "gda/train/trainer.h"
 
 namespace gda::cli {
 
-// `load` gives the configuration, checked for a number of ranks. Begins a run, or goes on at a
-// point. Returns the exit code.
+// `load` gives the configuration, checked for a number of ranks. Begins a run, or goes on with one.
+// Returns the exit code.
 int run_training(const std::function<RunConfig(std::int64_t ranks)>& load,
-                 const std::optional<ResumePoint>& resume_at);
+                 const std::variant<RunStart, ResumePoint>& from);
 
 }  // namespace gda::cli

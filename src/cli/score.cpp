@@ -86,7 +86,7 @@ void print_score(LoadedModel& model, const std::vector<std::int32_t>& tokens,
 int run_score(const ScoreOptions& options) {
   require<ConfigError>(options.text.empty() != options.tokens.empty(),
                        "score: give either --text FILE or --tokens FILE");
-  LoadedModel model(options.model.path, options.model.precision, options.model.device);
+  LoadedModel model(options.model);
   if (!options.tokens.empty()) {
     for_each_line("--tokens", options.tokens,
                   [&](const std::string& line, const std::string& where) {

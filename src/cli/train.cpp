@@ -16,6 +16,7 @@ struct TrainOptions {
   std::string config;
   std::vector<std::string> overrides;
   std::string device;
+  RunStart start;
 };
 
 }  // namespace
@@ -26,6 +27,9 @@ void add_train(CLI::App& app, Action& action) {
   add_path(*command, "CONFIG", options->config, "YAML file of the run; - for standard input")
       ->required();
   add_texts(*command, "OVERRIDES", options->overrides, "Replaced values, as key.path=value");
+  command->add_flag("--accept-other-tokenizer", options->start.accept_other_tokenizer,
+                    "Train although data, data.tokenizer or train.init_from are of different "
+                    "tokenizers, as where two files hold the same one");
   add_run_device_option(*command, options->device);
   command->footer(
       "Example: mpirun -np 8 gda train configs/motif-2.6b.yaml train.steps=1000\n"
@@ -41,7 +45,7 @@ void add_train(CLI::App& app, Action& action) {
             if (!text) text = read_run_config(options->config);
             return parse_run_config(*text, with_device(options->overrides, options->device), ranks);
           },
-          std::nullopt);
+          options->start);
     };
   });
 }

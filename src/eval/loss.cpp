@@ -1,8 +1,11 @@
 #include "gda/eval/loss.h"
 
 #include <algorithm>
+#include <exception>
 
+#include "gda/core/error.h"
 #include "gda/core/stream.h"
+#include "gda/dist/agreement.h"
 
 namespace gda {
 PlacedBatch place(const Context& context, const Batch& batch) {
@@ -37,10 +40,16 @@ EvaluationResult evaluate_loss(const Context& context, Decoder& decoder, const E
   const OwnedTensor sums(DType::f64, {2});  // losses, targets
   double* total = sums.tensor.data<double>();
   const std::int64_t stride = micro_batch * communicator.size();
+  std::exception_ptr fault;
   for (std::int64_t first = micro_batch * communicator.rank(); first < samples; first += stride) {
     const std::int64_t rows = std::min(micro_batch, samples - first);
     if (rows != batch.batch_size) batch = Batch(rows, set.sequence_length());
-    set.fill_batch(first, batch);
+    try {
+      set.fill_batch(first, batch);
+    } catch (const Error&) {
+      fault = std::current_exception();
+      break;
+    }
     const ArenaScope scope(context.arena);
     const Tensor loss =
         context.arena.allocate(decoder.statistics_type(), batch.targets.tensor.shape());
@@ -50,6 +59,10 @@ EvaluationResult evaluate_loss(const Context& context, Decoder& decoder, const E
     total[1] += static_cast<double>(batch.target_count());
     if (progress) progress(std::min(first + stride, samples), samples);
   }
+  // What one rank cannot read ends the evaluation on all of them.
+  together(communicator, "", [&] {
+    if (fault) std::rethrow_exception(fault);
+  });
   communicator.all_reduce(sums.tensor, Reduction::sum).wait();
   return {.loss = total[0] / std::max(1.0, total[1]),
           .targets = static_cast<std::int64_t>(total[1])};

@@ -7,7 +7,7 @@
 namespace gda {
 
 std::string RunState::json() const {
-  const nlohmann::ordered_json json = {
+  nlohmann::ordered_json json = {
       {"step", step},
       {"samples", samples},
       {"tokens", tokens},
@@ -19,6 +19,7 @@ std::string RunState::json() const {
       {"recent_losses", guard.losses},
       {"recent_gradient_norms", guard.gradient_norms},
   };
+  if (data) json["data"] = nlohmann::ordered_json::parse(data->json());
   return json.dump(2) + "\n";
 }
 
@@ -31,6 +32,7 @@ RunState parse_run_state(std::string_view text, std::string_view origin) {
     json.at("tokens").get_to(state.tokens);
     json.at("updates").get_to(state.updates);
     state.growths = json.value("growths", std::int64_t{0});
+    if (json.contains("data")) state.data = parse_data_record(json["data"].dump(), origin);
     json.at("flops").get_to(state.flops);
     json.at("skipped").get_to(state.guard.skipped);
     json.at("consecutive_skips").get_to(state.guard.consecutive);

@@ -57,6 +57,16 @@ std::vector<std::string> added_to(const std::string& folder) {
   return reader.growth().added;
 }
 
+// Without faults.
+IdentifiedRunData usable_data(const RunConfig& config, Communicator& world) {
+  IdentifiedRunData data = identify_run_data(config, world);
+  if (data.faults.empty()) return data;
+  std::vector<std::string> lines = data.faults;
+  lines.insert(lines.end(), data.tokenizer_faults.begin(), data.tokenizer_faults.end());
+  require_none(lines, "the data does not fit the run");
+  return data;
+}
+
 }  // namespace
 
 DType supported_compute_type(const PrecisionConfig& precision, Device device) {
@@ -76,6 +86,7 @@ Trainer::Trainer(const RunConfig& config, Communicator& world)
       mesh_(*device_world_, config.parallel.mesh(world.size())),
       compute_(supported_compute_type(config.precision, device_)),
       timeline_(std::make_unique<RunTimeline>(config)),
+      data_facts_(usable_data(config, world)),
       data_(timeline_->data(), config.model.vocab_size,
             [this](std::int64_t step) { return timeline_->first_sample(step); }),
       arena_(device_),
@@ -141,8 +152,10 @@ void Trainer::require_new_folder() const {
       config_.run_dir, shell_word(config_.run_dir));
 }
 
-void Trainer::begin() {
+void Trainer::begin(const RunStart& start) {
   require_new_folder();
+  check_tokenizers(start);
+  state_.data = data_facts_.record;
   world_.barrier();  // nobody makes the folder before everybody has looked
   lock_folder();
   require_new_folder();  // the one who had it until now may have made some
@@ -232,9 +245,17 @@ RunOutcome Trainer::run(const StopRequest& stop) {
     outcome.stopped_by = stop.anywhere(world_);
     if (outcome.stopped_by != StopReason::none) break;
     device_world_->set_step(state_.step);
-    grow_if_due();
     const std::string fault = read_samples();
-    if (!fault.empty()) end_for_bad_data(fault);
+    if (!fault.empty()) {
+      const std::string resume = "gda resume " + shell_word(config_.run_dir);
+      end_for_bad_data(
+          fmt::format("the samples of step {}", state_.step + 1), fault,
+          fmt::format("if the data was changed since the run began, put it back as it "
+                      "was, and: {0}; if it is damaged there, leave the samples of one "
+                      "step out: {0} --skip-steps 1",
+                      resume));
+    }
+    grow_if_due();
     train_one_step();
     after_step();
   }
@@ -257,32 +278,6 @@ void Trainer::fill_micro_batches(std::int64_t batch_size) {
     const auto block = static_cast<std::int64_t>(i) * replicas + mesh_.coordinate(Axis::data);
     data_.fill_batch(state_.samples + block * rows, micro_batches_[i]);
   }
-}
-
-// Fills the batches of the coming step. What kept any rank from it, the same on every rank; else
-// empty.
-std::string Trainer::read_samples() {
-  std::string fault;
-  try {
-    fill_micro_batches(timeline_->batch_size(state_.step));
-  } catch (const FormatError& error) {
-    fault = error.what();
-  } catch (const IoError& error) {
-    fault = error.what();
-  }
-  const std::int64_t own = fault.empty() ? world_.size() : world_.rank();
-  const auto first = static_cast<int>(world_.all_reduce(own, Reduction::min));
-  samples_are_read_ = first == world_.size();
-  return samples_are_read_ ? std::string() : world_.broadcast(fault, first);
-}
-
-void Trainer::end_for_bad_data(const std::string& fault) {
-  if (saved_step_ != state_.step) save(true);
-  finish_save(true, true);
-  fail<FormatError>(
-      "the samples of step {} cannot be read: {}. Step {} is saved; to leave the samples of one "
-      "step out: gda resume {} --skip-steps 1",
-      state_.step + 1, fault, state_.step, shell_word(config_.run_dir));
 }
 
 void Trainer::train_one_step() {

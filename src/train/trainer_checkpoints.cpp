@@ -86,9 +86,11 @@ void Trainer::resume(const ResumePoint& point) {
                        folder.string());
   state_ = parse_run_state(reader->trainer_json(), (reader->path() / "trainer.json").string());
   check_growths(*reader);
-  check_settings(*reader, point);
+  check_settings(*reader);
+  check_data(*reader, point);
   measure_peak();
   restore(*reader);
+  state_.data = data_facts_.record;
   open_folder(true);
   log::info("resuming from {} (step {}, written by {})", reader->path().string(), state_.step,
             counted(reader->manifest().world_size, "rank"));

@@ -41,7 +41,8 @@ void Trainer::grow() {
   report.step = state_.step;
   report.stage = number;
   report.parameters_before = parameter_count(model_config());
-  report.loss_before = loss_of_next_samples();
+  model_->optimizer.wait_all();
+  report.loss_before = loss_of(micro_batches_.front());
   if (saved_step_ != state_.step) save(true);
   finish_save(true, true);
   // Two models are never in memory.
@@ -65,18 +66,10 @@ void Trainer::grow() {
   state_ = std::move(grown);
   restore(CheckpointReader(saved.path, Verification::everything, &world_));
   report.parameters = parameter_count(model_config());
-  report.loss = loss_of_next_samples();
+  report.loss = loss_of(micro_batches_.front());
   report.preserving = map.preserving;
   if (log_ != nullptr) log_->report(report);
   log_page();
-}
-
-double Trainer::loss_of_next_samples() {
-  model_->optimizer.wait_all();
-  const std::int64_t rows = config_.train.micro_batch_size;
-  Batch batch(rows, config_.data.sequence_length);
-  data_.fill_batch(state_.samples + mesh_.coordinate(Axis::data) * rows, batch);
-  return loss_of(batch);
 }
 
 // Over the batches of all ranks.

@@ -1,7 +1,11 @@
 // What a run tells on its way: reports, evaluations, samples of text.
+#include <fmt/format.h>
+
 #include <algorithm>
 
+#include "gda/core/error.h"
 #include "gda/core/log.h"
+#include "gda/core/shell.h"
 #include "gda/core/stream.h"
 #include "gda/eval/generate.h"
 #include "gda/eval/loss.h"
@@ -65,12 +69,33 @@ void Trainer::evaluate() {
       continue;
     }
     const std::int64_t samples = config_.eval.steps * config_.train.global_batch_size;
-    const EvaluationResult result = evaluate_loss(context(), model_->decoder, set, world_,
-                                                  config_.train.micro_batch_size, samples);
-    if (log_ == nullptr) continue;
-    log_->report(EvalReport{
-        .step = state_.step, .name = set.name(), .loss = result.loss, .tokens = result.targets});
+    evaluate(set, samples);
   }
+}
+
+void Trainer::evaluate(const EvaluationSet& set, std::int64_t samples) {
+  EvaluationResult result;
+  std::string fault;
+  try {
+    result = evaluate_loss(context(), model_->decoder, set, world_, config_.train.micro_batch_size,
+                           samples);
+  } catch (const FormatError& error) {
+    fault = error.what();
+  } catch (const IoError& error) {
+    fault = error.what();
+  }
+  if (!fault.empty()) {
+    const std::string resume = "gda resume " + shell_word(config_.run_dir);
+    end_for_bad_data(
+        "validation set " + set.name(), fault,
+        fmt::format("if the data was changed since the run began, put it back as it "
+                    "was, and: {0}; if it is damaged there, do not evaluate on it: {0} "
+                    "eval.every_steps=0",
+                    resume));
+  }
+  if (log_ == nullptr) return;
+  log_->report(EvalReport{
+      .step = state_.step, .name = set.name(), .loss = result.loss, .tokens = result.targets});
 }
 
 void Trainer::sample_text() {

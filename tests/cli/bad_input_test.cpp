@@ -95,7 +95,7 @@ TEST(BadInputTest, Datasets) {
   expect_error(
       run_gda(folder.train(
           "run", {"data.sources=[{name: one, path: " + folder.path("wide").string() + "}]"})),
-      1, "but the model's vocab_size is 19: use the tokenizer that the dataset was made");
+      2, "but the model's vocab_size is 19: use data of the model's tokenizer");
   fs::resize_file(folder.path("one.bin"), fs::file_size(folder.path("one.bin")) - 2);
   expect_error(run_gda(folder.train()), 1, folder.path("one.bin").string() + ": truncated: ");
   write_text_file_atomically(folder.path("two.idx"), std::string(200, 'x'));

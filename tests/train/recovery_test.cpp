@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <limits>
 
+#include "data/dataset_sidecar.h"
 #include "gda/checkpoint/checkpoint_reader.h"
 #include "gda/core/error.h"
 #include "gda/data/token_writer.h"
@@ -141,7 +142,7 @@ TEST_F(RecoveryTest, LeavesSamplesOut) {
   EXPECT_EQ(trainer.state().samples, (8 + 3) * config_.train.global_batch_size);
 }
 
-// Ids beyond the vocabulary, somewhere in the data: what was trained until then is saved.
+// Ids beyond the vocabulary where nobody looked before: what was trained until then is saved.
 TEST_F(RecoveryTest, BadDataIsMetSaved) {
   {
     TokenDatasetWriter writer((folder_ / "bad").string(), 19);
@@ -154,6 +155,10 @@ TEST_F(RecoveryTest, BadDataIsMetSaved) {
     std::string bytes = read_text_file(bin);
     bytes[bytes.size() / 2] = 77;
     write_text_file_atomically(bin, bytes);
+    // The damage does not show in what the start compares.
+    DatasetSidecar sidecar = read_sidecar(sidecar_beside(bin)).value();
+    sidecar.files = stamps_of({bin, folder_ / "bad.idx"});
+    write_sidecar(sidecar_beside(bin), sidecar);
   }
   config_.data.sources = {{.name = "bad", .path = (folder_ / "bad").string(), .weight = {}}};
   config_.data.validation_fraction = 0;

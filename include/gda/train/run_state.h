@@ -1,10 +1,13 @@
-// What of a run is not a pure function of its configuration and step: the counters in trainer.json.
+// What of a run is not a pure function of its configuration and step: the counters in trainer.json,
+// and what the data was that they count in.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "gda/train/data_record.h"
 #include "gda/train/loss_guard.h"
 
 namespace gda {
@@ -17,6 +20,7 @@ struct RunState {
   std::int64_t growths = 0;  // stages of the run's growth section that are done
   double flops = 0;          // model FLOPs spent, full convention
   LossGuard::State guard;
+  std::optional<DataRecord> data;  // of the steps done; nothing in older checkpoints
 
   std::string json() const;
 };

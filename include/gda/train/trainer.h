@@ -14,6 +14,7 @@
 #include "gda/data/tokenizer.h"
 #include "gda/dist/communicator.h"
 #include "gda/dist/mesh.h"
+#include "gda/train/data_agreement.h"
 #include "gda/train/run_config.h"
 #include "gda/train/run_log.h"
 #include "gda/train/run_state.h"
@@ -28,11 +29,22 @@ struct RunOutcome {
   StopReason stopped_by = StopReason::none;  // none: all steps were done
 };
 
+// How a run begins.
+struct RunStart {
+  // Data, data.tokenizer and the tokenizer of train.init_from may be different ones, as where two
+  // files hold the same tokenizer.
+  bool accept_other_tokenizer = false;
+};
+
 // Where a run goes on.
 struct ResumePoint {
   std::optional<std::int64_t> step;  // nothing: the newest healthy checkpoint
   // The samples of so many of the steps to come are left out, such as bad ones.
   std::int64_t skip_steps = 0;
+  // The data may be other than the checkpoint was trained with. The run goes on at the same number
+  // of samples: those that were taken of a source count as taken of the new one, whose order is its
+  // own, so text may come twice in a pass, or not until the next.
+  bool accept_changed_data = false;
 };
 
 // The compute type of a run on this device: the configured one, or f32 where that is bf16 and the
@@ -46,17 +58,21 @@ class RunTimeline;
 
 class Trainer {
  public:
-  // `config` must have passed its checks; `world` must outlive the trainer. Chooses the device and
-  // opens the data; the model is allocated by begin or resume. Collective, as is everything below.
+  // `config` must have passed its checks; `world` must outlive the trainer. Chooses the device,
+  // finds out what the data is (identify_run_data) and opens it; the model is allocated by begin or
+  // resume. ConfigError that lists all faults if the data is none for this model. Collective, as is
+  // everything below.
   Trainer(const RunConfig& config, Communicator& world);
   ~Trainer();
 
   // A new run: parameters by their initialisers, or from train.init_from. Throws ConfigError if the
   // run folder already holds checkpoints, or another process has it. From here on it is this one's,
   // until the trainer is gone.
-  void begin();
+  void begin(const RunStart& start = {});
   // Goes on from a checkpoint of the run folder, written at any world size. Newer ones than the
-  // step that was asked for are marked as unhealthy: the run has left their way.
+  // step that was asked for are marked as unhealthy: the run has left their way. ConfigError that
+  // names source and difference if the data is not what the checkpoint was trained with; new and
+  // missing sources are told in the log.
   void resume(const ResumePoint& point = {});
 
   // Trains until train.steps, or until asked to stop; then saves. Throws Error when the run cannot
@@ -86,14 +102,17 @@ class Trainer {
   void open_folder(bool resumed);
   void train_one_step();
   void fill_micro_batches(std::int64_t batch_size);
+  // Data that is of the run or not, and bad samples (trainer_data.cpp).
+  void check_tokenizers(const RunStart& start) const;
+  void check_data(const CheckpointReader& reader, const ResumePoint& point) const;
   std::string read_samples();
-  [[noreturn]] void end_for_bad_data(const std::string& fault);
+  [[noreturn]] void end_for_bad_data(const std::string& what, const std::string& fault,
+                                     const std::string& way_on);
   void follow_ramp();
   // Growth stages (trainer_growth.cpp).
   void check_growths(const CheckpointReader& reader) const;
   void grow_if_due();
   void grow();
-  double loss_of_next_samples();
   double loss_of(const Batch& batch);
   void log_page() const;
   std::int64_t last_sample() const;
@@ -101,6 +120,7 @@ class Trainer {
   void after_step();
   void report();
   void evaluate();
+  void evaluate(const EvaluationSet& set, std::int64_t samples);
   void sample_text();
   // Saving and going on (trainer_checkpoints.cpp).
   void restore(const CheckpointReader& reader);
@@ -121,6 +141,7 @@ class Trainer {
   Mesh mesh_;
   DType compute_;
   std::unique_ptr<const RunTimeline> timeline_;
+  IdentifiedRunData data_facts_;
   DataLoader data_;
   Arena arena_;
   std::unique_ptr<TrainedModel> model_;

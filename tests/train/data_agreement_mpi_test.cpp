@@ -1,0 +1,100 @@
+// What ranks find out about the data together.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "data/content_summary.h"
+#include "gda/checkpoint/checkpoint_reader.h"
+#include "gda/core/error.h"
+#include "gda/train/trainer.h"
+#include "support/mpi.h"
+#include "support/tiny_run.h"
+
+namespace gda {
+namespace {
+
+namespace fs = std::filesystem;
+
+class DataRanksTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const std::string name = test::world().broadcast("gda-data-" + std::to_string(::getpid()), 0);
+    root_ = fs::path(::testing::TempDir()) / name;
+  }
+  void TearDown() override {
+    test::world().barrier();
+    if (test::world().rank() == 0) fs::remove_all(root_);
+    test::world().barrier();
+  }
+  // On rank 0, before the others go on.
+  template <class Act>
+  static void first(const Act& act) {
+    if (test::world().rank() == 0) act();
+    test::world().barrier();
+  }
+
+  fs::path root_;
+};
+
+TEST_F(DataRanksTest, ShareTheScan) {
+  constexpr std::int64_t kTokens = 3 * kBlockTokens + 12345;
+  const std::string prefix = (root_ / "long").string();
+  first([&] {
+    TokenDatasetWriter writer(prefix, 1000);
+    std::vector<std::int32_t> document;
+    for (std::int64_t done = 0; done < kTokens;
+         done += static_cast<std::int64_t>(document.size())) {
+      document.assign(static_cast<std::size_t>(std::min<std::int64_t>(98'765, kTokens - done)), 0);
+      for (std::size_t i = 0; i < document.size(); ++i) {
+        document[i] = static_cast<std::int32_t>((static_cast<std::size_t>(done) + i * i) % 997);
+      }
+      writer.append(document);
+      writer.end_document();
+    }
+    writer.finish();
+  });
+  const auto written = joined_identity(identify_datasets({prefix}, test::world()).front());
+  EXPECT_EQ(written.tokens, kTokens);
+  test::world().barrier();
+  first([&] { fs::remove(prefix + ".gda.json"); });
+  EXPECT_EQ(joined_identity(identify_datasets({prefix}, test::world()).front()), written);
+  first([&] { EXPECT_TRUE(fs::exists(prefix + ".gda.json")); });
+}
+
+// Every rank refuses what rank 0 has found beside the data.
+TEST_F(DataRanksTest, RefuseTogether) {
+  const std::string prefix = (root_ / "wide").string();
+  first([&] { test::write_tiny_dataset(prefix, 40, 1, 50); });
+  RunConfig config = test::tiny_run(root_, root_ / "run");
+  config.data.sources = {{.name = "wide", .path = prefix, .weight = {}}};
+  EXPECT_THROW(Trainer(config, test::world()), ConfigError);
+  test::world().barrier();
+  first([&] {
+    write_text_file_atomically(prefix + ".gda.json",
+                               "{\"format\": \"gda dataset\", \"version\": 2}");
+  });
+  EXPECT_THROW(Trainer(config, test::world()), ConfigError);
+}
+
+// One rank reads the bad token; all of them save before they end.
+TEST_F(DataRanksTest, ABadValidationSetEndsAllSaved) {
+  first([&] { test::write_tiny_data(root_); });
+  RunConfig config = test::tiny_run(root_, root_ / "run");
+  config.eval.every_steps = 2;
+  config.eval.steps = 1000;
+  Trainer trainer(config, test::world());
+  trainer.begin();
+  first([&] {
+    std::fstream stream(root_ / "two.bin", std::ios::binary | std::ios::in | std::ios::out);
+    stream.seekp(-2, std::ios::end);
+    stream.write("\x4d", 2);
+  });
+  EXPECT_THROW(trainer.run(StopRequest{}), FormatError);
+  const auto reader = newest_whole_checkpoint(root_ / "run" / "checkpoints", &test::world());
+  ASSERT_TRUE(reader.has_value());
+  EXPECT_EQ(reader->step(), 2);
+}
+
+}  // namespace
+}  // namespace gda
