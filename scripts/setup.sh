@@ -35,7 +35,10 @@ only_list=false
 interop=false
 for argument in "$@"; do
   case $argument in
-    --interop) packages+=(python3 python3-numpy python3-jsonschema python3-yaml) ;;
+    --interop)
+      interop=true
+      packages+=(python3 python3-numpy python3-pip python3-xxhash python3-jsonschema python3-yaml zsh fish)
+      ;;
     --check) packages+=("${check_packages[@]}") ;;
     --list) only_list=true ;;
     -h | --help)

@@ -5,6 +5,7 @@
 #include "checkpoint/save_plan.h"
 #include "gda/checkpoint/checkpoint_writer.h"
 #include "gda/core/error.h"
+#include "gda/core/text.h"
 #include "gda/dist/agreement.h"
 
 namespace gda {

@@ -8,6 +8,7 @@
 #include "gda/core/error.h"
 #include "gda/core/file.h"
 #include "gda/core/shell.h"
+#include "gda/core/text.h"
 #include "gda/dist/agreement.h"
 
 namespace gda {

@@ -85,13 +85,13 @@ void add_resume(CLI::App& app, Action& action) {
       ->check(at_least(0));
   command->add_flag(
       "--accept-changed-data", options->point.accept_changed_data,
-      "Go on although the data, or its tokenizer, is not what it was: samples taken of "
+      "Resume although the data, or its tokenizer, is not what it was: samples taken of "
       "a source count as taken of the new one");
   add_run_device_option(*command, options->device);
   command->footer(
       "Example: mpirun -np 4 gda resume runs/my-run\n"
       "         mpirun -np 4 gda resume runs/my-run train.steps=20000 schedule.steps=20000\n"
-      "Any number of processes may go on, whatever number began; the samples stay the same.");
+      "Any number of processes may resume, whatever number began; the samples stay the same.");
   command->callback([options, &action] {
     action = [options] {
       take_checkpoint_for_run(*options);

@@ -21,7 +21,7 @@ void tell_ending(const RunConfig& config, const RunOutcome& outcome, double seco
               outcome.step, config.train.steps, run, settings_to_train_on(config, outcome.step));
   } else if (outcome.stopped_by == StopReason::none) {
     log::info(
-        "done: step {}, {} of them in {}; the checkpoint is in {}/checkpoints. Go on with: gda "
+        "done: step {}, {} of them in {}; the checkpoint is in {}/checkpoints. Resume with: gda "
         "resume {} {}",
         outcome.step, outcome.step - outcome.first_step, readable_duration(seconds), folder, run,
         settings_to_train_on(config, outcome.step));

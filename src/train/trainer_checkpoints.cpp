@@ -86,7 +86,7 @@ void Trainer::resume(const ResumePoint& point) {
                        folder.string());
   state_ = parse_run_state(reader->trainer_json(), (reader->path() / "trainer.json").string());
   check_growths(*reader);
-  check_settings(*reader);
+  check_settings(*reader, point);
   check_data(*reader, point);
   measure_peak();
   restore(*reader);
@@ -115,7 +115,7 @@ void Trainer::check_settings(const CheckpointReader& reader, const ResumePoint& 
   require<ConfigError>(useless.empty(), "no effect on a run resumed from {}: {}",
                        reader.path().string(), fmt::join(useless, "; "));
   require<ConfigError>(config_.train.steps >= state_.step,
-                       "train.steps: {}, but {} is at step {} already: give more, or go on from an "
+                       "train.steps: {}, but {} is at step {} already: give more, or resume from an "
                        "older checkpoint with --step",
                        config_.train.steps, reader.path().string(), state_.step);
   const auto before = readable_config(reader);

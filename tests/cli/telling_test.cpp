@@ -63,7 +63,7 @@ TEST(TellingTest, AGrownRunThatIsDoneSaysHowToTrainOn) {
       run_gda({"grow", "signal-heads", "--factor", "2", "--from", folder.run(), "--to", grown});
   ASSERT_EQ(outcome.code, 0) << outcome.text;
   EXPECT_EQ(outcome.last_line(),
-            "go on with      gda resume " + grown + " train.steps=12 schedule.steps=12");
+            "next            gda resume " + grown + " train.steps=12 schedule.steps=12");
   EXPECT_FALSE(std::filesystem::exists(folder.path("grown") / "lock"));
 }
 
