@@ -50,9 +50,9 @@ ${bold}Time$plain
   It is all in $dir
 
 ${bold}What to try next$plain
-  Its own words     $gda generate $dir/grown --prompt "To print a document"
+  Generate text     $gda generate $dir/grown --prompt "To print a document"
   More training     mpirun -np 2$as_root $gda resume $dir/grown train.steps=$((last * 2)) schedule.steps=$((last * 2))
-  Grow otherwise    $gda grow signal-heads --from $dir/run --to $dir/added --add 1
+  Grow differently  $gda grow signal-heads --from $dir/run --to $dir/added --add 1
   Look closer       $gda inspect $dir/grown, or: tensorboard --logdir $dir
   Your own text     scripts/quickstart.sh --dir mine --text PATH --minutes 20
   A real model      configs/gda-124m.yaml, configs/motif-2.6b.yaml; README.md says how to launch

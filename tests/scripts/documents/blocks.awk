@@ -53,9 +53,10 @@ reason && reason == FNR - 1 { fail("\"not run\" belongs directly above a block")
 }
 {
   rest = $0
+  gsub(/formerly `[^`]*`/, "", rest)
   while (match(rest, section "\\.[a-z][][a-z_.0-9]*[`=:]")) {
     key = substr(rest, RSTART + 1, RLENGTH - 2)
-    if (key !~ /\.(json|cuda)$/ && !(key in keys)) print "key", FNR, key
+    if (key !~ /\.(json|yaml|model|safetensors|cuda)$/ && !(key in keys)) print "key", FNR, key
     keys[key] = 1
     rest = substr(rest, RSTART + RLENGTH)
   }
