@@ -23,8 +23,8 @@ namespace {
 constexpr std::size_t kHistory = 16;
 
 // MPI guarantees tags up to 32767: collectives take one after another, messages all the last one,
-// since only their order counts.
-constexpr std::int64_t kCollectiveTags = 32767;
+// since only their order counts; between them are those of the roll call.
+constexpr std::int64_t kCollectiveTags = dist::RollCall::kQuestionTag;
 constexpr int kMessageTag = 32767;
 
 // How long the thread sleeps without work. It wakes to let MPI push out what is still on its way to
@@ -54,9 +54,9 @@ class Backoff {
   std::chrono::microseconds longest_;
 };
 
-// The end of one rank ends all. Where operations were late others wait too, in other groups maybe,
-// and their time is over a moment later: they are to say what they wait for first.
-constexpr std::chrono::seconds kGrace{3};
+// How long a rank whose time is over waits for the others to say what they do. Those that can
+// answer at once; this is for the end to come on a machine that is crowded as well as without them.
+constexpr std::chrono::seconds kGrace{5};
 
 // A rank that waits for a late one polls at this distance: about a fiftieth of a core, and no
 // matter beside how late the other is.
@@ -177,10 +177,7 @@ void MpiThread::run(std::promise<void> started) {
       break;
     }
   }
-  if (ending_ == Ending::abort) {
-    if (is_late_) std::this_thread::sleep_for(kGrace);
-    MPI_Abort(MPI_COMM_WORLD, exit_code_);
-  }
+  if (ending_ == Ending::abort) MPI_Abort(MPI_COMM_WORLD, exit_code_);
   if (ending_ == Ending::finish && !failure_) MPI_Finalize();
 }
 
@@ -189,8 +186,7 @@ std::optional<MpiThread::Task> MpiThread::next_task() {
   submitted_.wait_for(lock, kIdle, [&] { return !queue_.empty() || closed_; });
   if (queue_.empty()) {
     lock.unlock();
-    int arrived = 0;
-    if (!failure_) MPI_Iprobe(MPI_ANY_SOURCE, 0, MPI_COMM_WORLD, &arrived, MPI_STATUS_IGNORE);
+    if (dist::RollCall::is_asked()) roll_call_.answer(doing_nothing());
     return std::nullopt;
   }
   Task task = std::move(queue_.front());
@@ -261,18 +257,35 @@ void MpiThread::wait_for_round(const Task& task, Clock::time_point begin,
     require<DistError>(!stopped_at_once(), "{} was given up: the process is ending",
                        describe(task.info));
     if (Clock::now() - begin > task.limits.timeout) fail_late(task);
+    if (dist::RollCall::is_asked()) roll_call_.answer(doing(task));
     backoff.pause();
   }
 }
 
 void MpiThread::fail_late(const Task& task) {
   report_history();
-  is_late_ = true;
+  gave_up_ = doing(task);
+  log::error("what the ranks do:");
+  for (const std::string& line : roll_call_.ask(*world_, gave_up_, kGrace)) {
+    log::error("  {}", line);
+  }
   fail<DistError>(
       "rank {} of {}: {} did not finish within {} s; no answer from {} {}: look at "
       "the end of the log there",
       world_->place.rank, world_->place.size, describe(task.info), task.limits.timeout.count(),
       plural(transfers_.awaited().size(), "rank"), fmt::join(transfers_.awaited(), ", "));
+}
+
+std::string MpiThread::doing(const Task& task) const {
+  const std::vector<int> awaited = transfers_.awaited();
+  return fmt::format("waiting in {} for rank{} {}", describe(task.info),
+                     awaited.size() == 1 ? "" : "s", fmt::join(awaited, ", "));
+}
+
+std::string MpiThread::doing_nothing() const {
+  if (failure_) return gave_up_.empty() ? "ending, after an operation that failed" : gave_up_;
+  return fmt::format("in no operation; the last was {}",
+                     history_.empty() ? "none" : describe(history_.back().info));
 }
 
 void MpiThread::report_history() {

@@ -18,6 +18,7 @@
 
 #include "dist/mpi_group.h"
 #include "dist/operation.h"
+#include "dist/roll_call.h"
 
 namespace gda {
 
@@ -47,7 +48,7 @@ class MpiThread {
     none,     // it goes on
     finish,   // carry out what was submitted, then MPI_Finalize
     abandon,  // stop at once and leave MPI as it is: the other ranks may never come
-    abort,    // MPI_Abort; after an operation that was late, with time for others to report theirs
+    abort,    // MPI_Abort
   };
   // Returns when the thread has ended (from `abort` it does not return when all goes well).
   void end(Ending ending, int exit_code = 0);
@@ -76,11 +77,16 @@ class MpiThread {
     const Ending ending = ending_;
     return ending == Ending::abandon || ending == Ending::abort;
   }
+  // Says, before it throws, what every rank does.
   [[noreturn]] void fail_late(const Task& task);
   void report_history();
+  // What this rank does, for those who ask: in an operation, or in none.
+  std::string doing(const Task& task) const;
+  std::string doing_nothing() const;
 
   std::shared_ptr<dist::MpiGroup> world_;
   dist::Transfers transfers_;
+  dist::RollCall roll_call_;
 
   std::mutex mutex_;
   std::condition_variable submitted_;
@@ -96,7 +102,7 @@ class MpiThread {
   };
   std::deque<Finished> history_;
   std::exception_ptr failure_;  // of an operation; nothing works after it
-  bool is_late_ = false;        // that failure was one of time
+  std::string gave_up_;         // what this rank did when its time was over
 
   std::thread thread_;
 };

@@ -13,13 +13,16 @@
 
 namespace {
 
+constexpr std::chrono::minutes kLate{4};
+
 // Rank 1 of three does something of its own.
 void be_culprit(const std::string& way) {
-  if (way.starts_with("late")) std::this_thread::sleep_for(std::chrono::seconds(60));
+  if (way.starts_with("late")) std::this_thread::sleep_for(kLate);
   if (way == "throw") throw std::runtime_error("rank 1 has had enough");
   if (way == "leave") std::exit(0);
   if (way == "abort") gda::MpiSession::abort(7);
   if (way == "die") std::raise(SIGKILL);
+  if (way == "stopped") std::raise(SIGSTOP);
 }
 
 // As on a cluster: the thread that computes waits for the device and cannot tell that it does.
@@ -33,16 +36,17 @@ void wait_on_a_device(gda::Communicator& world, bool culprit) {
   const gda::OwnedTensor data(gda::DType::f32, {1024}, device);
   group->broadcast(data.tensor, 0).wait();
   gda::synchronize(stream.get());
-  if (culprit) std::this_thread::sleep_for(std::chrono::seconds(60));
+  if (culprit) std::this_thread::sleep_for(kLate);
   group->all_reduce(data.tensor, gda::Reduction::sum).wait();
   gda::synchronize(stream.get());
 }
 
 void run(const std::string& way) {
   const gda::MpiSession session;
+  // Processes of a crowded machine may be seconds apart until they have met.
+  session.world(std::chrono::seconds(60))->barrier();
   const auto world = session.world(std::chrono::seconds(2));
   gda::log::set_rank(world->rank(), world->size());
-  world->barrier();
   world->set_step(120);
   const bool culprit = world->rank() == 1;
   if (way == "late on a device") wait_on_a_device(*world, culprit);
