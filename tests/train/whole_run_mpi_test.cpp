@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
+#include <map>
 
 #include "gda/train/trainer.h"
 #include "support/late_communicator.h"
@@ -45,7 +47,7 @@ class WholeRunTest : public ::testing::Test {
     config.train.skip.spike_sigmas = 3;
     config.train.skip.window = 4;
     config.train.skip.max_consecutive_skips = 100;
-    config.checkpoint.every_steps = 1;
+    config.checkpoint.every_steps = kSaved;
     config.checkpoint.keep_last = 100;
     config.eval.every_steps = 4;
     config.eval.steps = 1;
@@ -174,42 +176,84 @@ TEST_F(WholeRunTest, SeveralRanksTellWhatOneTells) {
   }
 }
 
-// What is still being gathered or summed holds no numbers: evaluations, reports, checkpoints,
-// growth and the next pass wait for it.
-TEST_F(WholeRunTest, NothingIsReadBeforeItIsThere) {
-  for (const bool asynchronous : {false, true}) {
-    RunConfig punctual = config(asynchronous ? "punctual-async" : "punctual");
-    punctual.checkpoint.async = asynchronous;
-    punctual.eval.every_steps = 1;
-    punctual.train.steps = 8;
-    punctual.growth.stages.resize(1);
-    punctual.growth.stages[0].step = 5;
-    punctual.growth.stages[0].plan = GrowthPlan{};
-    punctual.growth.stages[0].plan->steps.push_back({SignalHeads{.factor = 2}});
-    RunConfig late = punctual;
-    late.run_dir = (folder_.path() / (asynchronous ? "late-async" : "late")).string();
-    {
-      Trainer trainer(punctual, test::world());
-      test::train(trainer);
+// What is still being gathered or summed holds no numbers: the next pass waits for it, and whatever
+// else looks at the model; each of these alone, since one that waits does so for all after it.
+class LateTest : public WholeRunTest, public ::testing::WithParamInterface<const char*> {
+ protected:
+  RunConfig config(const std::string& name) const {
+    RunConfig config = WholeRunTest::config(name);
+    const std::string reader = GetParam();
+    config.train.steps = 5;
+    config.logging.every_steps = reader == "report" ? 1 : 100;
+    config.eval.every_steps = reader == "evaluation" ? 1 : 0;
+    config.checkpoint.every_steps = reader.ends_with("checkpoint") ? 1 : 0;
+    config.checkpoint.async = reader == "asynchronous checkpoint";
+    if (reader == "growth") {
+      config.growth.stages.resize(1);
+      config.growth.stages[0].step = 3;
+      config.growth.stages[0].plan = GrowthPlan{};
+      config.growth.stages[0].plan->steps.push_back({SignalHeads{.factor = 2}});
     }
-    {
-      test::LateCommunicator group(test::world());
-      Trainer trainer(late, group);
-      test::train(trainer);
-    }
-    test::world().barrier();
-    EXPECT_EQ(test::metrics_of(late.run_dir), test::metrics_of(punctual.run_dir));
-    for (const StepFolder& folder : list_step_folders(fs::path(punctual.run_dir) / "checkpoints")) {
-      const Manifest expected = read_manifest(folder.path);
-      const Manifest found =
-          read_manifest(fs::path(late.run_dir) / "checkpoints" / folder.path.filename());
-      ASSERT_EQ(found.files.size(), expected.files.size());
-      for (std::size_t i = 0; i < found.files.size(); ++i) {
-        if (found.files[i].name == "config.yaml") continue;  // names the run folder
-        EXPECT_EQ(found.files[i].hash, expected.files[i].hash)
-            << folder.path.filename() << " " << found.files[i].name;
+    return config;
+  }
+
+  // Hashes of all files of all checkpoints, but for those that name the run folder.
+  static std::map<std::string, std::string> hashes(const RunConfig& config) {
+    std::map<std::string, std::string> all;
+    for (const StepFolder& folder : list_step_folders(fs::path(config.run_dir) / "checkpoints")) {
+      for (const WrittenFile& file : read_manifest(folder.path).files) {
+        if (file.name == "config.yaml") continue;
+        all[folder.path.filename().string() + "/" + file.name] = file.hash;
       }
     }
+    return all;
+  }
+};
+
+TEST_P(LateTest, NothingIsReadBeforeItIsThere) {
+  if (test::world().size() == 1) GTEST_SKIP() << "one rank gathers nothing";
+  const RunConfig punctual = config("punctual");
+  const RunConfig late = config("late");
+  {
+    Trainer trainer(punctual, test::world());
+    test::train(trainer);
+  }
+  {
+    test::LateCommunicator group(test::world());
+    Trainer trainer(late, group);
+    test::train(trainer);
+  }
+  test::world().barrier();
+  EXPECT_EQ(test::metrics_of(late.run_dir), test::metrics_of(punctual.run_dir));
+  EXPECT_EQ(hashes(late), hashes(punctual));
+}
+
+INSTANTIATE_TEST_SUITE_P(Readers, LateTest,
+                         ::testing::Values("report", "evaluation", "checkpoint",
+                                           "asynchronous checkpoint", "growth"));
+
+TEST_F(WholeRunTest, ACheckpointWaitsForWhatIsGathered) {
+  const RunConfig run = config("run");
+  test::LateCommunicator late(test::world());
+  ParameterStore parameters(parameter_specs(run.model), DType::f64, late.size(), true);
+  ShardedAdamW optimizer(parameters, late);
+  Arena arena;
+  const Context context{Stream{}, arena};
+  parameters.initialize(3);
+  RunCheckpoints checkpoints(folder_.path() / "checkpoints", run.checkpoint, test::world(),
+                             parameters, optimizer);
+  optimizer.publish_masters(context);
+  checkpoints.save(context, {.model = run.model, .state = {}, .growth = {}, .run_config = ""},
+                   true);
+  ParameterStore expected(parameter_specs(run.model), DType::f64, 1, false);
+  expected.initialize(3);
+  const auto reader = newest_whole_checkpoint(folder_.path() / "checkpoints");
+  ASSERT_TRUE(reader.has_value());
+  for (const Parameter& parameter : expected.all()) {
+    const OwnedTensor found(DType::f64, parameter.value.shape());
+    reader->read_parameter(parameter.spec.name, found.tensor);
+    EXPECT_EQ(std::memcmp(found.tensor.raw(), parameter.value.raw(), found.tensor.bytes()), 0)
+        << parameter.spec.name;
   }
 }
 
