@@ -20,6 +20,7 @@ Exit code 1: a bug survived that equivalent.toml does not explain, or one does n
 """
 import argparse
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -119,6 +120,7 @@ def parse():
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was planted is taken out
     arguments = parse()
     bugs = load(ROOT)
     verdicts = Verdicts(ROOT / "build/mutation/verdicts.json")

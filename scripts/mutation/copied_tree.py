@@ -39,7 +39,9 @@ class CopiedTree:
         linker = next((name for name in ("mold", "lld") if shutil.which(f"ld.{name}")), None)
         if linker:
             configure.append(f"-DCMAKE_EXE_LINKER_FLAGS=-fuse-ld={linker}")
-        if self.command(configure, cwd=self.path) != 0 or not self.build(self.programs_of_parts(patterns)):
+        if self.command(configure, cwd=self.path) != 0:
+            raise SystemExit(f"mutation.py: the copy cannot be configured; see {self.log}")
+        if not self.build(self.programs_of_parts(patterns)):
             raise SystemExit(f"mutation.py: the copy does not build without bugs; see {self.log}")
         self.list_tests()
         for pattern in patterns:
@@ -92,7 +94,7 @@ class CopiedTree:
                        for word in test.get("command", ()) if word.startswith(made)})
 
     def build(self, programs=("all",)):
-        environment = os.environ | {"CCACHE_BASEDIR": os.environ.get("CCACHE_BASEDIR", str(self.path))}
+        environment = os.environ | {"CCACHE_BASEDIR": str(self.path), "CCACHE_NOHASHDIR": "1"}
         return self.command(["ninja", f"-j{self.jobs}", "-C", str(self.build_path), *programs], env=environment) == 0
 
     def first_failure(self, pattern, limit):

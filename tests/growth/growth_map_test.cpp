@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
 #include <vector>
 
 #include "gda/core/error.h"
@@ -83,9 +84,11 @@ TEST(GrowthMap, PairedNoiseSumsToZeroAndLiesBelowTheWeights) {
   map.steps[0].noise_db = 20;
   apply(map, CarriedState::value, 1, source, noisy);
   double squares = 0;
+  std::set<double> different;
   for (std::size_t i = 0; i < 400; ++i) {
     for (std::size_t j = 0; j < 50; ++j) {
       const double n = noisy[i * 100 + j] - plain[i * 100 + j];
+      different.insert(n);
       EXPECT_NEAR(noisy[i * 100 + 50 + j] - plain[i * 100 + 50 + j], -n, 1e-15);
       squares += n * n;
     }
@@ -93,6 +96,7 @@ TEST(GrowthMap, PairedNoiseSumsToZeroAndLiesBelowTheWeights) {
   // 20 dB below 2, and halved as the weights are. 20000 samples: the estimate of a standard
   // deviation is right to 1 / sqrt(2 * 20000) = 0.5 percent; five of these are allowed.
   EXPECT_NEAR(std::sqrt(squares / 20000), 0.1, 0.1 * 0.025);
+  EXPECT_GT(different.size(), 19990U);  // each element has a number of its own
 }
 
 TEST(AxisMap, KnowsItsRuns) {
