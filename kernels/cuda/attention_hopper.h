@@ -1,9 +1,10 @@
 // Attention on Hopper's tensor cores (compute capability 9.0): bf16, heads of 64 or 128 and values
 // as wide or twice as wide.
 //
-// Two warpgroups keep 128 rows, queries or keys, and let the others go by in steps of 64; products
-// are asynchronous (wgmma), and the scores of one step are computed under the sums of the step
-// before. Query heads that read the same key and value head are packed as in attention_tiled.h.
+// Two warpgroups keep 128 rows, queries or keys, and let the others go by in steps of 64 or 128.
+// Products are asynchronous (wgmma), and the scores of one step are computed under the sums of the
+// step before. Query heads that read the same key and value head are packed as in
+// attention_tiled.h.
 // There are four such passes: forward, dq, dk, dv. The backward ones compute scores anew each, so
 // that nothing is added by atomics and the bits are the same in every run; no pass sends weights
 // through memory.

@@ -8,6 +8,7 @@ namespace gda::cuda::hopper {
 
 // Queries of one sequence that see some of the keys [first_key, last_key]: their steps, counted
 // from the sequence's first query.
+template <int kSteps>
 struct QuerySteps {
   int begin, end;
 
@@ -35,7 +36,7 @@ struct QuerySteps {
 
 // q and dout, with what is kept of each query, step by step through the heads of a pack: q for
 // kQueryStages steps, dout for kDoutStages, the rest for two.
-template <int kD, int kDv, int kQueryStages, int kDoutStages>
+template <int kSteps, int kD, int kDv, int kQueryStages, int kDoutStages>
 struct QueryStream {
   using QueryTile = Tile<kSteps, kD>;
   using DoutTile = Tile<kSteps, kDv>;
@@ -47,7 +48,7 @@ struct QueryStream {
 
   const Problem& p;
   const Gradients& g;
-  QuerySteps queries;
+  QuerySteps<kSteps> queries;
   int memory;  // byte offset
   int pack = 0;
   std::int64_t first_row;  // of the sequence
@@ -60,7 +61,7 @@ struct QueryStream {
   Copier<kSteps, kDv> dout_copier;
 
   __device__ QueryStream(const Problem& problem, const Gradients& gradients, int byte_offset,
-                         const QuerySteps& steps_of_head, std::int64_t row)
+                         const QuerySteps<kSteps>& steps_of_head, std::int64_t row)
       : p(problem), g(gradients), queries(steps_of_head), memory(byte_offset), first_row(row) {}
   // Begins a pack at its first step.
   __device__ int begin(int which_pack) {
@@ -88,13 +89,16 @@ struct QueryStream {
                       left);
     dout_copier.copy(dout_tile(step), g.dout[row] + static_cast<std::int64_t>(head) * kDv,
                      g.dout.stride, left);
-    const int i = static_cast<int>(threadIdx.x) % kSteps;
-    const int kind = static_cast<int>(threadIdx.x) / kSteps;
-    const std::int64_t at = (row + i) * p.packs.heads + head;
-    if (kind == 0) copy_async_4(lse(step).span(i, 1), g.lse + at, i < left);
-    if (kind == 1) copy_async_4(delta(step).span(i, 1), g.delta + at, i < left);
-    if (kind == 2 && p.first_key != nullptr) {
-      copy_async_4(first_key(step).span(i, 1), p.first_key + row + i, i < left);
+#pragma unroll
+    for (int part = 0; part < kKinds * kSteps; part += kThreads) {
+      const int i = static_cast<int>(threadIdx.x) % kSteps;
+      const int kind = (part + static_cast<int>(threadIdx.x)) / kSteps;
+      const std::int64_t at = (row + i) * p.packs.heads + head;
+      if (kind == 0) copy_async_4(lse(step).span(i, 1), g.lse + at, i < left);
+      if (kind == 1) copy_async_4(delta(step).span(i, 1), g.delta + at, i < left);
+      if (kind == 2 && p.first_key != nullptr) {
+        copy_async_4(first_key(step).span(i, 1), p.first_key + row + i, i < left);
+      }
     }
   }
   // Scores of keys from `key` that a step's queries do not see become -inf; `block_key` and
@@ -106,7 +110,11 @@ struct QueryStream {
     bool needed = last_key > query + p.length.offset;
     if (documents) {
       const int lane = static_cast<int>(threadIdx.x) % kWarp;
-      const int largest = max(first_key(step)[lane], first_key(step)[lane + kWarp]);
+      const Shared<std::int32_t> keys = first_key(step);
+      int largest = max(keys[lane], keys[lane + kWarp]);
+      if constexpr (kSteps > 2 * kWarp) {
+        largest = max(largest, max(keys[lane + 2 * kWarp], keys[lane + 3 * kWarp]));
+      }
       needed = needed || __any_sync(kWholeWarp, largest > block_key);
     }
     if (!needed) return;

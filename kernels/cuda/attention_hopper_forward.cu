@@ -6,9 +6,10 @@ namespace {
 
 template <int kD, int kDv>
 struct ForwardMemory {
+  using Stream = KeyStream<kForwardSteps<kD, kDv>, kD, kDv, 2, 3>;
   static constexpr int kQ = 0;
   static constexpr int kStream = kQ + Tile<kRows, kD>::kBytes;
-  static constexpr int kScratch = kStream + KeyStream<kD, kDv, 2, 3>::kBytes;
+  static constexpr int kScratch = kStream + Stream::kBytes;
   static constexpr int kBytes = kScratch + kWarps * static_cast<int>(sizeof(int));
 };
 
@@ -19,7 +20,8 @@ struct Softmax {
   float correction[2] = {1, 1};  // of sums so far, for the maximum that is new
 
   // Scores become weights, 2^(scale (score - maximum)). A NaN is lost to no maximum: it stays one.
-  __device__ void turn(float scale, Sums<kSteps / 8>& scores) {
+  template <int kColumns>
+  __device__ void turn(float scale, Sums<kColumns>& scores) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       float most = largest[half];
@@ -58,26 +60,27 @@ struct Softmax {
 };
 
 template <int kD, int kDv>
-__global__ void __launch_bounds__(kThreads, 1)
+__global__ void __launch_bounds__(kThreads, kForwardBlocks<kD, kDv>)
     forward_rows(const Problem p, Rows<bfloat16> out, float* lse) {
   using Memory = ForwardMemory<kD, kDv>;
+  constexpr int kSteps = kForwardSteps<kD, kDv>;
   const PackRows rows = rows_of_block(p);
   const int first = first_row_of_block();
   if (first >= rows.count()) return;  // the whole block
-  const SeenKeys keys = seen_keys(rows, first, shared_memory<int>(Memory::kScratch, kWarps));
+  const auto keys = seen_keys<kSteps>(rows, first, shared_memory<int>(Memory::kScratch, kWarps));
   const SeenByRows seen(rows, first);
   const Tile<kRows, kD> q(Memory::kQ);
-  const KeyStream<kD, kDv, 2, 3> stream(rows, Memory::kStream, keys.first_step());
+  const typename Memory::Stream stream(rows, Memory::kStream, keys.first_step());
   const float scale = p.scale * kLog2E;
   Softmax softmax;
   Sums<kSteps / 8> scores;
   Sums<kDv / 8> sums;
-  Weights weights;
+  Weights<kSteps> weights;
   sums.clear();
   load_rows(rows, p.q, first, q);
   run_pipeline(
       keys.steps(), [&](int i) { stream.load(i); },
-      [&](int i) { multiply_rows(q, warpgroup() * kSteps, stream.key_tile(i), scores); },
+      [&](int i) { multiply_rows(q, warpgroup() * kGroupRows, stream.key_tile(i), scores); },
       [&](int i) {
         wait_for_products<1>(scores.value);
         const int key = stream.first + i * kSteps;

@@ -7,7 +7,7 @@ namespace {
 
 template <int kD, int kDv>
 struct KeyMemory {
-  using Stream = QueryStream<kD, kDv, 3, 2>;
+  using Stream = QueryStream<kGradientSteps<kD, kDv>, kD, kDv, 3, 2>;
   static constexpr int kK = 0;
   static constexpr int kV = kK + Tile<kRows, kD>::kBytes;
   static constexpr int kStream = kV + Tile<kRows, kDv>::kBytes;
@@ -19,21 +19,22 @@ template <int kD, int kDv>
 __global__ void __launch_bounds__(kThreads, 1)
     backward_key_rows(const Problem p, const Gradients g, Rows<bfloat16> dk) {
   using Memory = KeyMemory<kD, kDv>;
+  constexpr int kSteps = kGradientSteps<kD, kDv>;
   const int pack = static_cast<int>(blockIdx.x) % p.packs.count;
   const int sequence = static_cast<int>(blockIdx.x) / p.packs.count;
   const BlockKeys keys(p, sequence);
   const Tile<kRows, kD> k(Memory::kK);
   const Tile<kRows, kDv> v(Memory::kV);
   const std::int64_t first_row = static_cast<std::int64_t>(sequence) * p.length.queries;
-  const QuerySteps queries(p, first_row, keys.first, keys.last,
-                           shared_memory<int>(Memory::kScratch, kWarps));
+  const QuerySteps<kSteps> queries(p, first_row, keys.first, keys.last,
+                                   shared_memory<int>(Memory::kScratch, kWarps));
   typename Memory::Stream stream(p, g, Memory::kStream, queries, first_row);
   const int steps = stream.begin(pack);
   const float scale = p.scale * kLog2E;
   Sums<kSteps / 8> scores;
   Sums<kSteps / 8> dweights;
   Sums<kD / 8> sums;
-  Weights dscores;
+  Weights<kSteps> dscores;
   sums.clear();
   if (steps > 0) {
     keys.load(p.k, p.packs.key[pack], k);
@@ -41,8 +42,8 @@ __global__ void __launch_bounds__(kThreads, 1)
     run_pipeline(
         steps, [&](int i) { stream.load(i); },
         [&](int i) {
-          multiply_rows(k, warpgroup() * kSteps, stream.query_tile(i), scores);
-          multiply_rows(v, warpgroup() * kSteps, stream.dout_tile(i), dweights);
+          multiply_rows(k, warpgroup() * kGroupRows, stream.query_tile(i), scores);
+          multiply_rows(v, warpgroup() * kGroupRows, stream.dout_tile(i), dweights);
         },
         [&](int i) {
           wait_for_products<1>(scores.value, dweights.value);

@@ -8,10 +8,11 @@ namespace {
 
 template <int kD, int kDv>
 struct QueryMemory {
+  using Stream = KeyStream<kGradientSteps<kD, kDv>, kD, kDv, 3, 2>;
   static constexpr int kQ = 0;
   static constexpr int kDout = kQ + Tile<kRows, kD>::kBytes;
   static constexpr int kStream = kDout + Tile<kRows, kDv>::kBytes;
-  static constexpr int kScratch = kStream + KeyStream<kD, kDv, 3, 2>::kBytes;
+  static constexpr int kScratch = kStream + Stream::kBytes;
   static constexpr int kBytes = kScratch + kWarps * static_cast<int>(sizeof(int));
 };
 
@@ -34,19 +35,20 @@ template <int kD, int kDv>
 __global__ void __launch_bounds__(kThreads, 1)
     backward_query_rows(const Problem p, Gradients g, Rows<bfloat16> dq) {
   using Memory = QueryMemory<kD, kDv>;
+  constexpr int kSteps = kGradientSteps<kD, kDv>;
   const PackRows rows = rows_of_block(p);
   const int first = first_row_of_block();
   if (first >= rows.count()) return;  // the whole block
-  const SeenKeys keys = seen_keys(rows, first, shared_memory<int>(Memory::kScratch, kWarps));
+  const auto keys = seen_keys<kSteps>(rows, first, shared_memory<int>(Memory::kScratch, kWarps));
   const SeenByRows seen(rows, first);
   const Tile<kRows, kD> q(Memory::kQ);
   const Tile<kRows, kDv> dout(Memory::kDout);
-  const KeyStream<kD, kDv, 3, 2> stream(rows, Memory::kStream, keys.first_step());
+  const typename Memory::Stream stream(rows, Memory::kStream, keys.first_step());
   const float scale = p.scale * kLog2E;
   Sums<kSteps / 8> scores;
   Sums<kSteps / 8> dweights;
   Sums<kD / 8> sums;
-  Weights dscores;
+  Weights<kSteps> dscores;
   sums.clear();
   load_rows(rows, p.q, first, q);
   load_rows(rows, g.dout, first, dout);
@@ -54,8 +56,8 @@ __global__ void __launch_bounds__(kThreads, 1)
   run_pipeline(
       keys.steps(), [&](int i) { stream.load(i); },
       [&](int i) {
-        multiply_rows(q, warpgroup() * kSteps, stream.key_tile(i), scores);
-        multiply_rows(dout, warpgroup() * kSteps, stream.value_tile(i), dweights);
+        multiply_rows(q, warpgroup() * kGroupRows, stream.key_tile(i), scores);
+        multiply_rows(dout, warpgroup() * kGroupRows, stream.value_tile(i), dweights);
       },
       [&](int i) {
         wait_for_products<1>(scores.value, dweights.value);

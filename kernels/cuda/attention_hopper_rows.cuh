@@ -6,6 +6,7 @@
 namespace gda::cuda::hopper {
 
 // Keys of a block's rows: [begin, end) are seen by some, [all_begin, all_end) by every one.
+template <int kSteps>
 struct SeenKeys {
   int begin, end;
   int all_begin, all_end;
@@ -16,9 +17,10 @@ struct SeenKeys {
   __device__ bool needs_mask(int key) const { return key < all_begin || key + kSteps > all_end; }
 };
 
-__device__ inline SeenKeys seen_keys(const PackRows& rows, int first, Shared<int> scratch) {
+template <int kSteps>
+__device__ SeenKeys<kSteps> seen_keys(const PackRows& rows, int first, Shared<int> scratch) {
   const int last = min(first + kRows, rows.count()) - 1;
-  SeenKeys keys{0, rows.last_key_of(last) + 1, 0, rows.last_key_of(first) + 1};
+  SeenKeys<kSteps> keys{0, rows.last_key_of(last) + 1, 0, rows.last_key_of(first) + 1};
   if (rows.p.first_key == nullptr) return keys;
   const int m = min(first + static_cast<int>(threadIdx.x) % kRows, last);
   const int own = rows.first_key_of(m);
@@ -47,9 +49,10 @@ struct SeenByRows {
     }
   }
   // Scores of unseen keys become -inf; `key` is that of the first column.
-  __device__ void mask(int key, Sums<kSteps / 8>& scores) const {
+  template <int kColumns>
+  __device__ void mask(int key, Sums<kColumns>& scores) const {
 #pragma unroll
-    for (int n = 0; n < kSteps / 8; ++n) {
+    for (int n = 0; n < kColumns; ++n) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const int at = key + 8 * n + sum_column(i);
@@ -59,8 +62,8 @@ struct SeenByRows {
   }
 };
 
-// Keys and values, step by step: keys for kKeyStages steps, values for kValueStages.
-template <int kD, int kDv, int kKeyStages, int kValueStages>
+// Keys and values, kSteps at a time: keys for kKeyStages steps, values for kValueStages.
+template <int kSteps, int kD, int kDv, int kKeyStages, int kValueStages>
 struct KeyStream {
   using KeyTile = Tile<kSteps, kD>;
   using ValueTile = Tile<kSteps, kDv>;

@@ -14,8 +14,8 @@ using tiled::sum_row;
 using tiled::Sums;
 
 constexpr int kWarpgroup = 4 * kWarp;
-constexpr int kRows = 128;  // that a block keeps: 64 for each of its two warpgroups
-constexpr int kSteps = 64;  // rows that go by in one step
+constexpr int kGroupRows = 64;         // of a warpgroup's products
+constexpr int kRows = 2 * kGroupRows;  // that a block keeps, for its two warpgroups
 constexpr int kThreads = 2 * kWarpgroup;
 constexpr int kWarps = kThreads / kWarp;
 constexpr int kBlockColumns = 64;  // of the layout with 128 bytes' swizzle
@@ -102,8 +102,21 @@ struct Copier {
   }
 };
 
+// Rows that go by in one step: 64, or 128 where a thread has registers for twice the scores, since
+// half the steps wait half as often. Forward and dv keep scores, weights and kDv / 2 sums; dq and
+// dk also the gradients of weights. The narrowest forward pass keeps so little that two blocks of
+// it share a multiprocessor, which pays more.
+template <int kD, int kDv>
+constexpr int kForwardBlocks = kD + kDv > 128 ? 1 : 2;
+template <int kD, int kDv>
+constexpr int kForwardSteps = kDv == 128 ? 128 : 64;
+template <int kD, int kDv>
+constexpr int kValueGradientSteps = kDv > 128 ? 64 : 128;
+template <int kD, int kDv>
+constexpr int kGradientSteps = kD + kDv > 128 ? 64 : 128;
+
 // c = rows [row, row + 64) of `a` times the rows of `b`, transposed.
-template <int kTileRows, int kWidth>
+template <int kTileRows, int kSteps, int kWidth>
 __device__ void multiply_rows(const Tile<kTileRows, kWidth>& a, int row,
                               const Tile<kSteps, kWidth>& b, Sums<kSteps / 8>& c) {
 #pragma unroll
@@ -112,7 +125,8 @@ __device__ void multiply_rows(const Tile<kTileRows, kWidth>& a, int row,
   }
 }
 
-// 64 x 64 numbers of a warpgroup, as products take them.
+// 64 x kSteps numbers of a warpgroup, as products take them.
+template <int kSteps>
 struct Weights {
   std::uint32_t value[kSteps / tiled::kStep][4];
 
@@ -129,8 +143,8 @@ struct Weights {
 };
 
 // c += weights b.
-template <int kWidth>
-__device__ void multiply_columns(const Weights& weights, const Tile<kSteps, kWidth>& b,
+template <int kSteps, int kWidth>
+__device__ void multiply_columns(const Weights<kSteps>& weights, const Tile<kSteps, kWidth>& b,
                                  Sums<kWidth / 8>& c) {
 #pragma unroll
   for (int k = 0; k < kSteps / tiled::kStep; ++k) {

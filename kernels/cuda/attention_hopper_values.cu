@@ -8,7 +8,7 @@ namespace {
 
 template <int kD, int kDv>
 struct ValueMemory {
-  using Stream = QueryStream<kD, kDv, 2, 3>;
+  using Stream = QueryStream<kValueGradientSteps<kD, kDv>, kD, kDv, 2, 3>;
   static constexpr int kK = 0;
   static constexpr int kStream = kK + Tile<kRows, kD>::kBytes;
   static constexpr int kScratch = kStream + Stream::kBytes;
@@ -19,18 +19,19 @@ template <int kD, int kDv>
 __global__ void __launch_bounds__(kThreads, 1)
     backward_value_rows(const Problem p, const Gradients g, int value_heads, Rows<bfloat16> dv) {
   using Memory = ValueMemory<kD, kDv>;
+  constexpr int kSteps = kValueGradientSteps<kD, kDv>;
   const int value_head = static_cast<int>(blockIdx.x) % value_heads;
   const int sequence = static_cast<int>(blockIdx.x) / value_heads;
   const BlockKeys keys(p, sequence);
   const Tile<kRows, kD> k(Memory::kK);
   const std::int64_t first_row = static_cast<std::int64_t>(sequence) * p.length.queries;
-  const QuerySteps queries(p, first_row, keys.first, keys.last,
-                           shared_memory<int>(Memory::kScratch, kWarps));
+  const QuerySteps<kSteps> queries(p, first_row, keys.first, keys.last,
+                                   shared_memory<int>(Memory::kScratch, kWarps));
   typename Memory::Stream stream(p, g, Memory::kStream, queries, first_row);
   const float scale = p.scale * kLog2E;
   Sums<kSteps / 8> scores;
   Sums<kDv / 8> sums;
-  Weights weights;
+  Weights<kSteps> weights;
   sums.clear();
   for (int pack = 0; pack < p.packs.count; ++pack) {
     if (p.packs.value[pack] != value_head) continue;
@@ -40,7 +41,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     keys.load(p.k, p.packs.key[pack], k);
     run_pipeline(
         steps, [&](int i) { stream.load(i); },
-        [&](int i) { multiply_rows(k, warpgroup() * kSteps, stream.query_tile(i), scores); },
+        [&](int i) { multiply_rows(k, warpgroup() * kGroupRows, stream.query_tile(i), scores); },
         [&](int i) {
           wait_for_products<1>(scores.value);
           stream.mask(i, keys.first + warp_row(), keys.first, keys.last, scores);
