@@ -22,7 +22,7 @@ std::vector<Form> forms() {
            {"width", "--hidden-factor", "2", "--feed-forward-factor", "2", "--heads", "multiply"}},
           {"zero_pad", {"zero-pad", "--hidden-size", "17", "--heads", "8"}},
           {"zero_pad_of_softmax",
-           {"zero-pad", "--intermediate-size", "31", "--key-value-heads", "3"},
+           {"zero-pad", "--intermediate-size", "31", "--num-key-value-heads", "3"},
            true,
            "softmax"},
           {"depth", {"depth", "--at", "1,3"}},

@@ -53,7 +53,7 @@ TEST(Inspect, DescribesACheckpoint) {
   for (const std::string& part :
        {"checkpoint " + path.string() + "\n", std::string("step        12, written by 1 rank\n"),
         std::string(
-            "grouped_differential, 3 signal + 1 noise heads (3:1), 2 key-value heads of 2\n"),
+            "grouped_differential, 3 signal + 1 noise head (3:1), 2 key-value heads of 2\n"),
         std::string("2 layers, hidden 6, feed-forward 10 silu, vocabulary 13, context 4096\n"),
         std::string("parameters  194\n"), std::string("exp_avg, exp_avg_sq, master\n"),
         std::string("model.layers.*.self_attn.q_proj.weight  BF16[8, 6]\n"),

@@ -168,7 +168,7 @@ TEST(OutputTest, IsOverwrittenOnlyWhenAsked) {
     EXPECT_NE(entry.path().extension(), ".tmp");
     ++files;
   }
-  EXPECT_EQ(files, 3U);  // text.txt, t.model, data.idx
+  EXPECT_EQ(files, 4U);  // text.txt, t.model, data.idx, data.gda.json
 }
 
 // Nobody reads what the run prints: it trains to its end.

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <stdlib.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "cli/run_folder.h"
@@ -106,7 +107,7 @@ std::string threads_with(const RunFolder& folder, const std::string& setting) {
   std::string text;
   for (int c = 0; (c = std::fgetc(pipe)) != EOF;) text += static_cast<char>(c);
   EXPECT_EQ(::pclose(pipe), 0) << text;
-  const std::size_t end = text.find(" threads each");
+  const std::size_t end = std::min(text.find(" threads each"), text.find(" thread each"));
   if (end == std::string::npos) return text;
   return text.substr(text.rfind(' ', end - 1) + 1, end - text.rfind(' ', end - 1) - 1);
 }
