@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <limits>
 
 #include "gda/core/error.h"
 #include "gda/core/stream.h"
@@ -64,7 +65,7 @@ EvaluationResult evaluate_loss(const Context& context, Decoder& decoder, const E
     if (fault) std::rethrow_exception(fault);
   });
   communicator.all_reduce(sums.tensor, Reduction::sum).wait();
-  return {.loss = total[0] / std::max(1.0, total[1]),
+  return {.loss = total[1] > 0 ? total[0] / total[1] : std::numeric_limits<double>::quiet_NaN(),
           .targets = static_cast<std::int64_t>(total[1])};
 }
 

@@ -25,7 +25,7 @@ PlacedBatch place(const Context& context, const Batch& batch);
 double sum_of_losses(const Stream& stream, const Tensor& loss);
 
 struct EvaluationResult {
-  double loss = 0;           // nats a token
+  double loss = 0;           // nats a token; NaN if there was nothing to predict
   std::int64_t targets = 0;  // tokens that were predicted
   double perplexity() const { return std::exp(loss); }
 };
