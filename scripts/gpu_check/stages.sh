@@ -74,7 +74,7 @@ speeds_of() {
         if (part[1] == "causal_TFLOP/s") line = line ", " part[2] " causal TFLOP/s"
         if (part[1] == "GFLOP/s" && !/causal/) line = line ", " part[2] (kilo ? " TFLOP/s" : " GFLOP/s")
         if (part[1] == "GB/s") line = line ", " part[2] (kilo ? " TB/s" : " GB/s")
-        if (part[1] == "peak_%") line = line ", " part[2] " % of peak"
+        if (part[1] == "peak_%") line = line (part[2] + 0 > 100 ? ", more than was measured as the peak" : ", " part[2] " % of peak")
       }
       print line
     }
@@ -90,13 +90,16 @@ stage_speeds() {
   figures_of speeds_of "$said/speeds-others.log"
 }
 
+tera() { values "$1" < "$2" | tail -n 1 | awk '{ printf "%.0f", $1 / 1e12 }'; }
+
 # Of a run of gda the medians of what comes after the first two steps.
 rates_of() {
   local metrics=$said/$1/metrics.jsonl
   [[ -s $metrics ]] || return 0
-  printf '%.0f tokens/s, MFU %s (causal, of 989 TFLOP/s), losses %s\n' \
+  printf '%.0f tokens/s, MFU %s (causal, of %s TFLOP/s), %s of the measured %s, losses %s\n' \
     "$(tail -n +3 "$metrics" | values tokens_per_second | median)" \
-    "$(tail -n +3 "$metrics" | values mfu_causal | median | cut -c 1-5)" \
+    "$(tail -n +3 "$metrics" | values mfu_causal | median | cut -c 1-5)" "$(tera peak_flops "$metrics")" \
+    "$(tail -n +3 "$metrics" | values share_of_measured | median | cut -c 1-5)" "$(tera measured_flops "$metrics")" \
     "$(values loss < "$metrics" | cut -c 1-7 | tr '\n' ' ')"
 }
 

@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "gda/core/error.h"
+#include "gda/train/metrics_page.h"
 #include "gda/train/run_config.h"
 
 namespace gda::cli {
@@ -20,18 +21,21 @@ struct ConfigOptions {
   std::string get;
   bool schema = false;
   bool reference = false;
+  bool metrics = false;
 };
 
 std::string text_of(const ConfigOptions& options) {
   if (options.schema) return run_config_schema() + "\n";
   if (options.reference) return run_config_reference();
+  if (options.metrics) return metrics_page();
   const RunConfig config = load_run_config(options.file, options.overrides, options.ranks);
   return options.get.empty() ? config.yaml() : config.value_of(options.get) + "\n";
 }
 
 int run_config_command(const ConfigOptions& options) {
-  if (!options.schema && !options.reference && options.file.empty()) {
-    fail<ConfigError>("gda config: CONFIG is missing; give a YAML file, --schema or --reference");
+  if (!options.schema && !options.reference && !options.metrics && options.file.empty()) {
+    fail<ConfigError>(
+        "gda config: CONFIG is missing; give a YAML file, --schema, --reference or --metrics");
   }
   const std::string text = text_of(options);
   const bool is_written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
@@ -59,6 +63,8 @@ void add_config(CLI::App& app, Action& action) {
                     "Print the JSON Schema of configurations instead, for editors");
   command->add_flag("--reference", options->reference,
                     "Print a page of all settings instead: type, default, meaning");
+  command->add_flag("--metrics", options->metrics,
+                    "Print what the fields of metrics.jsonl mean instead (docs/metrics.md)");
   command->footer(
       "Example: gda config configs/quickstart.yaml train.steps=1000\n"
       "         gda config configs/quickstart.yaml --get run_dir\n"

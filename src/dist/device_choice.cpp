@@ -88,6 +88,13 @@ int ranks_of_host(Communicator& world) {
   }));
 }
 
+int ranks_of_device(Device device, Communicator& world) {
+  const Place own{.gpu = hash_of(facts_of(device).uuid)};
+  const std::vector<Place> places = gather(world, own);
+  return static_cast<int>(std::count_if(places.begin(), places.end(),
+                                        [&](const Place& other) { return other.gpu == own.gpu; }));
+}
+
 Device choose_device(const DeviceRequest& request, Communicator& world) {
   if (request.wanted == "cpu") return {};
   Place own{.host = hash_of(host_identity()), .gpus = cuda_device_count()};

@@ -3,12 +3,8 @@
 #include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
-#include <map>
-
 namespace gda {
 namespace {
-
-using Settings = std::map<std::string, std::string>;
 
 void collect(const YAML::Node& node, const std::string& path, Settings& settings) {
   if (node.IsMap()) {
@@ -23,12 +19,6 @@ void collect(const YAML::Node& node, const std::string& path, Settings& settings
   } else {
     settings[path] = node.IsNull() ? "null" : YAML::Dump(node);
   }
-}
-
-Settings settings_of(std::string_view yaml) {
-  Settings settings;
-  collect(YAML::Load(std::string(yaml)), "", settings);
-  return settings;
 }
 
 bool matters(const std::string& path) {
@@ -68,11 +58,17 @@ std::string_view reason_for_no_effect(const std::string& path, bool is_rounding_
 
 }  // namespace
 
+Settings flat_settings(std::string_view yaml) {
+  Settings settings;
+  collect(YAML::Load(std::string(yaml)), "", settings);
+  return settings;
+}
+
 std::vector<std::string> settings_without_effect(std::string_view before, std::string_view after,
                                                  std::int64_t growths) {
   if (before.empty()) return {};
-  const Settings old_settings = settings_of(before);
-  const Settings new_settings = settings_of(after);
+  const Settings old_settings = flat_settings(before);
+  const Settings new_settings = flat_settings(after);
   const auto rounding = new_settings.find("precision.rounding");
   const bool at_random = rounding != new_settings.end() && rounding->second == "stochastic";
   std::vector<std::string> lines;
@@ -89,8 +85,8 @@ std::vector<std::string> settings_without_effect(std::string_view before, std::s
 
 std::vector<std::string> changed_settings(std::string_view before, std::string_view after) {
   if (before.empty()) return {};
-  const Settings old_settings = settings_of(before);
-  const Settings new_settings = settings_of(after);
+  const Settings old_settings = flat_settings(before);
+  const Settings new_settings = flat_settings(after);
   Settings all = old_settings;
   all.insert(new_settings.begin(), new_settings.end());
   std::vector<std::string> changes;

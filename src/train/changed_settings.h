@@ -2,11 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace gda {
+
+// Values by dotted path ("train.steps", "data.sources.0.name"), as YAML; short lists are one value.
+using Settings = std::map<std::string, std::string>;
+Settings flat_settings(std::string_view yaml);
 
 // Lines "train.steps: 1000 -> 2000" for two resolved configurations as RunConfig::yaml writes them.
 // Settings that change nothing of the training (where logs go, how often) are left out.

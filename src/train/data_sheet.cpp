@@ -1,7 +1,7 @@
 #include "gda/train/data_sheet.h"
 
 #include <algorithm>
-#include <array>
+#include <iterator>
 
 namespace gda {
 namespace {

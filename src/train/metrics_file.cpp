@@ -10,6 +10,8 @@
 
 #include "gda/core/error.h"
 #include "gda/core/mapped_file.h"
+#include "gda/train/readable.h"
+#include "train/metrics_fields.h"
 
 namespace gda {
 namespace {
@@ -49,6 +51,27 @@ Kept find_kept(std::string_view text, std::int64_t last_step) {
   fail<IoError>("cannot {} {}: {}", action, path.string(), std::strerror(reason));
 }
 
+using Clock = std::chrono::steady_clock;
+
+Json stamped(std::int64_t step, Clock::time_point begin) {
+  const LineStamp stamp{
+      .step = step,
+      .time = utc_time(std::chrono::system_clock::now()),
+      .elapsed_seconds = std::chrono::duration<double>(Clock::now() - begin).count()};
+  Json line = Json::object();
+  add_fields(stamp, line);
+  return line;
+}
+
+template <class Report>
+std::string stamped(std::int64_t step, Clock::time_point begin, const char* kind,
+                    const Report& report) {
+  Json line = stamped(step, begin);
+  line[kind] = Json::object();
+  add_fields(report, line[kind]);
+  return line.dump();
+}
+
 }  // namespace
 
 MetricsFile::MetricsFile(const std::filesystem::path& path, std::int64_t last_step) : path_(path) {
@@ -74,58 +97,21 @@ MetricsFile::~MetricsFile() {
 }
 
 void MetricsFile::write(const StepReport& report) {
-  const bool has_peak = report.peak_flops > 0;
-  Json line{{"step", report.step},
-            {"tokens", report.tokens},
-            {"loss", report.loss},
-            {"lr", report.lr},
-            {"grad_norm", report.grad_norm},
-            {"tokens_per_second", report.tokens_per_second},
-            {"flops_full", report.flops_full},
-            {"flops_causal", report.flops_causal},
-            {"mfu_full", has_peak ? Json(report.mfu_full()) : Json()},
-            {"mfu_causal", has_peak ? Json(report.mfu_causal()) : Json()},
-            {"eta_seconds", report.eta_seconds},
-            {"skipped", report.skipped},
-            {"flops", report.total_flops},
-            {"parameters", report.parameters},
-            {"trainable_parameters", report.trainable_parameters},
-            {"stage", report.stage},
-            {"mask", report.mask ? Json(*report.mask) : Json()},
-            {"resident_bytes", report.resident_bytes},
-            {"peak_resident_bytes", report.peak_resident_bytes},
-            {"loss_by_source", Json::object()},
-            {"passes_by_source", Json::object()},
-            {"lambda", report.lambdas},
-            {"seconds", Json::object()}};
-  for (const auto& [name, loss] : report.source_losses) line["loss_by_source"][name] = loss;
-  for (const auto& [name, passes] : report.source_passes) line["passes_by_source"][name] = passes;
-  for (std::size_t i = 0; i < kPhases; ++i) {
-    line["seconds"][std::string(name_of(static_cast<Phase>(i)))] = report.seconds[i];
-  }
+  Json line = stamped(report.step, begin_);
+  add_fields(report, line);
   append(line.dump());
 }
 
 void MetricsFile::write(const EvalReport& report) {
-  const Json line{{"step", report.step},
-                  {"eval",
-                   {{"name", report.name},
-                    {"loss", report.loss},
-                    {"perplexity", report.perplexity()},
-                    {"tokens", report.tokens}}}};
-  append(line.dump());
+  append(stamped(report.step, begin_, "eval", report));
+}
+
+void MetricsFile::write(const EvalMeanReport& report) {
+  append(stamped(report.step, begin_, "eval_mean", report));
 }
 
 void MetricsFile::write(const GrowthReport& report) {
-  const Json line{{"step", report.step},
-                  {"growth",
-                   {{"stage", report.stage},
-                    {"parameters_before", report.parameters_before},
-                    {"parameters", report.parameters},
-                    {"loss_before", report.loss_before},
-                    {"loss", report.loss},
-                    {"preserving", report.preserving}}}};
-  append(line.dump());
+  append(stamped(report.step, begin_, "growth", report));
 }
 
 void MetricsFile::append(std::string line) {

@@ -1,10 +1,12 @@
 #include "gda/train/readable.h"
 
 #include <fmt/format.h>
+#include <time.h>
 
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <ctime>
 
 namespace gda {
 
@@ -55,6 +57,17 @@ std::string readable_duration(double seconds) {
   if (hours == 0) return fmt::format("{}m {:02}s", minutes, whole % 60);
   if (hours < 48) return fmt::format("{}h {:02}m", hours, minutes % 60);
   return fmt::format("{}d {:02}h", hours / 24, hours % 24);
+}
+
+std::string utc_time(std::chrono::system_clock::time_point time) {
+  const auto milliseconds =
+      std::chrono::floor<std::chrono::milliseconds>(time.time_since_epoch()).count();
+  const std::int64_t part = ((milliseconds % 1000) + 1000) % 1000;
+  const auto seconds = static_cast<std::time_t>((milliseconds - part) / 1000);
+  std::tm date{};
+  ::gmtime_r(&seconds, &date);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", date.tm_year + 1900,
+                     date.tm_mon + 1, date.tm_mday, date.tm_hour, date.tm_min, date.tm_sec, part);
 }
 
 }  // namespace gda

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <omp.h>
 
+#include <algorithm>
+
 #include "gda/core/text.h"
 #include "gda/train/readable.h"
 #include "gda/train/start_page.h"
@@ -88,6 +90,19 @@ void add_data(const RunPage& page, StartPage& out) {
   }
 }
 
+// "wsd: 0.002 at step 11, 0.0002 at step 100". Growth stages may change it on the way.
+std::string describe_schedule(const RunPage& page) {
+  const ScheduleConfig& schedule = page.config.schedule;
+  const std::int64_t steps = page.config.train.steps;
+  const std::int64_t length = schedule.length(steps);
+  const std::int64_t highest = std::clamp<std::int64_t>(schedule.warmup_steps, 1, steps);
+  std::string text = fmt::format("{}: {:.3g} at step {}, {:.3g} at step {}", schedule.name,
+                                 page.timeline.learning_rate(highest - 1), highest,
+                                 page.timeline.learning_rate(steps - 1), steps);
+  if (length != steps) text += fmt::format("; laid out over {} steps", readable_count(length));
+  return text;
+}
+
 void add_run(const RunPage& page, StartPage& out) {
   const TrainConfig& train = page.config.train;
   out.section("run");
@@ -99,11 +114,12 @@ void add_run(const RunPage& page, StartPage& out) {
     compute += fmt::format(" (the processor has no {} arithmetic)", page.config.precision.compute);
   }
   out.row("compute", compute);
-  out.row("peak", fmt::format("{:.4g} TFLOP/s of all ranks", page.peak_flops * 1e-12));
+  out.row(page.world_size == 1 ? "peak" : "peak of all ranks", page.peak.str());
   out.row("batch",
           fmt::format("{} of {}, {} a rank at a time", counted(train.global_batch_size, "sequence"),
                       counted(page.config.data.sequence_length, "token"), train.micro_batch_size));
   out.row("steps", readable_count(train.steps));
+  out.row("learning rate", describe_schedule(page));
   out.row("folder", page.config.run_dir);
 }
 

@@ -8,6 +8,7 @@
 #include "gda/data/data_loader.h"
 #include "gda/model/model_config.h"
 #include "gda/model/parameters.h"
+#include "gda/train/peak_flops.h"
 #include "gda/train/run_config.h"
 #include "train/run_timeline.h"
 
@@ -24,7 +25,7 @@ struct RunPage {
   Device device;
   std::size_t activation_bytes = 0;  // reserved; 0: taken as they are needed
   int world_size = 1;
-  double peak_flops = 0;  // of all ranks
+  const Peak& peak;
   FlopsPerToken flops;
   const std::optional<GrowthRamp>& ramp;
   std::int64_t last_sample = 0;  // of all steps

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <optional>
 
 #include "gda/train/readable.h"
 
@@ -13,8 +15,8 @@ namespace {
 constexpr std::int64_t kLinesPerHeader = 20;
 constexpr double kTeraFrom = 1e13;
 
-std::string percent(double share) {
-  return share > 0 ? fmt::format("{:.1f}%", 100 * share) : "-";
+std::string percent(const std::optional<double>& share) {
+  return share ? fmt::format("{:.1f}%", 100 * *share) : "-";
 }
 
 std::string rate(double per_second) {
@@ -27,23 +29,43 @@ double EvalReport::perplexity() const {
   return std::exp(loss);
 }
 
-StatusLine::StatusLine(std::int64_t total_steps, double peak_flops)
+void EvalMeanReport::add(const EvalReport& report) {
+  step = report.step;
+  if (report.tokens > 0) total_loss += report.loss * static_cast<double>(report.tokens);
+  tokens += report.tokens;
+  ++sets;
+}
+
+double EvalMeanReport::loss() const {
+  return tokens > 0 ? total_loss / static_cast<double>(tokens)
+                    : std::numeric_limits<double>::quiet_NaN();
+}
+
+double EvalMeanReport::perplexity() const {
+  return std::exp(loss());
+}
+
+StatusLine::StatusLine(std::int64_t total_steps, const Peak& peak)
     : step_width_(std::max(8, 2 * static_cast<int>(fmt::formatted_size("{}", total_steps)) + 1)),
-      tera_(peak_flops >= kTeraFrom) {}
+      tera_(peak.flops >= kTeraFrom),
+      with_measured_(peak.source != Peak::Source::measured && peak.measured > 0) {}
 
 std::string StatusLine::header() const {
-  return fmt::format("{:>{}} {:>9} {:>10} {:>11} {:>11} {:>9} {:>9} {:>7} {:>11}", "step",
+  return fmt::format("{:>{}} {:>9} {:>10} {:>11} {:>11} {:>9} {:>9} {:>7}{} {:>11}", "step",
                      step_width_, "loss", "lr", "grad norm", "tokens/s",
-                     tera_ ? "TFLOP/s" : "GFLOP/s", "MFU full", "causal", "time left");
+                     tera_ ? "TFLOP/s" : "GFLOP/s", "MFU full", "causal",
+                     with_measured_ ? " of measured" : "", "time left");
 }
 
 std::string StatusLine::line(const StepReport& report) const {
   const std::string step = fmt::format("{}/{}", report.step, report.total_steps);
+  const std::string measured =
+      with_measured_ ? fmt::format(" {:>11}", percent(report.share_of_measured())) : "";
   std::string text = fmt::format(
-      "{:>{}} {:>9.4f} {:>10.2e} {:>11.4g} {:>11} {:>9.1f} {:>9} {:>7} {:>11}", step, step_width_,
+      "{:>{}} {:>9.4f} {:>10.2e} {:>11.4g} {:>11} {:>9.1f} {:>9} {:>7}{} {:>11}", step, step_width_,
       report.loss, report.lr, report.grad_norm, rate(report.tokens_per_second),
       report.flops_full / (tera_ ? 1e12 : 1e9), percent(report.mfu_full()),
-      percent(report.mfu_causal()), readable_duration(report.eta_seconds));
+      percent(report.mfu_causal()), measured, readable_duration(report.eta_seconds));
   if (report.stages > 0) text += fmt::format("  stage {}/{}", report.stage, report.stages);
   if (report.mask) text += fmt::format("  mask {:.4f}", *report.mask);
   if (report.stages > 0 || report.mask || report.trainable_parameters != report.parameters) {

@@ -1,6 +1,9 @@
 #include "gda/train/train_step.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <limits>
 
 #include "gda/core/log.h"
 #include "gda/eval/loss.h"
@@ -113,12 +116,28 @@ bool TrainStep::replay(const Context& context, const PlacedBatch& batch, double 
   }
 }
 
+StepResult TrainStep::without_targets(std::int64_t tokens) const {
+  StepResult result;
+  result.loss = result.gradient_norm = std::numeric_limits<double>::quiet_NaN();
+  const auto sources = static_cast<std::size_t>(sums_.tensor.dim(0) / 2);
+  result.source_loss.assign(sources, 0);
+  result.source_targets.assign(sources, 0);
+  result.skipped = fmt::format(
+      "none of its {} tokens is to be predicted; each is the last of its document", tokens);
+  return result;
+}
+
 StepResult TrainStep::run(const Context& context, std::span<const Batch> micro_batches,
                           const UpdateOptions& options, LossGuard& guard, PhaseTimer& timer) {
   StepResult result;
   const ArenaScope scope(context.arena);
-  const std::int64_t targets = std::max<std::int64_t>(1, count_targets(micro_batches));
+  const std::int64_t targets = count_targets(micro_batches);
   const std::int64_t tokens = micro_batches.front().targets.tensor.elements();
+  if (targets == 0) {
+    guard.leave_out();
+    return without_targets(tokens * static_cast<std::int64_t>(micro_batches.size()) *
+                           communicator_.size());
+  }
   // Gradients are summed as if every token were a target, and corrected at the end: the same scale
   // in every step.
   const auto all_tokens = static_cast<double>(

@@ -1,6 +1,7 @@
 #include "gda/train/trainer.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <chrono>
 #include <utility>
@@ -12,7 +13,6 @@
 #include "gda/core/shell.h"
 #include "gda/dist/device_communicator.h"
 #include "gda/ops/matmul.h"
-#include "gda/train/peak_flops.h"
 #include "gda/train/readable.h"
 #include "gda/train/trainable.h"
 #include "train/changed_settings.h"
@@ -160,7 +160,7 @@ void Trainer::begin(const RunStart& start) {
   lock_folder();
   require_new_folder();  // the one who had it until now may have made some
   growth_.added = added_to(config_.train.init_from);
-  measure_peak();
+  find_peak();
   allocate_model(growth_.added, config_.train.init_from.empty()
                                     ? "a model that begins by its initialisers"
                                     : config_.train.init_from);
@@ -173,13 +173,6 @@ void Trainer::begin(const RunStart& start) {
   }
 }
 
-// Before the model takes the memory.
-void Trainer::measure_peak() {
-  peak_flops_ = config_.logging.peak_tflops
-                    ? *config_.logging.peak_tflops * 1e12 * world_.size()
-                    : world_.all_reduce(measure_peak_flops(context(), compute_), Reduction::sum);
-}
-
 void Trainer::open_folder(bool resumed) {
   const std::filesystem::path directory = config_.run_dir;
   make_directories(directory);
@@ -190,7 +183,8 @@ void Trainer::open_folder(bool resumed) {
   options.directory = directory;
   options.tensorboard = config_.logging.tensorboard;
   options.total_steps = config_.train.steps;
-  options.peak_flops = peak_flops_;
+  options.peak = peak_;
+  options.config = config_.yaml();
   if (resumed) options.resumed_step = state_.step;
   log_ = std::make_unique<RunLog>(options);
 }
@@ -206,7 +200,7 @@ void Trainer::log_page() const {
                             .device = device_,
                             .activation_bytes = arena_.capacity(),
                             .world_size = world_.size(),
-                            .peak_flops = peak_flops_,
+                            .peak = peak_,
                             .flops = flops_,
                             .ramp = growth_.ramp,
                             .last_sample = last_sample()}));
@@ -238,6 +232,7 @@ RunOutcome Trainer::run(const StopRequest& stop) {
   tell_repetition();
   reported_step_ = state_.step;
   reported_tokens_ = state_.tokens;
+  unreported_flops_ = {};
   timer_.take();
   RunOutcome outcome;
   outcome.first_step = first_step_ = state_.step;
@@ -305,12 +300,40 @@ void Trainer::train_one_step() {
   ++state_.step;
   state_.samples += batch_size;
   state_.tokens += tokens;
-  state_.flops += static_cast<double>(tokens) * flops_.full;
+  if (last_.targets > 0) {
+    const double full = static_cast<double>(tokens) * flops_.full;
+    state_.flops += full;
+    unreported_flops_.full += full;
+    unreported_flops_.causal += static_cast<double>(tokens) * flops_.causal;
+  }
+  steps_without_targets_ = last_.targets > 0 ? 0 : steps_without_targets_ + 1;
   if (last_.skipped.empty()) {
     ++state_.updates;
   } else {
     log::warning("step {}: update skipped: {}", state_.step, last_.skipped);
   }
+}
+
+// A source that cannot teach anything may be drawn from now and then, but not for long.
+void Trainer::end_if_nothing_is_learned() {
+  if (steps_without_targets_ < config_.train.skip.max_consecutive_skips) return;
+  std::vector<std::string> sources;
+  for (int source = 0; source < data_.sources(); ++source) {
+    const auto drawn = [&](std::int64_t sample) { return data_.mixture().count(source, sample); };
+    const std::int64_t samples = timeline_->first_sample(state_.step) -
+                                 timeline_->first_sample(state_.step - steps_without_targets_);
+    if (drawn(state_.samples) > drawn(state_.samples - samples)) {
+      sources.push_back(data_.source_name(source));
+    }
+  }
+  if (saved_step_ != state_.step) save(true);
+  finish_save(true, true);
+  fail<FormatError>(
+      "{} steps in a row had nothing to predict (train.skip.max_consecutive_skips): every token of "
+      "their samples, of {}, is the last of its document. Step {} is saved; take the source out of "
+      "data.sources, or join its documents with data.document_mask=false: gda resume {} "
+      "data.document_mask=false",
+      steps_without_targets_, fmt::join(sources, ", "), state_.step, shell_word(config_.run_dir));
 }
 
 // The mask of the coming step, and of evaluations before it. A ramp at its end leaves an ordinary
@@ -332,6 +355,7 @@ void Trainer::after_step() {
   finish_save(false, false);
   save_is_due_ = save_is_due_ || due(config_.checkpoint.every_steps);
   save_if_due();
+  end_if_nothing_is_learned();
   end_if_diverged();
 }
 

@@ -88,7 +88,7 @@ void Trainer::resume(const ResumePoint& point) {
   check_growths(*reader);
   check_settings(*reader, point);
   check_data(*reader, point);
-  measure_peak();
+  find_peak();
   restore(*reader);
   state_.data = data_facts_.record;
   open_folder(true);
@@ -114,10 +114,11 @@ void Trainer::check_settings(const CheckpointReader& reader, const ResumePoint& 
   if (useless.size() > kListed) useless.resize(kListed);
   require<ConfigError>(useless.empty(), "no effect on a run resumed from {}: {}",
                        reader.path().string(), fmt::join(useless, "; "));
-  require<ConfigError>(config_.train.steps >= state_.step,
-                       "train.steps: {}, but {} is at step {} already: give more, or resume from an "
-                       "older checkpoint with --step",
-                       config_.train.steps, reader.path().string(), state_.step);
+  require<ConfigError>(
+      config_.train.steps >= state_.step,
+      "train.steps: {}, but {} is at step {} already: give more, or resume from an "
+      "older checkpoint with --step",
+      config_.train.steps, reader.path().string(), state_.step);
   const auto before = readable_config(reader);
   if (!before) return;
   std::string command = "gda resume " + shell_word(config_.run_dir);
@@ -239,8 +240,9 @@ std::string Trainer::fault_of_weights() {
     return "its weights are not finite";
   }
   if (!samples_are_read_ || micro_batches_.empty()) return {};
-  const double loss = loss_of(micro_batches_.front());
-  return std::isfinite(loss) ? std::string() : fmt::format("the loss of its weights is {}", loss);
+  const std::optional<double> loss = loss_of(micro_batches_.front());
+  if (!loss || std::isfinite(*loss)) return {};
+  return fmt::format("the loss of its weights is {}", *loss);
 }
 
 void Trainer::end_if_diverged() {

@@ -2,7 +2,8 @@
 // again, so that a run that is killed in between goes on before or after the growth.
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <limits>
+#include <optional>
 
 #include "gda/core/error.h"
 #include "gda/core/log.h"
@@ -42,7 +43,9 @@ void Trainer::grow() {
   report.stage = number;
   report.parameters_before = parameter_count(model_config());
   model_->optimizer.wait_all();
-  report.loss_before = loss_of(micro_batches_.front());
+  // (samples without a target have no loss)
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  report.loss_before = loss_of(micro_batches_.front()).value_or(kNone);
   if (saved_step_ != state_.step) save(true);
   finish_save(true, true);
   // Two models are never in memory.
@@ -66,14 +69,14 @@ void Trainer::grow() {
   state_ = std::move(grown);
   restore(CheckpointReader(saved.path, Verification::everything, &world_));
   report.parameters = parameter_count(model_config());
-  report.loss = loss_of(micro_batches_.front());
+  report.loss = loss_of(micro_batches_.front()).value_or(kNone);
   report.preserving = map.preserving;
   if (log_ != nullptr) log_->report(report);
   log_page();
 }
 
-// Over the batches of all ranks.
-double Trainer::loss_of(const Batch& batch) {
+// Over the batches of all ranks; nothing if they have no target.
+std::optional<double> Trainer::loss_of(const Batch& batch) {
   const ArenaScope scope(arena_);
   const Tensor loss =
       arena_.allocate(model_->decoder.statistics_type(), batch.targets.tensor.shape());
@@ -82,7 +85,8 @@ double Trainer::loss_of(const Batch& batch) {
   Communicator& replicas = mesh_.group(Axis::data);
   const double total = replicas.all_reduce(sum_of_losses(stream_.get(), loss), Reduction::sum);
   const std::int64_t targets = replicas.all_reduce(batch.target_count(), Reduction::sum);
-  return total / static_cast<double>(std::max<std::int64_t>(1, targets));
+  if (targets == 0) return {};
+  return total / static_cast<double>(targets);
 }
 
 }  // namespace gda

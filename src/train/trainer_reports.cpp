@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "gda/core/error.h"
 #include "gda/core/log.h"
@@ -23,6 +24,9 @@ void Trainer::report() {
   const double rate = static_cast<double>(state_.tokens - reported_tokens_) / elapsed;
   reported_step_ = state_.step;
   reported_tokens_ = state_.tokens;
+  const double full = std::exchange(unreported_flops_.full, 0) / elapsed;
+  const double causal = std::exchange(unreported_flops_.causal, 0) / elapsed;
+  judge_speed(full, causal);
   if (log_ == nullptr) return;
   const ProcessMemory memory = process_memory();
   StepReport report;
@@ -30,12 +34,13 @@ void Trainer::report() {
   report.total_steps = config_.train.steps;
   report.tokens = state_.tokens;
   report.loss = last_.loss;
+  report.targets = last_.targets;
   report.lr = last_lr_;
   report.grad_norm = last_.gradient_norm;
   report.tokens_per_second = rate;
-  report.flops_full = rate * flops_.full;
-  report.flops_causal = rate * flops_.causal;
-  report.peak_flops = peak_flops_;
+  report.flops_full = full;
+  report.flops_causal = causal;
+  report.peak = peak_;
   report.eta_seconds =
       elapsed / static_cast<double>(steps) * static_cast<double>(config_.train.steps - state_.step);
   report.skipped = guard_.skipped();
@@ -47,10 +52,11 @@ void Trainer::report() {
   report.mask = last_mask_;
   for (int source = 0; source < data_.sources(); ++source) {
     const auto i = static_cast<std::size_t>(source);
-    report.source_passes.emplace_back(data_.source_name(source),
-                                      data_.epochs_at(source, state_.samples));
+    const std::string& name = data_.source_name(source);
+    report.source_shares.emplace_back(name, data_.mixture().share(source, state_.samples));
+    report.source_passes.emplace_back(name, data_.epochs_at(source, state_.samples));
     if (last_.source_targets[i] == 0) continue;
-    report.source_losses.emplace_back(data_.source_name(source), last_.source_loss[i]);
+    report.source_losses.emplace_back(name, last_.source_loss[i]);
   }
   model_->optimizer.wait_all();  // lambda's vectors may still be on their way
   report.lambdas = model_->decoder.lambdas(context());
@@ -64,16 +70,22 @@ void Trainer::evaluate() {
   const ProfileRange range("evaluation");
   model_->optimizer.wait_all();
   const std::vector<std::string>& wanted = config_.eval.sources;
+  EvalMeanReport mean;
   for (const EvaluationSet& set : data_.validation()) {
     if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), set.name()) == wanted.end()) {
       continue;
     }
     const std::int64_t samples = config_.eval.steps * config_.train.global_batch_size;
-    evaluate(set, samples);
+    const std::optional<EvalReport> report = evaluate(set, samples);
+    if (!report) continue;
+    mean.add(*report);
+    log_->report(*report);
   }
+  if (mean.sets > 0) log_->report(mean);
 }
 
-void Trainer::evaluate(const EvaluationSet& set, std::int64_t samples) {
+// On the rank that reports, what it says.
+std::optional<EvalReport> Trainer::evaluate(const EvaluationSet& set, std::int64_t samples) {
   EvaluationResult result;
   std::string fault;
   try {
@@ -93,9 +105,9 @@ void Trainer::evaluate(const EvaluationSet& set, std::int64_t samples) {
                     "eval.every_steps=0",
                     resume));
   }
-  if (log_ == nullptr) return;
-  log_->report(EvalReport{
-      .step = state_.step, .name = set.name(), .loss = result.loss, .tokens = result.targets});
+  if (log_ == nullptr) return {};
+  return EvalReport{
+      .step = state_.step, .name = set.name(), .loss = result.loss, .tokens = result.targets};
 }
 
 void Trainer::sample_text() {

@@ -94,6 +94,7 @@ TEST(TellingTest, ALongerRunThatHasDecayedAsksForItsSchedule) {
       run_gda({"resume", folder.run(), "--step", "10", "train.steps=11", "schedule.steps=20"});
   ASSERT_EQ(anew.code, 0) << anew.text;
   EXPECT_TRUE(anew.says("the learning rate jumps from")) << anew.text;
+  EXPECT_TRUE(anew.says("at step 11; laid out over 20 steps")) << anew.text;
   EXPECT_GT(rate(), 2 * last);
 }
 

@@ -44,12 +44,13 @@ make_bundle() {
   pretend "$bin/mpirun" <<< 'while [[ $1 == -* ]]; do case $1 in -np | --bind-to) shift ;; esac; shift; done; "$@"'
   pretend "$bin/gda_ops_bench" <<< 'echo "bf16 peak: 790.0 GFLOP/s"
 echo "attention_forward_pass/bf16/B:4/T:4096/manual_time  1.50 ms  1.60 ms  10 GFLOP/s=1k/s causal_TFLOP/s=123.4/s peak_%=20/s"
-echo "adamw/bf16_copy/manual_time  9.1 ms  9.2 ms  1 GB/s=2.5k/s peak_%=90/s"'
+echo "adamw/bf16_copy/manual_time  9.1 ms  9.2 ms  1 GB/s=2.5k/s peak_%=90/s"
+echo "forward/bf16/manual_time  1.1 ms  1.2 ms  1 GFLOP/s=950k/s peak_%=119/s"'
   # The losses that are expected, as a run would give them.
   pretend "$bin/gda" << GDA
 for word; do case \$word in run_dir=*) dir=\${word#*=} ;; esac; done
 mkdir -p "\$dir"
-awk 'NF == 3 && !/^[#t]/ { printf "{\"step\":%d,\"loss\":%s,\"grad_norm\":%s,\"tokens_per_second\":1000,\"mfu_causal\":0.5}\n", \$1, \$2, \$3 }' \
+awk 'NF == 3 && !/^[#t]/ { printf "{\"step\":%d,\"loss\":%s,\"grad_norm\":%s,\"tokens_per_second\":1000,\"mfu_causal\":0.5,\"peak_flops\":989.4e12,\"measured_flops\":8.0e14,\"share_of_measured\":0.62}\n", \$1, \$2, \$3 }' \
   $PWD/scripts/gpu_check/losses-124m.txt > "\$dir/metrics.jsonl"
 [[ -e $work/half || \$* == *steps=2* ]] || sleep 100 # as a checkpoint may take
 GDA
@@ -94,7 +95,7 @@ everything_passes() {
   for line in '^NVIDIA Pretence, 570.1, 80000 MiB, CUDA 13.0, 20' '^\| losses-as-on-a-cpu \| passed, . s \| .*loss 0 \(of' \
     '^\| tests-attention \| passed.* 8 tests passed, 0 failed' '^\| speeds-attention \|.*peak: 790.0 GFLOP/s' \
     '^\| +\| +\| attention_forward_pass/bf16/B:4/T:4096: 1.50 ms, 123.4 causal TFLOP/s, 20 % of peak \|$' \
-    '^\| speeds-others \| passed' '^\| +\| +\| adamw/bf16_copy: 9.1 ms, 2.5 TB/s, 90 % of peak' '^\| train-1.5b \|.* 1000 tokens/s, MFU 0.5 ' '^\| profile-attention \|.*forward_tiles<128>.*Duration 812.5 us' \
+    '^\| speeds-others \| passed' '^\| +\| +\| adamw/bf16_copy: 9.1 ms, 2.5 TB/s, 90 % of peak' 'forward/bf16: 1.1 ms, 950 TFLOP/s, more than was measured as the peak' '^\| train-1.5b \|.* 1000 tokens/s, MFU 0.5 \(causal, of 989 TFLOP/s\), 0.62 of the measured 800, ' '^\| profile-attention \|.*forward_tiles<128>.*Duration 812.5 us' \
     '^\| profile-micro-batch \|.* 3 us in 2 of rms_norm' '^\| torch-attention \|.* torch 2' '^\| memcheck \| passed' 'memcheck: ERROR SUMMARY: 0 errors \|$' 'racecheck: 1 operators finite' '^\| races-of-our-own \| passed' \
     '^\| nccl-watchdog \| passed' '^\| torch-step \|.*tokens/s 30000' '^\| runs \| passed'; do
     expect 'the table' has "$work/logs/table.md" "$line"

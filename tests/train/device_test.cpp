@@ -149,6 +149,18 @@ TEST_F(DeviceTest, GraphsChangeNothing) {
   EXPECT_EQ(end_of(graphs), end_of(plain));
 }
 
+TEST_F(DeviceTest, AnUnknownGpuIsMeasured) {
+  if (facts_of(test::test_device()).name != "emulated") {
+    GTEST_SKIP() << "only the emulated GPU is surely unknown";
+  }
+  RunConfig measured = config("cuda", "fp32", 2);
+  measured.logging.peak_tflops.reset();
+  run(measured);
+  const std::string metrics = read_text_file(root_ / "cuda-fp32" / "metrics.jsonl");
+  EXPECT_NE(metrics.find("\"peak_origin\":\"measured\""), std::string::npos) << metrics;
+  EXPECT_EQ(metrics.find("\"mfu_causal\":null"), std::string::npos) << metrics;
+}
+
 TEST_F(DeviceTest, AGraphThatCannotBeMadeIsDoneWithout) {
   if (facts_of(test::test_device()).name != "emulated") {
     GTEST_SKIP() << "only the emulated GPU fails when it is told to";

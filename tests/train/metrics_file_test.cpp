@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <algorithm>
+#include <chrono>
+#include <cmath>
 #include <csignal>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -12,6 +15,7 @@
 
 #include "gda/core/error.h"
 #include "gda/core/file.h"
+#include "gda/train/readable.h"
 #include "support/temporary_folder.h"
 
 namespace gda {
@@ -42,13 +46,14 @@ TEST(MetricsFileTest, StepAndEvaluationLines) {
     report.grad_norm = std::numeric_limits<double>::infinity();
     report.flops_full = 50;
     report.flops_causal = 25;
-    report.peak_flops = 100;
+    report.peak.flops = report.peak.measured = 100;
     report.source_losses = {{"en", 3.0}, {"ko", 3.5}};
+    report.source_shares = {{"en", 0.75}, {"ko", 0.25}};
     report.lambdas = {0.8, 0.7};
     report.seconds[static_cast<std::size_t>(Phase::backward)] = 1.5;
     file.write(report);
     report.step = 20;
-    report.peak_flops = 0;
+    report.peak = {};
     report.mask = 0.25;
     file.write(report);
     EvalReport eval;
@@ -66,6 +71,7 @@ TEST(MetricsFileTest, StepAndEvaluationLines) {
   EXPECT_EQ(lines[0]["mfu_full"], 0.5);
   EXPECT_EQ(lines[0]["mfu_causal"], 0.25);
   EXPECT_EQ(lines[0]["loss_by_source"], (Json{{"en", 3.0}, {"ko", 3.5}}));
+  EXPECT_EQ(lines[0]["share_by_source"], (Json{{"en", 0.75}, {"ko", 0.25}}));
   EXPECT_EQ(lines[0]["lambda"], (Json{0.8, 0.7}));
   EXPECT_EQ(lines[0]["seconds"]["backward"], 1.5);
   EXPECT_EQ(lines[0]["seconds"].size(), kPhases);
@@ -75,6 +81,79 @@ TEST(MetricsFileTest, StepAndEvaluationLines) {
   EXPECT_EQ(lines[2]["step"], 20);
   EXPECT_EQ(lines[2]["eval"]["name"], "held-out \"한국어\"");
   EXPECT_EQ(lines[2]["eval"]["perplexity"], 1.0);
+}
+
+// "2026-11-27T22:36:54.123Z"; texts of that form are in the order of the times.
+bool is_utc(const std::string& time) {
+  std::string form = time;
+  std::replace_if(
+      form.begin(), form.end(), [](char c) { return c >= '0' && c <= '9'; }, '0');
+  return form == "0000-00-00T00:00:00.000Z";
+}
+
+TEST(MetricsFileTest, EveryLineSaysWhen) {
+  const test::TemporaryFolder folder;
+  const auto path = folder.path() / "metrics.jsonl";
+  const std::string before = utc_time(std::chrono::system_clock::now());
+  {
+    MetricsFile file(path, 0);
+    file.write(StepReport{});
+    file.write(EvalReport{});
+    file.write(EvalMeanReport{});
+    file.write(GrowthReport{});
+  }
+  const std::string after = utc_time(std::chrono::system_clock::now());
+  std::string last = before;
+  double elapsed = 0;
+  const auto lines = lines_of(path);
+  ASSERT_EQ(lines.size(), 4U);
+  for (const Json& line : lines) {
+    const auto time = line.at("time").get<std::string>();
+    EXPECT_TRUE(is_utc(time)) << time;
+    EXPECT_LE(last, time);
+    EXPECT_LE(time, after);
+    last = time;
+    EXPECT_GE(line.at("elapsed_seconds").get<double>(), elapsed);
+    elapsed = line["elapsed_seconds"].get<double>();
+  }
+}
+
+TEST(MetricsFileTest, SharesAboveOneAreNotWritten) {
+  const test::TemporaryFolder folder;
+  const auto path = folder.path() / "metrics.jsonl";
+  {
+    MetricsFile file(path, 0);
+    StepReport report;
+    report.flops_full = 120;
+    report.flops_causal = 90;
+    report.peak.flops = 100;
+    report.peak.measured = 80;
+    report.peak.source = Peak::Source::given;
+    file.write(report);
+    report.peak.measured = 95;
+    file.write(report);
+  }
+  const auto lines = lines_of(path);
+  EXPECT_TRUE(lines[0]["mfu_full"].is_null());
+  EXPECT_EQ(lines[0]["mfu_causal"], 0.9);
+  EXPECT_TRUE(lines[0]["share_of_measured"].is_null());
+  EXPECT_EQ(lines[0]["peak_flops"], 100);
+  EXPECT_EQ(lines[0]["peak_origin"], "logging.peak_tflops");
+  EXPECT_EQ(lines[1]["share_of_measured"], 90.0 / 95.0);
+}
+
+TEST(MetricsFileTest, MeansOfEvaluationsAreByToken) {
+  EvalMeanReport mean;
+  EXPECT_TRUE(std::isnan(mean.loss()));
+  const double nothing = std::numeric_limits<double>::quiet_NaN();
+  mean.add({.step = 7, .name = "a", .loss = 2.0, .tokens = 100});
+  mean.add({.step = 7, .name = "b", .loss = nothing, .tokens = 0});
+  mean.add({.step = 7, .name = "c", .loss = 5.0, .tokens = 50});
+  EXPECT_EQ(mean.step, 7);
+  EXPECT_EQ(mean.sets, 3);
+  EXPECT_EQ(mean.tokens, 150);
+  EXPECT_EQ(mean.loss(), 3.0);
+  EXPECT_DOUBLE_EQ(mean.perplexity(), std::exp(3.0));
 }
 
 TEST(MetricsFileTest, ResumingDropsWhatCameAfter) {

@@ -37,5 +37,16 @@ TEST(ReadableTest, Durations) {
   EXPECT_EQ(readable_duration(std::numeric_limits<double>::quiet_NaN()), "-");
 }
 
+TEST(ReadableTest, UtcTimes) {
+  using std::chrono::milliseconds;
+  const auto at = [](std::int64_t count) {
+    return utc_time(std::chrono::system_clock::time_point(milliseconds(count)));
+  };
+  EXPECT_EQ(at(0), "1970-01-01T00:00:00.000Z");
+  EXPECT_EQ(at(1795818054123), "2026-11-27T22:20:54.123Z");
+  EXPECT_EQ(at(951782400007), "2000-02-29T00:00:00.007Z");
+  EXPECT_EQ(at(-1), "1969-12-31T23:59:59.999Z");
+}
+
 }  // namespace
 }  // namespace gda

@@ -32,7 +32,7 @@ StepReport step_report(std::int64_t step) {
   StepReport report;
   report.step = step;
   report.total_steps = 40;
-  report.peak_flops = 1e9;
+  report.peak.flops = report.peak.measured = 1e9;
   report.source_losses = {{"ko", 2.0}};
   report.lambdas = {0.5, 0.6};
   return report;
@@ -41,7 +41,7 @@ StepReport step_report(std::int64_t step) {
 TEST(RunLogTest, ReportsGoEverywhere) {
   const test::TemporaryFolder folder;
   {
-    RunLog log({.directory = folder.path(), .total_steps = 40, .peak_flops = 1e9});
+    RunLog log({.directory = folder.path(), .total_steps = 40});
     log.report(step_report(10));
     StepReport growing = step_report(20);
     growing.mask = 0.5;
@@ -50,9 +50,12 @@ TEST(RunLogTest, ReportsGoEverywhere) {
     eval.step = 20;
     eval.name = "en";
     log.report(eval);
+    EvalMeanReport mean;
+    mean.add(eval);
+    log.report(mean);
   }
   const std::string metrics = read_text_file(folder.path() / "metrics.jsonl");
-  EXPECT_EQ(std::count(metrics.begin(), metrics.end(), '\n'), 3);
+  EXPECT_EQ(std::count(metrics.begin(), metrics.end(), '\n'), 4);
   const std::string events = event_text(folder.path());
   for (const char* tag :
        {"train/loss", "train/lr", "train/grad_norm", "train/tokens", "train/skipped",
@@ -65,6 +68,8 @@ TEST(RunLogTest, ReportsGoEverywhere) {
   EXPECT_EQ(count_of(events, "growth/mask"), 1);
   EXPECT_EQ(count_of(events, "eval/en/loss"), 1);
   EXPECT_EQ(count_of(events, "eval/en/perplexity"), 1);
+  EXPECT_EQ(count_of(events, "eval_mean/loss"), 1);
+  EXPECT_EQ(count_of(events, "eval_mean/perplexity"), 1);
 }
 
 TEST(RunLogTest, ResumedRunGoesOnWhereItsCheckpointIs) {
@@ -79,6 +84,20 @@ TEST(RunLogTest, ResumedRunGoesOnWhereItsCheckpointIs) {
   const std::string metrics = read_text_file(folder.path() / "metrics.jsonl");
   EXPECT_EQ(count_of(metrics, "\"step\":10,"), 1);
   EXPECT_EQ(count_of(metrics, "\"step\":20,"), 1);
+}
+
+TEST(RunLogTest, TensorboardShowsTheConfiguration) {
+  const test::TemporaryFolder folder;
+  {
+    const RunLog log({.directory = folder.path(),
+                      .total_steps = 40,
+                      .config = "optimizer:\n  lr: 0.5\ntrain:\n  init_from: other\n"});
+  }
+  const std::string events = event_text(folder.path());
+  EXPECT_EQ(count_of(events, "```yaml\noptimizer:\n  lr: 0.5\n"), 1);
+  EXPECT_EQ(count_of(events, "_hparams_/session_start_info"), 1);
+  EXPECT_EQ(count_of(events, "optimizer.lr"), 1);
+  EXPECT_EQ(count_of(events, "train.init_from"), 1);
 }
 
 TEST(RunLogTest, TensorboardCanBeOff) {

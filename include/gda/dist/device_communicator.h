@@ -38,6 +38,8 @@ bool nccl_is_available();
 
 // How many ranks run on the host of this one. Collective.
 int ranks_of_host(Communicator& world);
+// How many ranks use the GPU of this one. Collective.
+int ranks_of_device(Device device, Communicator& world);
 
 struct DeviceRequest {
   std::string wanted;      // auto | cpu | cuda

@@ -22,8 +22,8 @@ struct LoggingConfig {
                 every_steps);
     visit.field({.key = "tensorboard", .doc = "also write TensorBoard event files"}, tensorboard);
     visit.field({.key = "peak_tflops",
-                 .doc = "peak of one process, TFLOP/s, that MFU is a share of; null: measured at "
-                        "the start with a large matrix product",
+                 .doc = "peak of one process, TFLOP/s, that MFU is a share of; null: its device's "
+                        "data sheet, or measured at the start where that is not known",
                  .minimum = 1e-6},
                 peak_tflops);
   }

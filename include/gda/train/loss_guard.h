@@ -25,6 +25,9 @@ class LossGuard {
   // above the mean of the last 128 steps, 1.3"), or empty to accept it.
   std::string check(double loss, double gradient_norm);
 
+  // Counts a skipped update that says nothing of the model, such as one without data.
+  void leave_out() { ++skipped_; }
+
   std::int64_t skipped() const { return skipped_; }
   // In a row, up to now.
   std::int64_t consecutive() const { return consecutive_; }

@@ -1,14 +1,9 @@
 // metrics.jsonl: everything a run reports, one JSON object a line.
 //
-// A line of a step has the keys step, tokens, loss, lr, grad_norm, tokens_per_second, flops_full,
-// flops_causal, mfu_full, mfu_causal, eta_seconds, skipped, flops (so far), parameters,
-// trainable_parameters, stage (growth stages done), mask, resident_bytes,
-// peak_resident_bytes, loss_by_source {name: loss}, lambda [per layer] and seconds {phase:
-// seconds}; a line of an evaluation has step and eval {name, loss, perplexity, tokens}. What is not
-// finite is null; MFU is null when the peak is not known, and mask when no growth is being faded
-// in.
+// docs/metrics.md (metrics_page.h) says which fields a line has. What is not finite is null.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -30,6 +25,7 @@ class MetricsFile {
 
   void write(const StepReport& report);
   void write(const EvalReport& report);
+  void write(const EvalMeanReport& report);
   void write(const GrowthReport& report);
 
   // Lines that were dropped at the start.
@@ -39,6 +35,7 @@ class MetricsFile {
   void append(std::string line);
 
   std::filesystem::path path_;
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   int fd_ = -1;
   std::int64_t dropped_lines_ = 0;
 };

@@ -1,11 +1,8 @@
 // Where rank 0 reports how the run goes: the status line in the log, metrics.jsonl, and TensorBoard
 // events, all in the run folder.
 //
-// TensorBoard tags: train/{loss,lr,grad_norm,tokens,skipped}, train/flops, growth/{stage, mask
-// (while one rises), loss_before, loss_after}, model/{parameters,trainable_parameters},
-// throughput/{tokens_per_second, flops_full,flops_causal,mfu_full,mfu_causal}, seconds/PHASE,
-// memory/{resident_bytes, peak_resident_bytes}, loss_by_source/NAME, lambda/layer_NN,
-// eval/NAME/{loss,perplexity}.
+// docs/metrics.md has the fields of metrics.jsonl and TensorBoard's tags. TensorBoard also shows
+// the configuration as text, and every setting as a hyper-parameter.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +20,8 @@ struct RunLogOptions {
   std::filesystem::path directory;  // must exist
   bool tensorboard = true;
   std::int64_t total_steps = 0;
-  double peak_flops = 0;                          // of all ranks; 0: not known
+  Peak peak = {};
+  std::string config = {};                        // the configuration in YAML; empty: not shown
   std::optional<std::int64_t> resumed_step = {};  // of the checkpoint that the run goes on from
 };
 
@@ -33,6 +31,7 @@ class RunLog {
 
   void report(const StepReport& report);
   void report(const EvalReport& report);
+  void report(const EvalMeanReport& report);
   void report(const GrowthReport& report);
 
  private:

@@ -2,6 +2,8 @@
 //
 //     step       loss         lr   grad norm    tokens/s   GFLOP/s  MFU full  causal   time left
 //   120/400    5.4321   4.00e-04       0.812       3,412     158.2     41.2%   38.0%      3m 05s
+//
+// Where the peak is not what was measured, the share of that follows MFU ("of measured", causal).
 #pragma once
 
 #include <cstdint>
@@ -15,8 +17,8 @@ namespace gda {
 class StatusLine {
  public:
   // total_steps sets the width of the first column; FLOP/s (full convention) are shown in TFLOP/s
-  // when peak_flops is at least 10^13, else in GFLOP/s.
-  StatusLine(std::int64_t total_steps, double peak_flops);
+  // when the peak is at least 10^13, else in GFLOP/s.
+  StatusLine(std::int64_t total_steps, const Peak& peak);
 
   std::string header() const;
   // Without the header. Where the model grows, or a part of it is frozen, the end of the line tells
@@ -29,6 +31,7 @@ class StatusLine {
  private:
   int step_width_;
   bool tera_;
+  bool with_measured_;
   std::int64_t lines_ = 0;
 };
 

@@ -7,25 +7,27 @@
 #include <utility>
 #include <vector>
 
+#include "gda/train/peak_flops.h"
 #include "gda/train/phase_timer.h"
 
 namespace gda {
 
-// Rates and seconds are over the steps since the last report. Floating-point operations are the
-// model's, a token, by two conventions: full counts attention over all T positions
-// (6 * (parameters - embedding) + 12 * layers * width of attention * T), causal counts half of the
-// attention.
+// docs/metrics.md says what the values are. Rates and seconds are over the steps since the last
+// report. Floating-point operations are the model's, a token, by two conventions: full counts
+// attention over all T positions (6 * (parameters - embedding) + 12 * layers * width of attention *
+// T), causal counts half of the attention.
 struct StepReport {
   std::int64_t step = 0;  // steps done
   std::int64_t total_steps = 0;
   std::int64_t tokens = 0;  // trained on since step 0, by all ranks
-  double loss = 0;          // mean over the tokens of the step, nats
+  double loss = 0;          // mean over the targets of the step, nats; NaN without
+  std::int64_t targets = 0;
   double lr = 0;
   double grad_norm = 0;  // before clipping
   double tokens_per_second = 0;
   double flops_full = 0;    // FLOP/s of all ranks
   double flops_causal = 0;  // FLOP/s of all ranks
-  double peak_flops = 0;    // FLOP/s that all ranks could do; 0: not known, no MFU is shown
+  Peak peak;
   double eta_seconds = 0;
   std::int64_t skipped = 0;  // updates left out since the run began
   double total_flops = 0;    // model FLOPs since step 0, full convention
@@ -37,16 +39,23 @@ struct StepReport {
   // Growth's mask in the step's passes, in [0, 1); nothing when no growth is being faded in.
   std::optional<double> mask = {};
   std::vector<std::pair<std::string, double>> source_losses;  // by name of the data source
-  // How often each source has been gone through.
+  // What of the samples is drawn from each source now, and how often it has been gone through.
+  std::vector<std::pair<std::string, double>> source_shares = {};
   std::vector<std::pair<std::string, double>> source_passes = {};
   std::vector<double> lambdas;  // of each layer; may be empty
   PhaseSeconds seconds{};
   std::int64_t resident_bytes = 0;       // memory of this rank now
   std::int64_t peak_resident_bytes = 0;  // and the most it ever had
 
-  // Shares of the peak; 0 when the peak is not known.
-  double mfu_full() const { return peak_flops > 0 ? flops_full / peak_flops : 0; }
-  double mfu_causal() const { return peak_flops > 0 ? flops_causal / peak_flops : 0; }
+  // Shares of the peak, and of what was measured; nothing where that is not known, or above 1.
+  std::optional<double> mfu_full() const { return share(flops_full, peak.flops); }
+  std::optional<double> mfu_causal() const { return share(flops_causal, peak.flops); }
+  std::optional<double> share_of_measured() const { return share(flops_causal, peak.measured); }
+
+  // rate / of.
+  static std::optional<double> share(double rate, double of) {
+    return of > 0 && rate >= 0 && rate <= of ? std::optional(rate / of) : std::nullopt;
+  }
 };
 
 // A growth stage that is done. Losses are of the same samples, the next ones, nats a token.
@@ -63,10 +72,22 @@ struct GrowthReport {
 struct EvalReport {
   std::int64_t step = 0;
   std::string name;
-  double loss = 0;  // mean, nats a token
+  double loss = 0;  // mean, nats a token; NaN if there was nothing to predict
   std::int64_t tokens = 0;
 
   double perplexity() const;  // e^loss
+};
+
+// Over the tokens of all sets that were evaluated at a step.
+struct EvalMeanReport {
+  std::int64_t step = 0;
+  double total_loss = 0;  // nats
+  std::int64_t tokens = 0;
+  std::int64_t sets = 0;
+
+  void add(const EvalReport& report);
+  double loss() const;  // nats a token; NaN if there was nothing to predict
+  double perplexity() const;
 };
 
 }  // namespace gda

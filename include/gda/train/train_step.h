@@ -21,7 +21,7 @@ namespace gda {
 
 // Of the global batch, the same on every rank. Losses are in nats a target token.
 struct StepResult {
-  double loss = 0;
+  double loss = 0;           // NaN without targets
   double gradient_norm = 0;  // before clipping
   std::int64_t targets = 0;  // tokens that the loss was taken over
   std::string skipped;       // why the update was skipped; empty: it was done
@@ -47,6 +47,8 @@ class TrainStep {
 
   // The mean loss over all targets of all micro-batches of all ranks is what is descended, however
   // the batch is cut up. Throws DistError.
+  // A step without any target does nothing but say so in `skipped`: its gradient is 0, and weight
+  // decay alone would move the weights. The guard counts it, but not as a sign of divergence.
   // On a GPU the host waits for it once: for the losses and the gradient's norm, which decide
   // whether the update is done.
   StepResult run(const Context& context, std::span<const Batch> micro_batches,
@@ -57,6 +59,8 @@ class TrainStep {
 
  private:
   std::int64_t count_targets(std::span<const Batch> micro_batches) const;
+  // Of a step of so many tokens, none of which is a target.
+  StepResult without_targets(std::int64_t tokens) const;
   // Memory for the loss of each token of a step, one batch after the other.
   Tensor allocate_losses(const Context& context, const Batch& batch,
                          std::size_t micro_batches) const;

@@ -96,7 +96,6 @@ class Trainer {
   // `added`: what growth has added to the model that `origin` names.
   void allocate_model(const std::vector<std::string>& added, std::string_view origin);
   std::size_t most_micro_batches() const;
-  void measure_peak();
   void lock_folder();
   void require_new_folder() const;
   void open_folder(bool resumed);
@@ -106,6 +105,7 @@ class Trainer {
   void check_tokenizers(const RunStart& start) const;
   void check_data(const CheckpointReader& reader, const ResumePoint& point) const;
   std::string read_samples();
+  void end_if_nothing_is_learned();
   [[noreturn]] void end_for_bad_data(const std::string& what, const std::string& fault,
                                      const std::string& way_on);
   void follow_ramp();
@@ -113,14 +113,18 @@ class Trainer {
   void check_growths(const CheckpointReader& reader) const;
   void grow_if_due();
   void grow();
-  double loss_of(const Batch& batch);
+  std::optional<double> loss_of(const Batch& batch);
+  // What the devices can do, and what steps do of it (trainer_speed.cpp).
+  void find_peak();
+  double measure_products();
+  void judge_speed(double full, double causal);
   void log_page() const;
   std::int64_t last_sample() const;
   void tell_repetition() const;
   void after_step();
   void report();
   void evaluate();
-  void evaluate(const EvaluationSet& set, std::int64_t samples);
+  std::optional<EvalReport> evaluate(const EvaluationSet& set, std::int64_t samples);
   void sample_text();
   // Saving and going on (trainer_checkpoints.cpp).
   void restore(const CheckpointReader& reader);
@@ -150,7 +154,7 @@ class Trainer {
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<OutputLock> lock_;  // rank 0's
   std::unique_ptr<RunLog> log_;
-  double peak_flops_ = 0;
+  Peak peak_;
 
   RunState state_;
   GrowthState growth_;
@@ -161,6 +165,8 @@ class Trainer {
   PhaseTimer timer_{stream_.get()};
   std::int64_t reported_tokens_ = 0;
   std::int64_t reported_step_ = 0;
+  FlopsPerToken unreported_flops_;          // of the steps since the last report, not a token
+  std::int64_t steps_without_targets_ = 0;  // in a row
   std::int64_t saved_step_ = -1;
   std::int64_t first_step_ = 0;  // done before this process
   bool save_is_due_ = false;
