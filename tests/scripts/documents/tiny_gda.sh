@@ -14,7 +14,7 @@ arguments=()
 while (($# > 0)); do
   arguments+=("$1")
   case $1 in
-    train.steps=*) arguments[-1]=train.steps=$(steps_of "${1#*=}") ;;
+    train.steps=* | schedule.steps=*) arguments[-1]=${1%%=*}=$(steps_of "${1#*=}") ;;
     --vocab-size) arguments+=(600) && shift ;;
     --hidden-size | --intermediate-size) arguments+=("$(at_least_1 "$2" 32)") && shift ;;
     --ramp-steps) arguments+=("$(at_least_1 "$2" 5000)") && shift ;;
