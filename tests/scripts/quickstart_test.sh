@@ -25,7 +25,7 @@ fail() {
   failures=$((failures + 1))
 }
 succeeds() {
-  quickstart "$1" && grep -q 'What to try next' "$work/$1.log" || fail "$1" 'it did not end well'
+  if ! quickstart "$1" || ! grep -q 'What to try next' "$work/$1.log"; then fail "$1" 'it did not end well'; fi
 }
 # has NAME TEXT
 has() { grep -qF -- "$2" "$work/$1.log" || fail "$1" "its output lacks: $2"; }
