@@ -71,7 +71,7 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_
 stage packages 'Install what is missing' 'Is the network there? scripts/setup.sh --list prints the packages.'
 stage build 'Build gda' 'scripts/build.sh shows the whole output; an old build/ may be in the way: remove it.'
 stage text 'Gather text' 'Give your own text: --text PATH, a file or a folder of .txt, .md or .jsonl files.'
-stage tokenizer 'Train a tokenizer of 8,192 pieces' 'Is there enough text? About 1 MB is the least for so many pieces.'
+stage tokenizer 'Train a tokenizer' 'Is there enough text? 100 kB is little, 1 MB is better.'
 stage tokenize 'Turn text into tokens' 'Does the disk have room? Tokens take about half of what the text does.'
 stage measure 'Measure how fast this machine trains' 'Too small a source has to be joined with another one. Is another program using the memory?'
 stage pretrain "Pretrain on $ranks processes, and stop halfway (SIGTERM)" "The run's own log is in $dir/run/log."

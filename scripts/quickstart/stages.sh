@@ -134,10 +134,14 @@ run_text() {
   done < "$dir/sources"
 }
 
+# Pieces for so many bytes of text: those of configs/quickstart.yaml from 400 kB on.
+pieces_for() { echo $(($1 > 50 * 8192 ? 8192 : $1 < 50 * 600 ? 600 : $1 / 50)); }
+
 run_tokenizer() {
-  local paths
+  local paths bytes
   mapfile -t paths < <(cut -f 2 "$dir/sources")
-  "$gda" tokenizer train --input "${paths[@]}" --vocab-size 8192 --output "$dir/tokenizer" --force
+  bytes=$(du -Lbc "${paths[@]}" | tail -n 1 | cut -f 1)
+  "$gda" tokenizer train --input "${paths[@]}" --vocab-size "$(pieces_for "$bytes")" --output "$dir/tokenizer" --force
 }
 
 run_tokenize() {
