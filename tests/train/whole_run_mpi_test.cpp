@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 constexpr std::int64_t kSteps = 15;
-constexpr std::int64_t kSaved = 8;
+constexpr std::int64_t kSaved = 9;
 
 class WholeRunTest : public ::testing::Test {
  protected:
