@@ -73,8 +73,9 @@ TEST(StopRequestTest, AClosedPipeIsNoReason) {
 
 TEST(StopRequestTest, TimeLimit) {
   StopRequest stop;
-  stop.set_time_limit(0.05 / 60);
+  stop.set_time_limit(60);
   EXPECT_EQ(stop.here(), StopReason::none);
+  stop.set_time_limit(0.05 / 60);
   std::this_thread::sleep_for(std::chrono::milliseconds(60));
   EXPECT_EQ(stop.here(), StopReason::time_limit);
   const auto self = make_self_communicator();
