@@ -96,7 +96,7 @@ TEST(SampleTextTest, IsThatOfTheCheckpointOfTheStep) {
     for (const std::string& prompt : config.train.sample.prompts) {
       const std::string line =
           "sample at step " + std::to_string(step) + ": " + prompt +
-          continuation(fs::path(config.logging.dir) / "checkpoints" / step_folder_name({step}),
+          continuation(fs::path(config.run_dir) / "checkpoints" / step_folder_name({step}),
                        *tokenizer, config.train.sample, prompt);
       EXPECT_NE(told.find(line), std::string::npos) << line << "\nin\n" << told;
     }
