@@ -99,7 +99,7 @@ std::string describe_schedule(const RunPage& page) {
   std::string text = fmt::format("{}: {:.3g} at step {}, {:.3g} at step {}", schedule.name,
                                  page.timeline.learning_rate(highest - 1), highest,
                                  page.timeline.learning_rate(steps - 1), steps);
-  if (length != steps) text += fmt::format("; laid out over {} steps", readable_count(length));
+  if (length != steps) text += "; laid out over " + counted(length, "step");
   return text;
 }
 
