@@ -84,6 +84,14 @@ TEST(TellingTest, ALongerRunThatHasDecayedAsksForItsSchedule) {
     }
   }
   EXPECT_EQ(read_text_file(folder.path("run") / "config.yaml"), yaml);
+  // A grown run is the same run, with a larger model.
+  const std::string grown = folder.path("grown").string();
+  ASSERT_EQ(run_gda({"grow", "depth", "--every", "1", "--from", folder.run(), "--to", grown}).code,
+            0);
+  const Outcome asked = run_gda({"resume", grown, "train.steps=20"});
+  EXPECT_EQ(asked.code, 2) << asked.text;
+  EXPECT_TRUE(asked.says("say with schedule.steps how it goes on")) << asked.text;
+  EXPECT_EQ(run_gda({"resume", grown, "train.steps=11", "schedule.steps=11"}).code, 0);
   const auto rate = [&] { return folder.metrics().back().at("lr").get<double>(); };
   const double last = rate();
   ASSERT_EQ(run_gda({"resume", folder.run(), "train.steps=11", "schedule.steps=10"}).code, 0);
