@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <limits>
 
 #include "core/config_constraints.h"
 #include "gda/core/config.h"
@@ -16,6 +18,16 @@ std::string anchor(std::string title) {
   std::erase_if(title, [](char c) { return c == '.' || c == '[' || c == ']' || c == '`'; });
   std::replace(title.begin(), title.end(), ' ', '-');
   return title;
+}
+
+// Text in which Markdown takes no letter for its own.
+std::string escaped(std::string_view text) {
+  std::string result;
+  for (const char c : text) {
+    if (c == '*' || c == '|' || c == '<') result += '\\';
+    result += c;
+  }
+  return result;
 }
 
 std::string code(std::string_view text) {
@@ -31,7 +43,8 @@ std::string codes(const std::vector<std::string>& words) {
 // "integer, 1 to 8"; "number, at least 0".
 std::string number_type(std::string type, const FieldInfo& info) {
   const bool has_least = std::isfinite(info.minimum);
-  const bool has_most = std::isfinite(info.maximum);
+  // Larger ones are there for the arithmetic, not for the reader.
+  const bool has_most = info.maximum < std::numeric_limits<std::int32_t>::max();
   const std::string least = config::number_text(info.minimum);
   const std::string most = config::number_text(info.maximum);
   if (has_least && has_most) return fmt::format("{}, {} to {}", type, least, most);
@@ -99,7 +112,7 @@ class ReferenceWriter : public FieldVisitor {
                const std::function<void(const std::string&)>& walk) override {
     row(info, codes(info.one_of), "");
     for (const std::string& word : info.one_of) {
-      describe(fmt::format("{} {}: {}", sections_[current_].title, info.key, word), {},
+      describe(fmt::format("{}, {}: {}", sections_[current_].title, info.key, word), {},
                [&] { walk(word); });
     }
   }
@@ -139,7 +152,8 @@ class ReferenceWriter : public FieldVisitor {
     }
   };
 
-  static std::string sentence(std::string text) {
+  static std::string sentence(const std::string& doc) {
+    std::string text = escaped(doc);
     if (text[0] >= 'a' && text[0] <= 'z') text[0] = static_cast<char>(text[0] - 'a' + 'A');
     return text + ".";
   }
@@ -162,7 +176,7 @@ class ReferenceWriter : public FieldVisitor {
   void add_row(const std::string& key, const std::string& type, const std::string& preset,
                const std::string& doc) {
     sections_[current_].rows.push_back(
-        fmt::format("| {} | {} | {} | {} |\n", key, type, preset, doc));
+        fmt::format("| {} | {} | {} | {} |\n", key, type, preset, escaped(doc)));
   }
 
   void describe(const std::string& title, std::string_view doc, const std::function<void()>& walk) {

@@ -6,16 +6,19 @@
 namespace gda {
 
 void Depth::fields(FieldVisitor& visit) {
-  visit.field({.key = "every", .doc = "layers of a group; copies go behind each", .minimum = 1},
+  visit.field({.key = "every",
+               .doc = "layers per group; copies are inserted after each group",
+               .minimum = 1},
               every);
   visit.field({.key = "copies",
                .doc = "with every: how many of a group's top layers are copied",
                .minimum = 1},
               copies);
-  visit.field(
-      {.key = "layers", .doc = "layers in all after growth, new ones spread evenly", .minimum = 1},
-      layers);
-  visit.field({.key = "at", .doc = "places of new layers in the new model, from 0"}, at);
+  visit.field({.key = "layers",
+               .doc = "number of layers after growth; new ones are spread evenly",
+               .minimum = 1},
+              layers);
+  visit.field({.key = "at", .doc = "positions of the new layers in the grown model, from 0"}, at);
   const int forms = (every ? 1 : 0) + (layers ? 1 : 0) + (at.empty() ? 0 : 1);
   visit.rule("every", forms == 1,
              "give one of every (behind each group of layers), layers (how many in all) and at "

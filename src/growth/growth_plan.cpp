@@ -76,9 +76,14 @@ void ModelExpectation::check(std::string_view where, const ModelConfig& model) c
 }
 
 void GrowthPlan::fields(FieldVisitor& visit) {
-  visit.nested({.key = "from", .doc = "the model that the plan is for"}, from);
-  visit.nested({.key = "to", .doc = "the model that must come out"}, to);
-  visit.list_of({.key = "steps", .doc = "growths, one after the other", .required = true}, steps);
+  visit.nested(
+      {.key = "from", .doc = "model that the plan is for; the keys that are given are checked"},
+      from);
+  visit.nested(
+      {.key = "to", .doc = "model that the plan must produce; the keys that are given are checked"},
+      to);
+  visit.list_of({.key = "steps", .doc = "operators, applied in this order", .required = true},
+                steps);
   visit.rule("steps", !steps.empty(), "empty; give at least one {operator: ...}");
 }
 

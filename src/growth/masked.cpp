@@ -56,10 +56,10 @@ void Masked::fields(FieldVisitor& visit) {
   size("hidden_size", "width of the residual stream after growth", hidden_size);
   size("intermediate_size", "feed-forward units after growth", intermediate_size);
   size("heads", "query heads (signal heads of the differential types) after growth", heads);
-  size("layers", "layers in all after growth, new ones spread evenly", layers);
-  visit.field({.key = "at", .doc = "places of new layers in the new model, from 0"}, at);
+  size("layers", "number of layers after growth; new ones are spread evenly", layers);
+  visit.field({.key = "at", .doc = "positions of the new layers in the grown model, from 0"}, at);
   visit.field(
-      {.key = "ramp_steps", .doc = "steps in which the mask rises from 0 to 1", .minimum = 1},
+      {.key = "ramp_steps", .doc = "steps over which the mask rises from 0 to 1", .minimum = 1},
       ramp_steps);
   const int dimensions = (hidden_size ? 1 : 0) + (intermediate_size ? 1 : 0) + (heads ? 1 : 0) +
                          (layers ? 1 : 0) + (at.empty() ? 0 : 1);

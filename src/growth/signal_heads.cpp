@@ -83,7 +83,8 @@ void SignalHeads::fields(FieldVisitor& visit) {
   visit.field({.key = "factor", .doc = "copies of every signal head", .minimum = 2}, factor);
   visit.field({.key = "add", .doc = "new signal heads for each noise head", .minimum = 1}, add);
   visit.field({.key = "noise_db",
-               .doc = "noise that tells replicas apart, decibels below the weights; 0: none",
+               .doc = "zero-sum noise that breaks the symmetry of replicas, decibels below the "
+                      "weights; 0: none",
                .minimum = 0},
               noise_db);
   visit.rule("factor", factor.has_value() != add.has_value(),

@@ -96,10 +96,12 @@ void Width::fields(FieldVisitor& visit) {
                .doc = "multiply: as many copies of all heads as of the residual stream",
                .one_of = {"keep", "multiply"}},
               heads);
-  visit.field({.key = "noise_db",
-               .doc = "noise that tells copies apart, decibels below the weights; 0: none",
-               .minimum = 0},
-              noise_db);
+  visit.field(
+      {.key = "noise_db",
+       .doc =
+           "zero-sum noise that breaks the symmetry of copies, decibels below the weights; 0: none",
+       .minimum = 0},
+      noise_db);
   visit.rule("hidden_factor", hidden_factor > 1 || feed_forward_factor > 1,
              "nothing grows; give hidden_factor or feed_forward_factor, 2 or more");
   visit.rule("heads", heads == "keep" || hidden_factor > 1,

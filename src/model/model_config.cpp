@@ -15,18 +15,21 @@ const std::vector<std::string> kAttentionTypes = {"softmax", "differential", "gr
 constexpr double kMaxExtent = 2147483647;
 
 void scaling_fields(RopeScaling& scaling, FieldVisitor& visit) {
-  visit.field({.key = "factor", .doc = "how many times slower low frequencies turn", .minimum = 1},
-              scaling.factor);
-  visit.field({.key = "low_freq_factor",
-               .doc = "wavelengths above original / this are slowed down by `factor`",
-               .minimum = 1e-6},
-              scaling.low_freq_factor);
+  visit.field(
+      {.key = "factor", .doc = "factor by which low frequencies are slowed down", .minimum = 1},
+      scaling.factor);
+  visit.field(
+      {.key = "low_freq_factor",
+       .doc =
+           "wavelengths above original_max_position_embeddings / this are slowed down by `factor`",
+       .minimum = 1e-6},
+      scaling.low_freq_factor);
   visit.field({.key = "high_freq_factor",
-               .doc = "wavelengths below original / this stay as they are",
+               .doc = "wavelengths below original_max_position_embeddings / this are unchanged",
                .minimum = 1e-6},
               scaling.high_freq_factor);
   visit.field({.key = "original_max_position_embeddings",
-               .doc = "positions of the model before stretching",
+               .doc = "context length before the extension, tokens",
                .minimum = 1,
                .maximum = kMaxExtent},
               scaling.original_max_position_embeddings);
@@ -114,7 +117,7 @@ void RopeConfig::fields(FieldVisitor& visit) {
   bool present = scaling.has_value();
   RopeScaling values = scaling.value_or(RopeScaling{});
   visit.optional_section(
-      {.key = "scaling", .doc = "Llama 3.1's stretching of low frequencies; null: none"}, present,
+      {.key = "scaling", .doc = "Llama 3.1's scaling of low frequencies; null: none"}, present,
       [&] { scaling_fields(values, visit); });
   scaling = present ? std::optional<RopeScaling>(values) : std::nullopt;
 }
@@ -141,17 +144,18 @@ std::int64_t AttentionConfig::out_size() const {
 }
 
 void AttentionConfig::fields(FieldVisitor& visit) {
-  visit.field({.key = "type", .doc = "kind of attention", .one_of = kAttentionTypes}, type);
+  visit.field({.key = "type", .doc = "type of attention", .one_of = kAttentionTypes}, type);
   visit.field({.key = "head_dim",
                .doc = "width of a query or key head",
                .minimum = 2,
                .maximum = kMaxExtent},
               head_dim);
-  visit.field({.key = "num_attention_heads",
-               .doc = "query heads of softmax and differential_v2 (there: after the subtraction)",
-               .minimum = 0,
-               .maximum = kMaxExtent},
-              num_attention_heads);
+  visit.field(
+      {.key = "num_attention_heads",
+       .doc = "query heads of softmax and differential_v2 (there, heads after the subtraction)",
+       .minimum = 0,
+       .maximum = kMaxExtent},
+      num_attention_heads);
   visit.field({.key = "signal_heads",
                .doc = "signal query heads of differential and grouped_differential: a multiple of "
                       "noise_heads",
@@ -188,36 +192,39 @@ void ModelConfig::fields(FieldVisitor& visit) {
   size("hidden_size", "width of the residual stream", hidden_size);
   size("num_hidden_layers", "decoder layers", num_hidden_layers);
   size("intermediate_size", "width inside the feed-forward block", intermediate_size);
-  size("vocab_size", "rows of the embedding; token ids are below it", vocab_size);
+  size("vocab_size", "rows of the embedding; every token id is below it", vocab_size);
   visit.field({.key = "max_position_embeddings",
                .doc = "longest sequence, tokens",
                .minimum = 1,
                .maximum = kMaxExtent},
               max_position_embeddings);
-  visit.field({.key = "hidden_act",
-               .doc = "activation of the gate: SwiGLU's silu, or Motif's PolyNorm",
-               .one_of = {"silu", "poly_norm"}},
-              hidden_act);
-  visit.field({.key = "tie_word_embeddings", .doc = "the output projection is the embedding"},
+  visit.field(
+      {.key = "hidden_act",
+       .doc = "activation of the feed-forward gate: silu as in SwiGLU, or poly_norm as in Motif",
+       .one_of = {"silu", "poly_norm"}},
+      hidden_act);
+  visit.field({.key = "tie_word_embeddings",
+               .doc = "the output projection shares the weights of the embedding"},
               tie_word_embeddings);
   visit.field({.key = "rms_norm_eps", .doc = "epsilon of RMSNorm", .minimum = 1e-30}, rms_norm_eps);
   visit.field({.key = "poly_norm_eps", .doc = "epsilon of PolyNorm", .minimum = 1e-30},
               poly_norm_eps);
   visit.field({.key = "attn_rms_norm_eps",
-               .doc = "epsilon of the norm of each head after the subtraction",
+               .doc = "epsilon of the RMSNorm of each head after the subtraction",
                .minimum = 1e-30},
               attn_rms_norm_eps);
   visit.field({.key = "initializer_range",
-               .doc = "standard deviation of initial matrices",
+               .doc = "standard deviation of the initial matrices",
                .minimum = 1e-12},
               initializer_range);
   visit.nested({.key = "rope", .doc = "rotary position embedding"}, rope);
   visit.nested({.key = "attention", .doc = "attention layers", .required = true}, attention);
-  visit.field({.key = "lambda_init",
-               .doc = "lambda_init of each layer; empty: 0.8 - 0.6 exp(-0.3 l), l from 0",
-               .minimum = -1,
-               .maximum = 0.999},
-              lambda_init);
+  visit.field(
+      {.key = "lambda_init",
+       .doc = "lambda_init of each layer; empty: 0.8 - 0.6 exp(-0.3 l) for layer l, counted from 0",
+       .minimum = -1,
+       .maximum = 0.999},
+      lambda_init);
   visit.rule("lambda_init", lambda_init.empty() || attention.is_differential(),
              fmt::format("given, but attention of type {} has no lambda_init; remove this key",
                          attention.type));

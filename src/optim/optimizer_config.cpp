@@ -10,18 +10,19 @@ void OptimizerConfig::fields(FieldVisitor& visit) {
   visit.field({.key = "name", .doc = "update rule", .one_of = {"adamw"}}, name);
   visit.field({.key = "lr", .doc = "learning rate at the peak of the schedule", .minimum = 0}, lr);
   visit.field({.key = "betas",
-               .doc = "decay rates of the first and second moment",
+               .doc = "decay rates of the first and second moments",
                .minimum = 0,
                .maximum = 1},
               betas);
-  visit.field({.key = "eps", .doc = "added to the root of the second moment", .minimum = 1e-30},
-              eps);
+  visit.field(
+      {.key = "eps", .doc = "added to the square root of the second moment", .minimum = 1e-30},
+      eps);
   visit.field({.key = "weight_decay",
-               .doc = "decoupled decay of matrices, times the learning rate",
+               .doc = "decoupled weight decay of matrices, multiplied by the learning rate",
                .minimum = 0},
               weight_decay);
   visit.field({.key = "grad_clip",
-               .doc = "largest global norm of the gradient; 0: no clipping",
+               .doc = "maximum global norm of the gradient; 0: no clipping",
                .minimum = 0},
               grad_clip);
   visit.rule("betas", betas.size() == 2,

@@ -7,41 +7,45 @@ namespace gda {
 void StageWeight::fields(FieldVisitor& visit) {
   visit.field({.key = "name", .doc = "name of a data source", .required = true}, name);
   visit.field({.key = "weight",
-               .doc = "its share of the tokens, relative to the other sources",
+               .doc = "share of the tokens, relative to the other sources",
                .minimum = 0,
                .required = true},
               weight);
 }
 
 void GrowthStageConfig::fields(FieldVisitor& visit) {
-  visit.field({.key = "step", .doc = "steps that are done when the model grows", .minimum = 1},
-              step);
+  visit.field(
+      {.key = "step", .doc = "number of completed steps at which the model grows", .minimum = 1},
+      step);
   visit.field({.key = "tokens",
-               .doc = "instead of step: the model grows before the first step that begins with so "
-                      "many tokens trained on",
+               .doc = "instead of step: number of trained tokens; the model grows before the first "
+                      "step that begins with so many",
                .minimum = 1},
               tokens);
-  visit.nested({.key = "plan", .doc = "how it grows"}, plan);
-  visit.field({.key = "plan_file",
-               .doc = "instead of plan: a file of `gda grow plan`; its plan is stored with the run",
-               .is_path = true},
-              plan_file);
-  visit.field({.key = "seed", .doc = "of noise and of new weights", .minimum = 0}, seed);
+  visit.nested({.key = "plan", .doc = "what grows, and how"}, plan);
+  visit.field(
+      {.key = "plan_file",
+       .doc =
+           "instead of plan: a plan file, as for `gda grow plan`; the plan is stored with the run",
+       .is_path = true},
+      plan_file);
+  visit.field({.key = "seed", .doc = "seed of noise and of new weights", .minimum = 0}, seed);
   visit.field({.key = "learning_rate",
                .doc = "keep: the schedule continues; rewind: it begins again at its peak, and ends "
                       "with the run",
                .one_of = {"keep", "rewind"}},
               learning_rate);
   visit.field({.key = "rewarm_steps",
-               .doc = "steps in which the learning rate rises again from 0 to what it would be",
+               .doc = "steps over which the learning rate rises from 0 to its scheduled value",
                .minimum = 0},
               rewarm_steps);
   visit.field({.key = "global_batch_size",
-               .doc = "sequences a step from here on; null: as before",
+               .doc = "sequences per step from here on; null: unchanged",
                .minimum = 1},
               global_batch_size);
-  visit.list_of({.key = "weights", .doc = "of the data sources from here on; empty: as before"},
-                weights);
+  visit.list_of(
+      {.key = "weights", .doc = "weights of the data sources from here on; empty: unchanged"},
+      weights);
   visit.field({.key = "trainable",
                .doc = "which parameters are trained from here on: keep, as before; all; new, what "
                       "this growth adds as complete layers; or a list of names and patterns",
@@ -56,8 +60,10 @@ void GrowthStageConfig::fields(FieldVisitor& visit) {
 }
 
 void GrowthConfig::fields(FieldVisitor& visit) {
-  visit.list_of({.key = "stages", .doc = "in the order of their steps; empty: the model stays"},
-                stages);
+  visit.list_of(
+      {.key = "stages",
+       .doc = "growth stages, in the order of their steps; empty: the model does not grow"},
+      stages);
 }
 
 }  // namespace gda

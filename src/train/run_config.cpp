@@ -133,19 +133,21 @@ void RunConfig::fields(FieldVisitor& visit) {
                .is_path = true,
                .formerly = "logging.dir"},
               run_dir);
-  visit.nested({.key = "model", .doc = "what the model is made of", .required = true}, model);
-  visit.nested({.key = "data", .doc = "what it is trained on", .required = true}, data);
-  visit.nested({.key = "optimizer", .doc = "how parameters are updated"}, optimizer);
-  visit.nested({.key = "schedule", .doc = "how the learning rate moves"}, schedule);
-  visit.nested({.key = "train", .doc = "how long and in what batches", .required = true}, train);
-  visit.nested({.key = "parallel", .doc = "how the work is cut over processes"}, parallel);
+  visit.nested({.key = "model", .doc = "architecture of the model", .required = true}, model);
+  visit.nested({.key = "data", .doc = "training data", .required = true}, data);
+  visit.nested({.key = "optimizer", .doc = "update rule and its settings"}, optimizer);
+  visit.nested({.key = "schedule", .doc = "learning-rate schedule"}, schedule);
+  visit.nested({.key = "train", .doc = "duration, batches, and what is trained", .required = true},
+               train);
+  visit.nested({.key = "parallel", .doc = "how work is distributed over processes"}, parallel);
   visit.nested({.key = "precision", .doc = "number formats"}, precision);
-  visit.nested({.key = "growth", .doc = "how the model grows during the run"}, growth);
-  visit.nested({.key = "checkpoint", .doc = "what is saved and kept"}, checkpoint);
-  visit.nested({.key = "eval", .doc = "loss on validation documents during training"}, eval);
+  visit.nested({.key = "growth", .doc = "growth of the model during the run"}, growth);
+  visit.nested({.key = "checkpoint", .doc = "when checkpoints are saved, and which are kept"},
+               checkpoint);
+  visit.nested({.key = "eval", .doc = "evaluation on validation data during training"}, eval);
   visit.nested({.key = "logging", .doc = "what is reported, and how often"}, logging);
   visit.field({.key = "device",
-               .doc = "where to compute; auto: a CUDA device if there is one",
+               .doc = "device to compute on; auto: GPUs if every process finds one",
                .one_of = {"auto", "cpu", "cuda"}},
               device);
   section_rules(*this, visit);

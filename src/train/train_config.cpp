@@ -26,28 +26,26 @@ void BatchRampPoint::fields(FieldVisitor& visit) {
 
 void SkipConfig::fields(FieldVisitor& visit) {
   visit.field({.key = "spike_sigmas",
-               .doc = "skip an update whose loss or gradient norm is so many standard deviations "
-                      "above the mean of the window; 0: only when it is not finite",
+               .doc = "skip an update whose loss or gradient norm is this many standard deviations "
+                      "above the mean of the window; 0: only if it is not finite",
                .minimum = 0},
               spike_sigmas);
-  visit.field({.key = "window", .doc = "accepted steps that are looked back on", .minimum = 2},
-              window);
+  visit.field({.key = "window", .doc = "accepted steps in the window", .minimum = 2}, window);
   visit.field({.key = "max_consecutive_skips",
-               .doc = "skipped updates in a row that stop the run",
+               .doc = "stop the run after this many skipped updates in a row",
                .minimum = 1},
               max_consecutive_skips);
 }
 
 void TextSampleConfig::fields(FieldVisitor& visit) {
-  visit.field({.key = "every_steps",
-               .doc = "steps between two samples of generated text; 0: none",
-               .minimum = 0},
-              every_steps);
-  visit.field({.key = "prompts", .doc = "beginnings of the texts"}, prompts);
-  visit.field({.key = "max_tokens", .doc = "tokens generated for a prompt", .minimum = 1},
+  visit.field(
+      {.key = "every_steps", .doc = "steps between two samples of text; 0: none", .minimum = 0},
+      every_steps);
+  visit.field({.key = "prompts", .doc = "texts to continue"}, prompts);
+  visit.field({.key = "max_tokens", .doc = "tokens generated per prompt", .minimum = 1},
               max_tokens);
   visit.field({.key = "temperature",
-               .doc = "logits are divided by it; 0: always the likeliest token",
+               .doc = "sampling temperature; 0: always the most likely token",
                .minimum = 0},
               temperature);
   visit.rule("prompts", every_steps == 0 || !prompts.empty(),
@@ -62,20 +60,20 @@ std::int64_t TrainConfig::batch_size_at(std::int64_t step) const {
 }
 
 void TrainConfig::fields(FieldVisitor& visit) {
-  visit.field({.key = "steps", .doc = "optimizer steps in all", .minimum = 1, .required = true},
+  visit.field({.key = "steps", .doc = "optimizer steps in total", .minimum = 1, .required = true},
               steps);
   visit.field({.key = "global_batch_size",
-               .doc = "sequences a step, over all processes; a multiple of micro_batch_size times "
-                      "their number",
+               .doc = "sequences per step over all processes: a multiple of micro_batch_size times "
+                      "the number of processes",
                .minimum = 1},
               global_batch_size);
   visit.field({.key = "micro_batch_size",
-               .doc = "sequences that a process passes through the model at once",
+               .doc = "sequences that a process passes through the model at a time",
                .minimum = 1},
               micro_batch_size);
   visit.list_of({.key = "batch_ramp",
-                 .doc = "batch sizes by step, as stairs; the first at step 0, the last equal to "
-                        "global_batch_size; empty: no ramp"},
+                 .doc = "batch size by step, in stairs: the first at step 0, the last equal to "
+                        "global_batch_size; empty: constant"},
                 batch_ramp);
   visit.field({.key = "recompute",
                .doc = "what backward computes again instead of keeping it: nothing, what is cheap, "
@@ -83,14 +81,14 @@ void TrainConfig::fields(FieldVisitor& visit) {
                .one_of = {"none", "selective", "full"}},
               recompute);
   visit.field({.key = "max_logit_mib",
-               .doc = "memory for logits, whose tokens are taken in chunks; 0: 64 on a CPU, 1024 "
-                      "on a GPU",
+               .doc = "memory for logits, MiB per process; tokens are processed in chunks that "
+                      "fit; 0: 64 on a CPU, 1024 on a GPU",
                .minimum = 0},
               max_logit_mib);
-  visit.field({.key = "seed", .doc = "of the initial parameters", .minimum = 0}, seed);
+  visit.field({.key = "seed", .doc = "seed of the initial parameters", .minimum = 0}, seed);
   visit.field({.key = "init_from",
-               .doc = "model folder whose parameters a new run begins with: a checkpoint, or "
-                      "Hugging Face's; empty: parameters begin by their initialisers",
+               .doc = "model folder that a new run takes its parameters from: a checkpoint or a "
+                      "Hugging Face folder; empty: random initial parameters",
                .is_path = true},
               init_from);
   visit.field(
@@ -101,20 +99,20 @@ void TrainConfig::fields(FieldVisitor& visit) {
        .one_of = {"all", "new"}},
       trainable);
   visit.field({.key = "cuda_graphs",
-               .doc = "on a GPU: launch the kernels of a micro-batch as one graph where ranks "
-                      "exchange nothing meanwhile, which spares the host some 10 us a kernel; "
-                      "forward and backward are then timed as one"},
+               .doc = "on a GPU: launch the kernels of a micro-batch as one CUDA graph where ranks "
+                      "exchange nothing in between. This saves about 10 us of host time per "
+                      "kernel; forward and backward are then timed together"},
               cuda_graphs);
   visit.field({.key = "reproducible",
-               .doc = "on a GPU: the same bits in every process, so also after resuming; matrix "
-                      "products then run the algorithm that cuBLASLt names first instead of the "
-                      "fastest of several. CPUs always give the same bits"},
+               .doc = "on a GPU: identical bits in every process, and therefore after resuming. "
+                      "Matrix products then use the algorithm that cuBLASLt names first, not the "
+                      "fastest of several. CPUs always give identical bits"},
               reproducible);
   visit.field({.key = "max_minutes",
-               .doc = "wall time after which the run saves and stops; 0: no limit",
+               .doc = "wall time in minutes after which the run saves and stops; 0: no limit",
                .minimum = 0},
               max_minutes);
-  visit.nested({.key = "skip", .doc = "updates that are left out"}, skip);
+  visit.nested({.key = "skip", .doc = "which updates are skipped"}, skip);
   visit.nested({.key = "sample", .doc = "text generated during training"}, sample);
 
   if (batch_ramp.empty()) return;
@@ -139,27 +137,34 @@ MeshShape ParallelConfig::mesh(int ranks) const {
 }
 
 void ParallelConfig::fields(FieldVisitor& visit) {
-  visit.field({.key = "tensor", .doc = "processes that share each matrix", .minimum = 1}, tensor);
-  visit.field({.key = "pipeline", .doc = "processes that share the layers", .minimum = 1},
+  visit.field({.key = "tensor",
+               .doc = "processes that share each matrix; only 1 is supported",
+               .minimum = 1},
+              tensor);
+  visit.field({.key = "pipeline",
+               .doc = "processes that share the layers; only 1 is supported",
+               .minimum = 1},
               pipeline);
-  visit.field({.key = "context", .doc = "processes that share each sequence", .minimum = 1},
+  visit.field({.key = "context",
+               .doc = "processes that share each sequence; only 1 is supported",
+               .minimum = 1},
               context);
   visit.field({.key = "zero_stage",
-               .doc = "1: optimizer state is sharded over the data-parallel processes",
+               .doc = "ZeRO stage; 1, the only one supported: optimizer state is sharded over the "
+                      "data-parallel processes",
                .minimum = 0,
                .maximum = 3},
               zero_stage);
   visit.field({.key = "timeout_seconds",
-               .doc = "how long an operation between processes may take before the run ends with "
-                      "the names of those that did not answer",
+               .doc = "how long an operation between processes may take before the run ends and "
+                      "names those that did not answer",
                .minimum = 1},
               timeout_seconds);
-  visit.field(
-      {.key = "backend",
-       .doc = "how processes exchange what is on their GPUs: by NCCL, or by MPI through the "
-              "host's memory, which is slow; auto: NCCL where the build has it",
-       .one_of = {"auto", "nccl", "mpi"}},
-      backend);
+  visit.field({.key = "backend",
+               .doc = "how processes exchange data of GPUs: by NCCL, or by MPI through host "
+                      "memory, which is slow; auto: NCCL if the build has it",
+               .one_of = {"auto", "nccl", "mpi"}},
+              backend);
   single_only(visit, "tensor", tensor, "tensor parallelism of");
   single_only(visit, "pipeline", pipeline, "pipeline parallelism of");
   single_only(visit, "context", context, "context parallelism of");
@@ -173,15 +178,17 @@ DType PrecisionConfig::compute_type() const {
 
 void PrecisionConfig::fields(FieldVisitor& visit) {
   visit.field({.key = "compute",
-               .doc = "type of matrices and activations; masters, moments, norms and the loss are "
-                      "kept in fp32; fp64 is for verification",
+               .doc = "type of matrices and activations; master weights, moments, norms and the "
+                      "loss are fp32; fp64 computes everything in fp64, for verification",
                .one_of = {"bf16", "fp32", "fp64"}},
               compute);
-  visit.field({.key = "rounding",
-               .doc = "how bf16 matrices are rounded from their fp32 masters after an update: to "
-                      "the nearest, or up and down at random so that the mean is the master",
-               .one_of = {"nearest", "stochastic"}},
-              rounding);
+  visit.field(
+      {.key = "rounding",
+       .doc =
+           "how bf16 matrices are rounded from their fp32 master weights after an update: to the "
+           "nearest value, or stochastically, so that the expected value is the master weight",
+       .one_of = {"nearest", "stochastic"}},
+      rounding);
   visit.rule("rounding", rounding == "nearest" || compute == "bf16",
              fmt::format("stochastic rounding is for compute: bf16; {} matrices are not rounded",
                          compute));
@@ -190,10 +197,8 @@ void PrecisionConfig::fields(FieldVisitor& visit) {
 void EvalConfig::fields(FieldVisitor& visit) {
   visit.field({.key = "every_steps", .doc = "steps between two evaluations; 0: none", .minimum = 0},
               every_steps);
-  visit.field({.key = "steps", .doc = "batches that are evaluated of each source", .minimum = 1},
-              steps);
-  visit.field({.key = "sources",
-               .doc = "names of the data sources whose validation part is evaluated; empty: all"},
+  visit.field({.key = "steps", .doc = "batches per source in an evaluation", .minimum = 1}, steps);
+  visit.field({.key = "sources", .doc = "names of the data sources to evaluate; empty: all"},
               sources);
 }
 

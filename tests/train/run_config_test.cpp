@@ -126,9 +126,9 @@ TEST(RunConfig, MissingSectionsAndKeys) {
               file +
                   ": run_dir: missing; it is required (folder of the run: configuration, "
                   "metrics, logs and checkpoints)\n" +
-                  file + ": model: missing; it is required (what the model is made of)\n" + file +
-                  ": data: missing; it is required (what it is trained on)\n" + file +
-                  ":1: train.steps: missing; it is required (optimizer steps in all)");
+                  file + ": model: missing; it is required (architecture of the model)\n" + file +
+                  ": data: missing; it is required (training data)\n" + file +
+                  ":1: train.steps: missing; it is required (optimizer steps in total)");
   }
 }
 

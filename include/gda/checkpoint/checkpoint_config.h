@@ -21,11 +21,10 @@ struct CheckpointConfig {
                  .minimum = 0},
                 every_steps);
     visit.field(
-        {.key = "keep_last", .doc = "newest healthy checkpoints that are kept", .minimum = 1},
+        {.key = "keep_last", .doc = "number of newest healthy checkpoints to keep", .minimum = 1},
         keep_last);
     visit.field({.key = "keep_every",
-                 .doc = "checkpoints whose step is a multiple of this many steps are kept for "
-                        "good; 0: none",
+                 .doc = "checkpoints whose step is a multiple of this are never removed; 0: none",
                  .minimum = 0},
                 keep_every);
     visit.field({.key = "async",

@@ -24,11 +24,11 @@ struct DataSourceConfig {
                  .required = true,
                  .is_path = true},
                 path);
-    visit.field({.key = "weight",
-                 .doc = "share of the tokens, relative to the other sources; may move with the "
-                        "step",
-                 .minimum = 0},
-                weight);
+    visit.field(
+        {.key = "weight",
+         .doc = "share of the tokens, relative to the other sources; may change with the step",
+         .minimum = 0},
+        weight);
   }
 };
 
@@ -46,14 +46,13 @@ struct DataConfig {
     visit.list_of(
         {.key = "sources", .doc = "token datasets that are mixed by weight", .required = true},
         sources);
-    visit.field(
-        {.key = "sequence_length", .doc = "tokens in one sample of the batch", .minimum = 1},
-        sequence_length);
+    visit.field({.key = "sequence_length", .doc = "tokens per sample", .minimum = 1},
+                sequence_length);
     visit.field({.key = "document_mask",
-                 .doc = "documents packed into one sample do not see each other, and positions "
-                        "start again at 0"},
+                 .doc = "documents packed into one sample do not attend to each other, and their "
+                        "positions start at 0"},
                 document_mask);
-    visit.field({.key = "seed", .doc = "order of the samples", .minimum = 0}, seed);
+    visit.field({.key = "seed", .doc = "seed of the order of the samples", .minimum = 0}, seed);
     visit.field({.key = "validation_fraction",
                  .doc = "share of each source's tokens that is kept for validation, in complete "
                         "documents, and never trained on; 0: none",
@@ -61,8 +60,8 @@ struct DataConfig {
                  .maximum = 0.5},
                 validation_fraction);
     visit.field({.key = "tokenizer",
-                 .doc = "tokenizer model (.model or tokenizer.json) for samples of text; empty: "
-                        "none",
+                 .doc = "SentencePiece model that made the data, for generated text (generate, "
+                        "score, train.sample); empty: none",
                  .is_path = true},
                 tokenizer);
   }

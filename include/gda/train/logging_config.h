@@ -17,7 +17,7 @@ struct LoggingConfig {
 
   void fields(FieldVisitor& visit) {
     visit.field({.key = "every_steps",
-                 .doc = "steps between two status lines, metrics and events",
+                 .doc = "steps between two reports: status line, metrics.jsonl, TensorBoard",
                  .minimum = 1},
                 every_steps);
     visit.field({.key = "tensorboard", .doc = "also write TensorBoard event files"}, tensorboard);
