@@ -175,7 +175,8 @@ const ConfigNode* Reader::take(const FieldInfo& info) {
 }
 
 const ConfigNode* Reader::take_former(const FieldInfo& info, const ConfigNode* current) {
-  const ConfigNode* former = &root_;
+  const bool is_beside = info.formerly.find('.') == std::string_view::npos;
+  const ConfigNode* former = is_beside ? frame_.node : &root_;
   for (std::string_view path = info.formerly; former != nullptr && !path.empty();) {
     const std::size_t end = std::min(path.find('.'), path.size());
     former = former->find(path.substr(0, end));
@@ -191,8 +192,8 @@ const ConfigNode* Reader::take_former(const FieldInfo& info, const ConfigNode* c
   if (is_override(former) != is_override(current)) return is_override(former) ? former : current;
   const std::string key = config::join_path(frame_.path, info.key);
   note(problems_, former->place,
-       fmt::format("{0}: is called {1} now, and {1} is given, too; give it once", info.formerly,
-                   key));
+       fmt::format("{0}: is called {1} now, and {1} is given, too; give it once",
+                   is_beside ? config::join_path(frame_.path, info.formerly) : info.formerly, key));
   return current;
 }
 

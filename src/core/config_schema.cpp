@@ -183,8 +183,13 @@ class Describer : public FieldVisitor {
       Json former = schema;
       former["description"] = "now " + key;
       former["deprecated"] = true;
-      formers_.push_back({.path = info.formerly, .key = key, .schema = std::move(former)});
-      is_required = false;
+      if (info.formerly.find('.') == std::string_view::npos) {
+        object_["properties"][std::string(info.formerly)] = std::move(former);
+        object_["not"]["anyOf"].push_back({{"required", {key, std::string(info.formerly)}}});
+      } else {
+        formers_.push_back({.path = info.formerly, .key = key, .schema = std::move(former)});
+        is_required = false;
+      }
     }
     object_["properties"][key] = std::move(schema);
     if (is_required) object_["required"].push_back(key);

@@ -5,7 +5,10 @@
 namespace gda {
 
 void Stack::fields(FieldVisitor& visit) {
-  visit.field({.key = "factor", .doc = "how often each layer is there afterwards", .minimum = 2},
+  visit.field({.key = "factor",
+               .doc = "how often each layer is there afterwards",
+               .minimum = 2,
+               .formerly = "times"},
               factor);
   visit.field({.key = "interpolate", .doc = "repeat each layer in its place"}, interpolate);
 }

@@ -85,12 +85,15 @@ class Tiling {
 }  // namespace
 
 void Width::fields(FieldVisitor& visit) {
-  visit.field(
-      {.key = "hidden_factor", .doc = "copies of the residual stream (hidden_size)", .minimum = 1},
-      hidden_factor);
+  visit.field({.key = "hidden_factor",
+               .doc = "copies of the residual stream (hidden_size)",
+               .minimum = 1,
+               .formerly = "hidden"},
+              hidden_factor);
   visit.field({.key = "feed_forward_factor",
                .doc = "copies of the feed-forward units (intermediate_size)",
-               .minimum = 1},
+               .minimum = 1,
+               .formerly = "feed_forward"},
               feed_forward_factor);
   visit.field({.key = "heads",
                .doc = "multiply: as many copies of all heads as of the residual stream",

@@ -67,8 +67,11 @@ void ZeroPad::fields(FieldVisitor& visit) {
   size("hidden_size", "width of the residual stream after growth", hidden_size);
   size("intermediate_size", "feed-forward units after growth", intermediate_size);
   size("heads", "query heads (signal heads of the differential types) after growth", heads);
-  size("num_key_value_heads", "key-value heads after growth; new groups bring their query heads",
-       num_key_value_heads);
+  visit.field({.key = "num_key_value_heads",
+               .doc = "key-value heads after growth; new groups bring their query heads",
+               .minimum = 1,
+               .formerly = "key_value_heads"},
+              num_key_value_heads);
   visit.rule("hidden_size", hidden_size || intermediate_size || heads || num_key_value_heads,
              "nothing grows; give at least one size");
 }

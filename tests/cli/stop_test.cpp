@@ -40,7 +40,7 @@ void expect_same_end(const RunFolder& folder, int ranks) {
   EXPECT_EQ(folder.hashes(end), folder.hashes(end, "whole"));
   EXPECT_EQ(folder.metrics().size(), static_cast<std::size_t>(end));
   const std::string next =
-      fmt::format("; the checkpoint is in {}/checkpoints. Go on with: gda resume {} train.steps={}",
+      fmt::format("; the checkpoint is in {}/checkpoints. Resume with: gda resume {} train.steps={}",
                   folder.run(), folder.run(), 2 * end);
   EXPECT_NE(resumed.last_line().find(next), std::string::npos) << resumed.text;
 }

@@ -311,9 +311,17 @@ TEST(GrowthPlanFile, IsReadStrictly) {
   };
   refused("steps:\n  - {operator: wide, hidden_factor: 2}\n", "plan.yaml:2");
   refused("steps:\n  - {operator: widht, hidden_factor: 2}\n", "did you mean \"width\"?");
-  refused("steps:\n  - {operator: width, hidden: 2}\n", "did you mean \"hidden_factor\"?");
-  refused("steps:\n  - {operator: width, feed_forward: 2}\n",
-          "did you mean \"feed_forward_factor\"?");
+  // What older versions called them, in runs that are resumed.
+  EXPECT_EQ(read("steps:\n  - {operator: width, hidden: 2, feed_forward: 3}\n"
+                 "  - {operator: stack, times: 5}\n  - {operator: zero-pad, key_value_heads: 8}\n")
+                .steps,
+            (std::vector<GrowthStep>{Width{.hidden_factor = 2, .feed_forward_factor = 3},
+                                     Stack{.factor = 5}, ZeroPad{.num_key_value_heads = 8}}));
+  refused(
+      "steps:\n  - {operator: width, hidden: 2, hidden_factor: 2}\n",
+      "steps.0.hidden: is called steps.0.hidden_factor now, and steps.0.hidden_factor is given, "
+      "too");
+  refused("steps:\n  - {operator: width, hiden: 2}\n", "did you mean \"hidden_factor\"?");
   refused("steps:\n  - {operator: width, hidden_factor: 2}\n  - {operator: depth}\n",
           "plan.yaml:3");
   refused("steps:\n  - {operator: width, hidden_factor: 2, factor: 2}\n", "factor");
