@@ -1,6 +1,5 @@
 #include "cli/run_training.h"
 
-#include <algorithm>
 #include <chrono>
 #include <string>
 
