@@ -312,11 +312,15 @@ TEST(GrowthPlanFile, IsReadStrictly) {
   refused("steps:\n  - {operator: wide, hidden_factor: 2}\n", "plan.yaml:2");
   refused("steps:\n  - {operator: widht, hidden_factor: 2}\n", "did you mean \"width\"?");
   // What older versions called them, in runs that are resumed.
-  EXPECT_EQ(read("steps:\n  - {operator: width, hidden: 2, feed_forward: 3}\n"
-                 "  - {operator: stack, times: 5}\n  - {operator: zero-pad, key_value_heads: 8}\n")
-                .steps,
-            (std::vector<GrowthStep>{Width{.hidden_factor = 2, .feed_forward_factor = 3},
-                                     Stack{.factor = 5}, ZeroPad{.num_key_value_heads = 8}}));
+  const std::vector<GrowthStep> former =
+      read(
+          "steps:\n  - {operator: width, hidden: 2, feed_forward: 3}\n"
+          "  - {operator: stack, times: 5}\n  - {operator: zero-pad, key_value_heads: 8}\n")
+          .steps;
+  ASSERT_EQ(former.size(), 3U);
+  EXPECT_EQ(former[0], (GrowthStep{Width{.hidden_factor = 2, .feed_forward_factor = 3}}));
+  EXPECT_EQ(former[1], (GrowthStep{Stack{.factor = 5}}));
+  EXPECT_EQ(former[2], (GrowthStep{ZeroPad{.num_key_value_heads = 8}}));
   refused(
       "steps:\n  - {operator: width, hidden: 2, hidden_factor: 2}\n",
       "steps.0.hidden: is called steps.0.hidden_factor now, and steps.0.hidden_factor is given, "
