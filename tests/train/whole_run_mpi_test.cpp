@@ -197,13 +197,16 @@ class LateTest : public WholeRunTest, public ::testing::WithParamInterface<const
     return config;
   }
 
-  // Hashes of all files of all checkpoints, but for those that name the run folder.
+  // Hashes of all files of all checkpoints, but for those that name the run folder, and their
+  // health.
   static std::map<std::string, std::string> hashes(const RunConfig& config) {
     std::map<std::string, std::string> all;
     for (const StepFolder& folder : list_step_folders(fs::path(config.run_dir) / "checkpoints")) {
-      for (const WrittenFile& file : read_manifest(folder.path).files) {
-        if (file.name == "config.yaml") continue;
-        all[folder.path.filename().string() + "/" + file.name] = file.hash;
+      const Manifest manifest = read_manifest(folder.path);
+      const std::string name = folder.path.filename().string();
+      all[name] = manifest.unhealthy;
+      for (const WrittenFile& file : manifest.files) {
+        if (file.name != "config.yaml") all[name + "/" + file.name] = file.hash;
       }
     }
     return all;
