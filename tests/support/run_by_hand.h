@@ -16,6 +16,7 @@ namespace gda::test {
 
 struct HandStep {
   double loss = 0;
+  std::map<std::string, double> source_loss;  // of sources with targets
   double gradient_norm = 0;
   double lr = 0;
   bool skipped = false;
@@ -46,8 +47,7 @@ class RunByHand {
 
   HandStep step(std::int64_t number) {
     HandStep result;
-    const std::int64_t targets = add_gradients(number, result.loss);
-    result.loss /= static_cast<double>(targets);
+    const std::int64_t targets = add_gradients(number, result);
     double squares = 0;
     for (const Parameter& parameter : parameters_.all()) {
       for (std::int64_t i = 0; i < parameter.gradient.elements(); ++i) {
@@ -77,13 +77,14 @@ class RunByHand {
     return numbers;
   }
 
-  // Sums of losses and gradients, one sample after the other; the number of targets.
-  std::int64_t add_gradients(std::int64_t number, double& loss) {
+  // Sums gradients, one sample after the other, and takes mean losses; the number of targets.
+  std::int64_t add_gradients(std::int64_t number, HandStep& result) {
     const std::int64_t length = config_.data.sequence_length;
     const std::int64_t first = number * config_.train.global_batch_size;
     Batch row(1, length);
     const OwnedTensor losses(DType::f64, {length});
     std::int64_t targets = 0;
+    std::map<std::string, std::int64_t> source_targets;
     for (std::int64_t i = 0; i < config_.train.global_batch_size; ++i) {
       data_.fill_batch(first + i, row);
       const SequenceBatch input{.batch = 1,
@@ -92,11 +93,18 @@ class RunByHand {
                                 .position = row.position.tensor,
                                 .first_key = row.first_key.tensor};
       decoder_.forward_backward({Stream{}, arena_}, input, row.targets.tensor, 1, losses.tensor);
+      const std::string& source = data_.source_name(row.source[0]);
       for (std::int64_t t = 0; t < length; ++t) {
         if (row.targets.tensor.data<std::int32_t>()[t] < 0) continue;
-        loss += losses.tensor.data<double>()[t];
+        result.loss += losses.tensor.data<double>()[t];
+        result.source_loss[source] += losses.tensor.data<double>()[t];
+        ++source_targets[source];
         ++targets;
       }
+    }
+    result.loss /= static_cast<double>(targets);
+    for (auto& [source, loss] : result.source_loss) {
+      loss /= static_cast<double>(source_targets[source]);
     }
     return targets;
   }

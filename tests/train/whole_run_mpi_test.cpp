@@ -146,6 +146,7 @@ TEST_F(WholeRunTest, IsTheOneDoneByHand) {
       const test::HandStep& step = steps.at(next++);
       const auto at = "step " + std::to_string(next);
       expect_near(line.at("loss"), step.loss, at + " loss");
+      expect_near(line.at("loss_by_source"), step.source_loss, at + " losses of sources");
       expect_near(line.at("grad_norm"), step.gradient_norm, at + " norm");
       expect_near(line.at("lr"), step.lr, at + " rate");
       EXPECT_EQ(line.at("skipped"), skipped(0, static_cast<std::int64_t>(next))) << at;
