@@ -47,8 +47,9 @@ constexpr int kNobody = -1;
 // every rank and in every run of the same size; f32 sums round once (added in f64).
 //
 // An operation that does not finish within the timeout throws DistError that names the rank, the
-// operation, its group, size and number, the step, and the ranks that did not answer. Nothing more
-// can be done with any group then: end the process with MpiSession::abort.
+// operation, its group, size and number, the step, and the ranks that did not answer. What every
+// rank does, each in its own words, is in the log by then. Nothing more can be done with any group:
+// end the process with MpiSession::abort.
 class Communicator {
  public:
   virtual ~Communicator() = default;
