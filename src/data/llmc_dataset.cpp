@@ -71,6 +71,7 @@ LlmcDataset::LlmcDataset(const std::filesystem::path& path, std::int64_t vocab_s
 
 void LlmcDataset::read(std::int64_t begin, std::span<std::int32_t> out) const {
   assert(begin >= 0 && begin + static_cast<std::int64_t>(out.size()) <= size_);
+  file_.require_whole();
   if (const auto bad = copy_tokens(tokens_, type_, vocab_size_, begin, out)) {
     fail<FormatError>(
         "{}: token {} has id {}, but the model's vocab_size is {}: use the tokenizer that the "
@@ -81,6 +82,7 @@ void LlmcDataset::read(std::int64_t begin, std::span<std::int32_t> out) const {
 
 void LlmcDataset::read_ids(std::int64_t begin, std::span<std::int64_t> out) const {
   assert(begin >= 0 && begin + static_cast<std::int64_t>(out.size()) <= size_);
+  file_.require_whole();
   copy_ids(tokens_, type_, begin, out);
 }
 

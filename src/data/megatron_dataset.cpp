@@ -147,6 +147,7 @@ std::int64_t MegatronDataset::document_from(std::int64_t sequence) const {
 
 void MegatronDataset::read(std::int64_t begin, std::span<std::int32_t> out) const {
   assert(begin >= 0 && begin + static_cast<std::int64_t>(out.size()) <= size_);
+  bin_.require_whole();
   const auto bad = copy_tokens(bin_.bytes(), type_, vocab_size_, begin, out);
   if (!bad) [[likely]]
     return;
@@ -160,11 +161,13 @@ void MegatronDataset::read(std::int64_t begin, std::span<std::int32_t> out) cons
 
 void MegatronDataset::read_ids(std::int64_t begin, std::span<std::int64_t> out) const {
   assert(begin >= 0 && begin + static_cast<std::int64_t>(out.size()) <= size_);
+  bin_.require_whole();
   copy_ids(bin_.bytes(), type_, begin, out);
 }
 
 void MegatronDataset::append_document_starts(std::int64_t begin, std::int64_t end,
                                              std::vector<std::int64_t>& starts) const {
+  idx_.require_whole();
   const std::size_t before = starts.size();
   std::int64_t entry = document_from(sequence_from(begin));
   std::int64_t sequence = document_index(entry);

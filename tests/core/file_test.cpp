@@ -31,6 +31,29 @@ TEST(File, MapsWhatWasWritten) {
   EXPECT_EQ(MappedFile(path).size(), 0U);
 }
 
+TEST(File, TellsThatItBecameShorter) {
+  const auto path = test::process_folder() / "shorter";
+  write_text_file_atomically(path, "0123456789");
+  const MappedFile file(path);
+  file.require_whole();
+  fs::resize_file(path, 12);
+  file.require_whole();
+  fs::resize_file(path, 9);
+  try {
+    file.require_whole();
+    ADD_FAILURE() << "no error";
+  } catch (const IoError& error) {
+    EXPECT_EQ(
+        std::string(error.what()),
+        path.string() + " was made shorter while it was in use: 9 bytes, 10 when it was opened");
+  }
+  // Another file of the name, and none, leave what is mapped as it is.
+  write_text_file_atomically(path, "0");
+  file.require_whole();
+  fs::remove(path);
+  file.require_whole();
+}
+
 TEST(File, ErrorsNameTheFileAndTheReason) {
   try {
     MappedFile file("/nonexistent/tokens.bin");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 
@@ -22,10 +23,16 @@ class MappedFile {
   std::size_t size() const { return size_; }
   const std::filesystem::path& path() const { return path_; }
 
+  // Throws IoError if the file was made shorter since it was mapped: whoever reads what is gone is
+  // ended by SIGBUS. A file that was replaced by another, or removed, stays mapped as it was.
+  void require_whole() const;
+
  private:
   std::filesystem::path path_;
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
+  std::uint64_t device_ = 0;  // with the inode: which file it is
+  std::uint64_t inode_ = 0;
 };
 
 }  // namespace gda
