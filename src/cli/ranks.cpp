@@ -25,7 +25,7 @@ bool threads_are_given() {
 // Processes on one machine share its cores evenly, unless the launcher has bound them to cores or
 // the user has said how many threads to use.
 void share_cores(Communicator& world) {
-  const int local_ranks = ranks_of_host(world);
+  const int local_ranks = place_on_host(world).ranks;
   if (threads_are_given() || local_ranks == 1) return;
   const int cores = omp_get_num_procs();
   const bool bound = cores < static_cast<int>(std::thread::hardware_concurrency());

@@ -13,6 +13,7 @@
 #include "gda/data/dataset_identity.h"
 #include "gda/data/token_dataset.h"
 #include "gda/dist/agreement.h"
+#include "gda/dist/device_communicator.h"
 
 namespace gda {
 namespace {
@@ -121,18 +122,46 @@ std::vector<std::vector<Candidate>> open_all(const std::vector<std::string>& pat
 }
 
 // Hosts may have copies of their own, which are the same or none.
-void check_copies(const std::vector<Candidate>& candidates, Communicator& group) {
+void check_lengths(const std::vector<Candidate>& candidates, Communicator& group) {
   Json sizes = Json::array();
   for (const Candidate& candidate : candidates) sizes.push_back(candidate.dataset->size());
   const Json expected = Json::parse(group.broadcast(sizes.dump(), 0));
   together(group, "", [&] {
-    for (std::size_t i = 0; i < std::max(sizes.size(), expected.size()); ++i) {
-      const bool is_same = i < sizes.size() && i < expected.size() && sizes[i] == expected[i];
-      require<FormatError>(is_same,
-                           "{}: other data than on rank 0's host: {} tokens here, {} there",
-                           candidates[std::min(i, candidates.size() - 1)].dataset->path().string(),
-                           i < sizes.size() ? sizes[i].dump() : "no",
-                           i < expected.size() ? expected[i].dump() : "no");
+    require<FormatError>(sizes.size() == expected.size(),
+                         "{} datasets here, {} on rank 0's host: the sources are not the same",
+                         sizes.size(), expected.size());
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      require<FormatError>(
+          sizes[i] == expected[i], "{}: other data than on rank 0's host: {} tokens here, {} there",
+          candidates[i].dataset->path().string(), sizes[i].dump(), expected[i].dump());
+    }
+  });
+}
+
+// The ranks of a host share the work of looking; there is no need to see everything.
+void check_copies(const std::vector<Candidate>& candidates, Communicator& group) {
+  constexpr std::size_t kMostLooks = 64;
+  if (group.size() == 1) return;
+  Json samples = Json::array();
+  for (const Candidate& candidate : candidates) {
+    samples.push_back(Json::array());
+    for (const FileStamp& stamp : candidate.stamps) samples.back().push_back(stamp.sample);
+  }
+  samples = Json::parse(group.broadcast(samples.dump(), 0));
+  const HostPlace place = place_on_host(group);
+  const auto ranks = static_cast<std::size_t>(place.ranks);
+  const std::size_t looks = std::min(kMostLooks, (candidates.size() + ranks - 1) / ranks);
+  together(group, "", [&] {
+    for (std::size_t look = 0; look < looks; ++look) {
+      const std::size_t i = static_cast<std::size_t>(place.rank) + look * ranks;
+      if (i >= candidates.size()) return;
+      const TokenDataset& dataset = *candidates[i].dataset;
+      Json own = Json::array();
+      for (const FileStamp& stamp : stamps_of(dataset.files())) own.push_back(stamp.sample);
+      require<FormatError>(own == samples[i],
+                           "{}: other data than on rank 0's host, though as much of it: each host "
+                           "needs the same copy",
+                           dataset.path().string());
     }
   });
 }
@@ -150,25 +179,38 @@ void share_identities(std::vector<Candidate>& candidates, Communicator& group) {
   }
 }
 
+// In parts that are kept as they are done, so that a start that is killed has not read in vain, and
+// are long enough for all ranks to have something to do.
 void scan_unknown(std::vector<Candidate>& candidates, Communicator& group) {
+  constexpr std::int64_t kBlocksOfARank = 64;
   std::vector<Candidate*> unknown;
   std::vector<const TokenDataset*> datasets;
+  ScanProgress progress;
   for (Candidate& candidate : candidates) {
     if (candidate.identity) continue;
     unknown.push_back(&candidate);
     datasets.push_back(candidate.dataset.get());
+    progress.blocks += blocks_of(*candidate.dataset);
   }
   if (unknown.empty()) return;
-  log::info("{} is read once, to know what it holds",
-            unknown.size() == 1 ? datasets.front()->path().string()
-                                : fmt::format("the data ({} datasets, the first is {})",
-                                              unknown.size(), datasets.front()->path().string()));
-  const std::vector<DatasetIdentity> found = scan(datasets, group);
-  for (std::size_t i = 0; i < unknown.size(); ++i) {
-    unknown[i]->identity = found[i];
-    if (group.rank() != 0) continue;
-    take_tokenizer(*unknown[i]);
-    keep(*unknown[i]);
+  const std::string first = datasets.front()->path().string();
+  log::info("{} read once, to know what {}",
+            unknown.size() == 1
+                ? first + " is"
+                : fmt::format("{} datasets are (the first is {})", unknown.size(), first),
+            unknown.size() == 1 ? "it holds" : "they hold");
+  for (std::size_t begin = 0, end = 0; begin < unknown.size(); begin = end) {
+    std::int64_t blocks = 0;
+    while (end < unknown.size() && blocks < kBlocksOfARank * group.size()) {
+      blocks += blocks_of(*datasets[end++]);
+    }
+    const auto found = scan(std::span(datasets).subspan(begin, end - begin), group, progress);
+    for (std::size_t i = begin; i < end; ++i) {
+      unknown[i]->identity = found[i - begin];
+      if (group.rank() != 0) continue;
+      take_tokenizer(*unknown[i]);
+      keep(*unknown[i]);
+    }
   }
 }
 
@@ -180,10 +222,11 @@ std::vector<std::vector<IdentifiedDataset>> identify_datasets(const std::vector<
   std::vector<Candidate> candidates;
   for (auto& source : sources)
     std::move(source.begin(), source.end(), std::back_inserter(candidates));
-  check_copies(candidates, group);
+  check_lengths(candidates, group);
   together(group, "", [&] {
     if (group.rank() == 0) recognise_all(candidates);
   });
+  check_copies(candidates, group);
   share_identities(candidates, group);
   scan_unknown(candidates, group);
   share_identities(candidates, group);

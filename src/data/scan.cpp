@@ -9,7 +9,7 @@
 namespace gda {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using Clock = ScanProgress::Clock;
 using Json = nlohmann::json;
 
 constexpr std::chrono::seconds kRound{1};
@@ -20,15 +20,12 @@ struct ScanUnit {
   std::int64_t block = 0;
 };
 
-std::int64_t blocks_of(const TokenDataset& dataset) {
-  return (dataset.size() + kBlockTokens - 1) / kBlockTokens;
-}
-
 // The units of all datasets, of which each rank takes every size()-th.
 class SharedScan {
  public:
-  SharedScan(const std::vector<const TokenDataset*>& datasets, Communicator& group)
-      : datasets_(datasets), group_(group) {
+  SharedScan(std::span<const TokenDataset* const> datasets, Communicator& group,
+             ScanProgress& progress)
+      : datasets_(datasets), group_(group), progress_(progress) {
     for (std::size_t i = 0; i < datasets.size(); ++i) {
       const std::int64_t blocks = blocks_of(*datasets[i]);
       for (std::int64_t block = 0; block < blocks; ++block) units_.push_back({i, block});
@@ -42,6 +39,7 @@ class SharedScan {
       together(group_, "", [this] { work_for_a_round(); });
       tell(group_.all_reduce(done_, Reduction::sum));
     } while (group_.any(next_ < units_.size()));
+    progress_.done += static_cast<std::int64_t>(units_.size());
     exchange();
   }
 
@@ -63,14 +61,14 @@ class SharedScan {
   }
 
   void tell(std::int64_t done) {
+    done += progress_.done;
     const Clock::time_point now = Clock::now();
-    const auto all = static_cast<std::int64_t>(units_.size());
-    if (now - last_line_ < kBetweenLines || done == all) return;
-    last_line_ = now;
-    const double share = static_cast<double>(done) / static_cast<double>(all);
-    const double seconds = std::chrono::duration<double>(now - begin_).count();
+    if (now - progress_.last_line < kBetweenLines || done == progress_.blocks) return;
+    progress_.last_line = now;
+    const double share = static_cast<double>(done) / static_cast<double>(progress_.blocks);
+    const double seconds = std::chrono::duration<double>(now - progress_.begin).count();
     log::info("reading the data: {:3.0f} %, {:.0f} s left", 100 * share,
-              seconds * (1 - share) / share);
+              seconds * (1 - share) / std::max(share, 1e-9));
   }
 
   void exchange() {
@@ -86,18 +84,21 @@ class SharedScan {
     }
   }
 
-  const std::vector<const TokenDataset*>& datasets_;
+  std::span<const TokenDataset* const> datasets_;
   Communicator& group_;
+  ScanProgress& progress_;
   std::vector<ScanUnit> units_;
   std::size_t next_ = 0;  // of this rank
   std::int64_t done_ = 0;
   Json found_ = Json::array();
   std::vector<std::vector<BlockSummary>> summaries_;
-  Clock::time_point begin_ = Clock::now();
-  Clock::time_point last_line_ = begin_;
 };
 
 }  // namespace
+
+std::int64_t blocks_of(const TokenDataset& dataset) {
+  return (dataset.size() + kBlockTokens - 1) / kBlockTokens;
+}
 
 BlockSummary summarize_block(const TokenDataset& dataset, std::int64_t block) {
   constexpr std::int64_t kChunk = std::int64_t{1} << 16;
@@ -116,9 +117,9 @@ BlockSummary summarize_block(const TokenDataset& dataset, std::int64_t block) {
   return summarizer.finish();
 }
 
-std::vector<DatasetIdentity> scan(const std::vector<const TokenDataset*>& datasets,
-                                  Communicator& group) {
-  SharedScan shared(datasets, group);
+std::vector<DatasetIdentity> scan(std::span<const TokenDataset* const> datasets,
+                                  Communicator& group, ScanProgress& progress) {
+  SharedScan shared(datasets, group, progress);
   shared.run();
   std::vector<DatasetIdentity> identities;
   for (std::size_t i = 0; i < datasets.size(); ++i) {

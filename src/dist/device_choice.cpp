@@ -80,12 +80,13 @@ void check_sharing(const DeviceRequest& request, const std::vector<Place>& place
 
 }  // namespace
 
-int ranks_of_host(Communicator& world) {
+HostPlace place_on_host(Communicator& world) {
   const std::vector<Place> places = gather(world, {.host = hash_of(host_identity())});
   const auto own = static_cast<std::size_t>(world.rank());
-  return static_cast<int>(std::count_if(places.begin(), places.end(), [&](const Place& other) {
+  const auto ranks = std::count_if(places.begin(), places.end(), [&](const Place& other) {
     return other.host == places[own].host;
-  }));
+  });
+  return {.rank = local_rank(places, world.rank()), .ranks = static_cast<int>(ranks)};
 }
 
 int ranks_of_device(Device device, Communicator& world) {

@@ -10,7 +10,7 @@ namespace gda {
 
 // Of all ranks, which are measured at the same time: they may share what they run on.
 double Trainer::measure_products() {
-  const int processes = ranks_of_host(world_);
+  const int processes = place_on_host(world_).ranks;
   world_.barrier();
   return world_.all_reduce(measure_peak_flops(context(), compute_, processes), Reduction::sum);
 }

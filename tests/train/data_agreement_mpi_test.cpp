@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <tuple>
 
 #include "data/content_summary.h"
 #include "gda/checkpoint/checkpoint_reader.h"
@@ -60,6 +61,27 @@ TEST_F(DataRanksTest, ShareTheScan) {
   first([&] { fs::remove(prefix + ".gda.json"); });
   EXPECT_EQ(joined_identity(identify_datasets({prefix}, test::world()).front()), written);
   first([&] { EXPECT_TRUE(fs::exists(prefix + ".gda.json")); });
+}
+
+// Hosts with copies of their own: each rank looks at some of them.
+TEST_F(DataRanksTest, SeeTheSameData) {
+  const auto path = [&](const char* name) { return (root_ / name).string(); };
+  first([&] {
+    for (const auto& [name, length, id] :
+         {std::tuple("a", 20, 1), std::tuple("other", 20, 2), std::tuple("longer", 21, 1)}) {
+      TokenDatasetWriter writer(path(name), 19);
+      writer.append(std::vector<std::int32_t>(static_cast<std::size_t>(length), id));
+      writer.finish();
+    }
+  });
+  const int last = test::world().size() - 1;
+  for (const char* name : {"other", "longer"}) {
+    std::vector<std::string> paths(4, path("a"));
+    EXPECT_NO_THROW(identify_datasets(paths, test::world()));
+    if (last == 0) return;
+    if (test::world().rank() == last) paths[static_cast<std::size_t>(last)] = path(name);
+    EXPECT_THROW(identify_datasets(paths, test::world()), FormatError) << name;
+  }
 }
 
 // Every rank refuses what rank 0 has found beside the data.

@@ -42,6 +42,9 @@ struct IdentifiedDataset {
 // read: all ranks share the work, and wait for each other without limit; the log tells how far they
 // are. Where it turns out to be the same dataset, copied or touched, its tokenizer is still known.
 //
+// Rank 0 looks; the others compare length and blocks of what they see with that, as hosts may have
+// copies of their own, and FormatError says which one differs.
+//
 // Throws IoError or FormatError for a dataset that cannot be opened or is damaged (all such paths
 // in one error), ConfigError where a newer gda has written the file beside it. Collective.
 std::vector<std::vector<IdentifiedDataset>> identify_datasets(const std::vector<std::string>& paths,

@@ -36,8 +36,14 @@ std::unique_ptr<Communicator> make_device_communicator(Communicator& host, const
 // Whether this build has NCCL.
 bool nccl_is_available();
 
-// How many ranks run on the host of this one. Collective.
-int ranks_of_host(Communicator& world);
+// Where a rank is among those of its host.
+struct HostPlace {
+  int rank = 0;
+  int ranks = 1;
+};
+
+// Collective.
+HostPlace place_on_host(Communicator& world);
 // How many ranks use the GPU of this one. Collective.
 int ranks_of_device(Device device, Communicator& world);
 
