@@ -95,10 +95,7 @@ std::optional<RunConfig> LoadedModel::run_config() const {
 }
 
 std::optional<TokenizerIdentity> LoadedModel::learnt_tokenizer() const {
-  if (recorded_tokenizer_) return recorded_tokenizer_;
-  const fs::path beside = path_ / "tokenizer.model";
-  if (!fs::exists(beside)) return std::nullopt;
-  return gda::open_tokenizer(beside)->identity();
+  return recorded_tokenizer_ ? recorded_tokenizer_ : tokenizer_beside(path_);
 }
 
 void LoadedModel::check_tokenizer(const TokenizerIdentity& tokenizer,

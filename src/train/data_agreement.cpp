@@ -58,11 +58,42 @@ std::string describe_change(const DataRecord::Source& before, const DataRecord::
   return text;
 }
 
+// Of a source that has tokens.
+std::vector<std::string> faults_of_size(const DataRecord::Source& source,
+                                        const DataConfig& config) {
+  std::vector<std::string> faults;
+  const DatasetIdentity& data = source.identity;
+  if (data.tokens > 0 && data.tokens <= config.sequence_length) {
+    faults.push_back(
+        fmt::format("data.sources: {} has {} tokens to train on, a sample needs {}: lower "
+                    "data.sequence_length, or add text",
+                    source.name, data.tokens, config.sequence_length + 1));
+  }
+  if (data.documents == 1 && config.validation_fraction > 0) {
+    faults.push_back(
+        fmt::format("data.sources: {}: a single document cannot be split for validation: set "
+                    "data.validation_fraction to 0, or tokenize with one document a line",
+                    source.name));
+  }
+  return faults;
+}
+
 }  // namespace
 
 std::string describe(const TokenizerIdentity& tokenizer) {
   return fmt::format("{} ({}, {} ids)", tokenizer.fingerprint, tokenizer.kind,
                      readable_count(tokenizer.vocab_size));
+}
+
+std::optional<TokenizerIdentity> tokenizer_beside(const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder / "tokenizer.model";
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  try {
+    return open_tokenizer(file)->identity();
+  } catch (const FormatError& reason) {
+    log::warning("the model's tokenizer is not known: {}", reason.what());
+    return std::nullopt;
+  }
 }
 
 void require_none(const std::vector<std::string>& lines, std::string_view what,
@@ -140,19 +171,15 @@ IdentifiedRunData identify_run_data(const RunConfig& config, Communicator& world
   IdentifiedRunData data;
   std::vector<NamedData> sources;
   for (std::size_t i = 0; i < datasets.size(); ++i) {
-    const std::string& name = config.data.sources[i].name;
-    sources.push_back({"data.sources: " + name, std::move(datasets[i])});
+    const DataSourceConfig& source = config.data.sources[i];
+    sources.push_back({"data.sources: " + source.name, std::move(datasets[i])});
     data.record.sources.push_back(
-        {name, config.data.sources[i].path, joined_identity(sources.back().datasets)});
+        {source.name, source.path, joined_identity(sources.back().datasets)});
     for (auto& fault : faults_of(sources.back(), vocab_size, config.data.document_mask)) {
       data.faults.push_back(std::move(fault));
     }
-    const std::int64_t tokens = data.record.sources.back().identity.tokens;
-    if (tokens > 0 && tokens <= config.data.sequence_length) {
-      data.faults.push_back(fmt::format(
-          "data.sources: {} has {} tokens, a sample needs {}: lower data.sequence_length, or add "
-          "text",
-          name, tokens, config.data.sequence_length + 1));
+    for (auto& fault : faults_of_size(data.record.sources.back(), config.data)) {
+      data.faults.push_back(std::move(fault));
     }
   }
   data.record.tokenizer = shared_tokenizer(config.data.tokenizer, world);
@@ -172,8 +199,10 @@ DataChanges changes_of(const DataRecord& before, const DataRecord& now) {
   for (const DataRecord::Source& source : now.sources) {
     const DataRecord::Source* const old = find_source(before, source.name);
     if (old == nullptr) {
-      changes.notes.push_back(fmt::format("source {} is new: {}, none of it taken yet", source.name,
-                                          describe_size(source.identity)));
+      changes.notes.push_back(
+          fmt::format("source {} is new: {}; the order goes on as if it "
+                      "had been there from the first step",
+                      source.name, describe_size(source.identity)));
     } else if (old->identity.content != source.identity.content) {
       changes.changed.push_back(describe_change(*old, source));
     }
@@ -181,7 +210,9 @@ DataChanges changes_of(const DataRecord& before, const DataRecord& now) {
   for (const DataRecord::Source& source : before.sources) {
     if (find_source(now, source.name) != nullptr) continue;
     changes.notes.push_back(
-        fmt::format("source {} is gone: {}", source.name, describe_size(source.identity)));
+        fmt::format("source {} is gone: {}; the order goes on as if it "
+                    "had never been there",
+                    source.name, describe_size(source.identity)));
   }
   const auto old_ids = before.tokenizer_of_ids();
   const auto new_ids = now.tokenizer_of_ids();

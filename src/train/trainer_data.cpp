@@ -21,8 +21,7 @@ std::optional<TokenizerIdentity> learnt_tokenizer(const std::filesystem::path& f
     const RunState state = parse_run_state(read_text_file(file), file.string());
     return state.data ? state.data->tokenizer_of_ids() : std::nullopt;
   }
-  if (!std::filesystem::exists(folder / "tokenizer.model")) return std::nullopt;
-  return open_tokenizer(folder / "tokenizer.model")->identity();
+  return tokenizer_beside(folder);
 }
 
 void warn_of_each(const std::vector<std::string>& lines) {
@@ -81,8 +80,10 @@ void Trainer::check_data(const CheckpointReader& reader, const ResumePoint& poin
                     readable_count(state_.samples)));
   }
   warn_of_each(faults);
-  for (const std::string& note : changes.notes) log::warning("{} since {}", note, checkpoint);
-  if (faults.empty()) log::info("data: the sources kept have not changed since {}", checkpoint);
+  for (const std::string& note : changes.notes) log::warning("since {}: {}", checkpoint, note);
+  if (!faults.empty()) return;
+  log::info("data: {}unchanged since {}", changes.notes.empty() ? "" : "the other sources are ",
+            checkpoint);
 }
 
 // Fills the batches of the coming step. What kept any rank from it, the same on every rank; else

@@ -113,7 +113,8 @@ TEST_F(DataAgreementTest, AllFaultsAreToldAtOnceAndNothingIsWritten) {
   write_documents(folder_ / "short", 2, 8, 18);
   write_documents(folder_ / "large", 200, 8, 18,
                   TokenizerIdentity{.kind = "k", .fingerprint = "f", .vocab_size = 20});
-  for (const char* name : {"none", "short", "large"}) {
+  write_documents(folder_ / "single", 1, 800, 18);
+  for (const char* name : {"none", "short", "large", "single"}) {
     config_.data.sources.push_back({.name = name, .path = path(name), .weight = {}});
   }
   const std::string error = error_of([&] { begin(config_); });
@@ -124,9 +125,10 @@ TEST_F(DataAgreementTest, AllFaultsAreToldAtOnceAndNothingIsWritten) {
              "data.sources: two has nothing to predict: each of its 200 documents has one "
              "token only");
   expect_has(error, "data.sources: none: " + path("none") + ".bin holds no tokens");
-  expect_has(error, "data.sources: short has 16 tokens, a sample needs 17");
+  expect_has(error, "data.sources: short has 16 tokens to train on, a sample needs 17");
   expect_has(error, "data.sources: large: " + path("large") +
                         ".bin was made by a tokenizer of 20 ids, but the model's vocab_size is 19");
+  expect_has(error, "data.sources: single: a single document cannot be split for validation");
   EXPECT_FALSE(fs::exists(config_.run_dir));
 }
 
@@ -185,6 +187,13 @@ TEST_F(DataAgreementTest, AModelThatLearntOtherIds) {
   begin(next, {.accept_other_tokenizer = true});
 }
 
+// Such as tiktoken's, which has that name in some model folders.
+TEST_F(DataAgreementTest, ATokenizerOfAnotherKindBesideAModelIsNotKnown) {
+  write_text_file_atomically(folder_ / "tokenizer.model", "IQ== 0\nIg== 1\n");
+  EXPECT_EQ(tokenizer_beside(folder_.path()), std::nullopt);
+  EXPECT_EQ(tokenizer_beside(folder_ / "nothing"), std::nullopt);
+}
+
 TEST_F(DataAgreementTest, ResumingWithTheSameDataSomewhereElse) {
   begin(config_);
   fs::create_directory(folder_ / "moved");
@@ -192,7 +201,7 @@ TEST_F(DataAgreementTest, ResumingWithTheSameDataSomewhereElse) {
     fs::rename(folder_ / file, folder_ / "moved" / file);
   }
   config_.data.sources[0].path = path("moved/one");
-  expect_has(told_by([&] { resume(); }), "data: the sources kept have not changed since ");
+  expect_has(told_by([&] { resume(); }), "data: unchanged since ");
 }
 
 class ChangedDataTest : public DataAgreementTest,
@@ -238,9 +247,9 @@ TEST_F(DataAgreementTest, SourcesMayComeAndGo) {
   write_documents(folder_ / "three", 100, 20, 18, kOne);
   config_.data.sources[1] = {.name = "three", .path = path("three"), .weight = {}};
   const std::string told = told_by([&] { resume(); });
-  expect_has(told,
-             "source three is new: 2,000 tokens in 100 documents, none of it taken yet since ");
-  expect_has(told, "source two is gone: 4,000 tokens in 200 documents since ");
+  expect_has(told, "source three is new: 2,000 tokens in 100 documents; the order goes on as if");
+  expect_has(told, "source two is gone: 4,000 tokens in 200 documents; the order goes on as if");
+  expect_has(told, "data: the other sources are unchanged since ");
 }
 
 // One from before the data was remembered.
@@ -290,6 +299,17 @@ TEST_F(DataAgreementTest, DataThatGoesBadUnderTheRun) {
   EXPECT_EQ(reader->step(), trainer.state().step);
   EXPECT_EQ(reader->manifest().unhealthy, "");
   expect_has(error, "Step " + std::to_string(reader->step()) + " is saved");
+}
+
+TEST_F(DataAgreementTest, DataThatBecomesShorterUnderTheRun) {
+  config_.checkpoint.every_steps = 0;
+  const auto world = make_self_communicator();
+  Trainer trainer(config_, *world);
+  trainer.begin();
+  fs::resize_file(folder_ / "one.bin", 100);
+  expect_has(error_of<FormatError>([&] { trainer.run(StopRequest{}); }),
+             path("one") + ".bin was made shorter while it was in use: 100 bytes, 12000 when");
+  EXPECT_TRUE(newest_whole_checkpoint(checkpoints()).has_value());
 }
 
 TEST_F(DataAgreementTest, AValidationSetThatGoesBadUnderTheRun) {

@@ -32,8 +32,8 @@ struct EvaluationResult {
 
 // The first `max_samples` rows of the set (0: all), `micro_batch` at a time, dealt to the ranks in
 // turn. The result is the same on every rank. `progress` (if any) is told after each batch of this
-// rank how many of the rows are done. Throws what reading the set throws, on every rank, of whatever
-// rank it is. Collective.
+// rank how many of the rows are done. Throws what reading the set throws, on every rank, of
+// whatever rank it is. Collective.
 EvaluationResult evaluate_loss(
     const Context& context, Decoder& decoder, const EvaluationSet& set, Communicator& communicator,
     std::int64_t micro_batch, std::int64_t max_samples,

@@ -1,6 +1,7 @@
 // Whether data, tokenizer, model and run are of each other, before anything is allocated.
 #pragma once
 
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,6 +32,10 @@ std::vector<std::string> tokenizer_faults_of(const std::vector<NamedData>& data,
                                              std::optional<TokenizerIdentity> expected,
                                              std::string origin);
 
+// tokenizer.model in the folder of a model. Nothing if it is not there, or of a kind that is not
+// read.
+std::optional<TokenizerIdentity> tokenizer_beside(const std::filesystem::path& folder);
+
 // "3fa9c0d2e17b5a44 (sentencepiece, 8,192 ids)".
 std::string describe(const TokenizerIdentity& tokenizer);
 
@@ -57,7 +62,9 @@ struct DataChanges {
   std::vector<std::string> notes;    // added and removed sources, which mixtures change on purpose
 };
 
-// Sources are the same if their names and contents are, wherever they lie.
+// Sources are the same if their names and contents are, wherever they lie. Which sample a step
+// takes is a function of the sources and weights that there are now (data_loader.h), whatever was
+// before.
 DataChanges changes_of(const DataRecord& before, const DataRecord& now);
 
 }  // namespace gda
