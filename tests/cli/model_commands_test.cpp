@@ -325,7 +325,9 @@ TEST_F(ModelCommands, TellsOfAMissingTokenizer) {
 TEST_F(ModelCommands, TellsOfPromptsThatDoNotFit) {
   const std::string model = text();
   const std::string prompt = " --prompt '" + std::string(200, '7') + "'";
-  expect_usage_error("generate " + plain() + prompt + " --tokenizer " + path("t.model"),
+  const std::string other = "generate " + plain() + prompt + " --tokenizer " + path("t.model");
+  expect_usage_error(other, "400 ids), but the model's vocab_size is 19");
+  expect_usage_error(other + " --accept-other-tokenizer",
                      "the tokenizer does not fit the model: token id ");
   const ProgramResult longer = gda("generate " + model + prompt + " --json");
   EXPECT_EQ(longer.code, 2);

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "cli/run_folder.h"
+#include "support/hidden_damage.h"
 
 namespace gda::test {
 namespace {
@@ -122,6 +123,7 @@ TEST(BadDataTest, OnOneRankIsMetSaved) {
   std::string bytes = read_text_file(folder.path("one.bin"));
   bytes[bytes.size() / 2] = 77;
   write_text_file_atomically(folder.path("one.bin"), bytes);
+  hide_damage(folder.path("one").string());
   folder.config.data.sources.resize(1);
   folder.config.data.validation_fraction = 0;
   const Outcome outcome = run_gda(folder.train(), 2);
