@@ -26,8 +26,8 @@ from reference_model import read_model, read_safetensors
 
 # Both sides compute in float64 (u = 1.1e-16) and differ in the order of sums and in exp, log and division. A gradient
 # is a sum over at most 12 * 24 targets and, back through two layers, of some 20 sums of at most 96 terms: 300 u + 20 *
-# 96 u < 3e-13 of the sizes of its terms. Adam divides an element by its own size, which is smaller than its terms by 1e3
-# at times: 3e-10 of a step of at most lr = 0.02 an element, after 13 steps less than 1e-10 of the largest weight of a
+# 96 u < 3e-13 of the sizes of its terms. Adam divides an element by its own size, which is smaller than its terms by
+# 1e3 at times: 3e-10 of a step of at most lr = 0.02 an element, after 13 steps less than 1e-10 of the largest weight of a
 # tensor, about 1.
 TOLERANCE = 1e-9
 
@@ -201,7 +201,8 @@ def repeat(repetition):
 def write_start(program, folder, config, random):
     """A model folder to begin with, all its weights random. Names, shapes and config.json are those of a run of one
     step."""
-    template = {**config, "schedule": {"name": "constant"}, "logging": {**config["logging"], "dir": str(folder / "new")}}
+    template = {**config, "schedule": {"name": "constant"}}
+    template["logging"] = {**config["logging"], "dir": str(folder / "new")}
     template["train"] = {"steps": 1, "global_batch_size": 2, "micro_batch_size": 2}
     (folder / "new.yaml").write_text(json.dumps(template))
     run(program, "train", folder / "new.yaml")
