@@ -161,6 +161,23 @@ TEST_F(DeviceTest, AnUnknownGpuIsMeasured) {
   EXPECT_EQ(metrics.find("\"mfu_causal\":null"), std::string::npos) << metrics;
 }
 
+// The name alone makes it a known one. Products are measured all the same.
+TEST_F(DeviceTest, AKnownGpuHasItsDataSheet) {
+  if (facts_of(test::test_device()).name != "emulated") {
+    GTEST_SKIP() << "only the emulated GPU takes another's name";
+  }
+  RunConfig known = config("cuda", "fp32", 2);
+  known.logging.peak_tflops.reset();
+  ::setenv("GDA_EMULATION_NAME", "NVIDIA H200", 1);
+  run(known);
+  ::unsetenv("GDA_EMULATION_NAME");
+  const std::string metrics = read_text_file(root_ / "cuda-fp32" / "metrics.jsonl");
+  EXPECT_NE(metrics.find("\"peak_flops\":669000000000"), std::string::npos) << metrics;
+  EXPECT_NE(metrics.find("\"peak_origin\":\"data sheet, H200\""), std::string::npos) << metrics;
+  EXPECT_EQ(metrics.find("\"measured_flops\":null"), std::string::npos) << metrics;
+  EXPECT_EQ(metrics.find("\"share_of_measured\":null"), std::string::npos) << metrics;
+}
+
 TEST_F(DeviceTest, AGraphThatCannotBeMadeIsDoneWithout) {
   if (facts_of(test::test_device()).name != "emulated") {
     GTEST_SKIP() << "only the emulated GPU fails when it is told to";

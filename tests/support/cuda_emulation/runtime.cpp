@@ -190,13 +190,15 @@ int device_count() {
 }
 
 DeviceFacts facts_of(int /*device*/) {
-  return {.name = "emulated",
+  // As if it were another: its name, and an H200's multiprocessors.
+  const char* const name = std::getenv("GDA_EMULATION_NAME");
+  return {.name = name == nullptr ? "emulated" : name,
           .uuid = "00000000000000000000000000000000",
           .memory_bytes = kMemoryBytes,
           // With the shared memory of Hopper, one.
           .major = cuda::shared_memory_limit() < (std::size_t{227} << 10) ? 8 : 9,
           .minor = 0,
-          .multiprocessors = 1};
+          .multiprocessors = name == nullptr ? 1 : 132};
 }
 
 void use_device(int device) {
