@@ -3,6 +3,7 @@
 // AdamW are plain loops over whole tensors here.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <string>

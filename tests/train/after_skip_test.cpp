@@ -2,6 +2,7 @@
 // counted without them.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 

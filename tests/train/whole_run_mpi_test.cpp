@@ -80,7 +80,8 @@ void expect_near(const Json& found, const Json& expected, const std::string& wha
     ASSERT_EQ(found.size(), expected.size()) << what;
     for (const auto& [key, value] : expected.items()) {
       const Json& other = expected.is_array() ? found.at(std::stoul(key)) : found.at(key);
-      expect_near(other, value, what + " " + key);
+      std::string where = what;
+      expect_near(other, value, where.append(" ").append(key));
     }
   } else if (expected.is_number_float()) {
     const auto value = expected.get<double>();
