@@ -12,7 +12,11 @@ namespace gda::cli {
 // indented goes on in the column of descriptions.
 std::string wrapped(const std::string& text, std::size_t width);
 
-// CLI11's, wrapped to the terminal: at most 100 columns. Examples stay as they are, to be pasted.
+// The end of help: prose is filled, and commands, which are indented or follow "Example: ", are
+// continued on the next line by a backslash, so that they can be pasted.
+std::string wrapped_footer(const std::string& text, std::size_t width);
+
+// CLI11's, wrapped to the terminal: at most 100 columns.
 class WrappedFormatter : public CLI::Formatter {
  public:
   std::string make_help(const CLI::App* app, std::string name,

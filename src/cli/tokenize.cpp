@@ -152,8 +152,8 @@ void add_tokenize(CLI::App& app, Action& action) {
       "the\n"
       "input; documents over 1 MiB are encoded in pieces, lines of JSON may have up to 256 MiB.\n"
       "The summary lists the files read, those left out and why, and lines skipped.\n"
-      "Example:\n"
-      "  gda tokenize --input wiki.jsonl.gz --tokenizer tokens/en-ko.model --output tokens/wiki");
+      "Example: gda tokenize --input wiki.jsonl.gz --tokenizer tokens/en-ko.model --output "
+      "tokens/wiki");
   tokenize->callback([options, &action] { action = [options] { return run_tokenize(*options); }; });
 }
 

@@ -118,8 +118,8 @@ void add_tokenizer(CLI::App& app, Action& action) {
   train->add_flag("--json", options->json, "print the summary as JSON");
   add_force_option(*train, options->force);
   train->footer(
-      "Example:\n"
-      "  gda tokenizer train --input en.txt ko.txt.gz --vocab-size 16000 --output tokens/en-ko");
+      "Example: gda tokenizer train --input en.txt ko.txt.gz --vocab-size 16000 --output "
+      "tokens/en-ko");
   train->callback(
       [options, &action] { action = [options] { return run_tokenizer_train(*options); }; });
 }

@@ -24,6 +24,7 @@ std::vector<std::string> commands(const std::filesystem::path& folder) {
   std::vector<std::string> paths;
   for (const std::string& line : lines_of(run_program(folder, "completion bash").out)) {
     const std::size_t end = line.find("']=");
+    if (line == "  options=(") break;
     if (line.starts_with("    ['gda") && end != std::string::npos) {
       paths.push_back(line.substr(9, end - 9));
     }
@@ -63,13 +64,14 @@ TEST_F(HelpTest, OfACommand) {
 TEST_F(HelpTest, EveryCommandHasHelpThatFits) {
   const std::vector<std::string> all = commands(folder_.path());
   EXPECT_GE(all.size(), 25U);
-  for (const std::string& command : all) {
-    const std::string help = run_program(folder_.path(), command + " --help").out;
-    bool is_example = false;
-    for (const std::string& line : lines_of(help)) {
-      is_example = is_example || line.starts_with("Example");
-      if (!is_example) {
-        EXPECT_LE(line.size(), 100U) << "gda" << command << "\n" << line;
+  for (const std::size_t columns : {60, 80, 100}) {
+    const std::string set = "version > /dev/null; COLUMNS=" + std::to_string(columns);
+    for (const std::string& command : all) {
+      const std::string help =
+          run_program(folder_.path(), set + " " GDA_PROGRAM + command + " --help").out;
+      EXPECT_NE(help.find("--help"), std::string::npos) << command;
+      for (const std::string& line : lines_of(help)) {
+        EXPECT_LE(line.size(), columns) << "gda" << command << "\n" << line;
       }
     }
   }
@@ -81,6 +83,15 @@ TEST(HelpFormat, LinesAreBrokenAtBlanks) {
   const std::string indent(30, ' ');
   EXPECT_EQ(cli::wrapped("  --option                    some words of it\n", 40),
             "  --option                    some words\n" + indent + "of it\n");
+}
+
+TEST(HelpFormat, CommandsAreContinuedAndProseIsFilled) {
+  EXPECT_EQ(cli::wrapped_footer("a b\nc\nExample: run --one 1 --two 2\n", 22),
+            "a b c\nExample: run --one 1 \\\n             --two 2\n");
+  // Not inside quotes.
+  EXPECT_EQ(cli::wrapped_footer("  say 'a long text' now\n", 16),
+            "  say \\\n      'a long text' \\\n      now\n");
+  EXPECT_EQ(cli::wrapped_footer("  unbreakable\n", 6), "  unbreakable\n");
 }
 
 TEST_F(HelpTest, CompletionIsForThreeShells) {
