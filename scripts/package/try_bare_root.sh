@@ -175,10 +175,17 @@ rm -f "$build"/packages/gda-*
 
 work=$(mktemp -d)
 child=
+# unshare lets SIGTERM pass by; when it is killed, the kernel kills what is in its namespaces, which may take a
+# moment.
 finish() {
-  [[ -z $child ]] || kill "$child" 2> /dev/null || true
-  wait
-  rm -rf --one-file-system "$work"
+  [[ -z $child ]] || kill -KILL "$child" 2> /dev/null || true
+  wait 2> /dev/null || true
+  local i
+  for ((i = 0; i < 50; ++i)); do
+    rm -rf --one-file-system "$work" 2> /dev/null && return
+    sleep 0.2
+  done
+  printf 'try_bare_root.sh: %s cannot be deleted\n' "$work" >&2
 }
 trap finish EXIT
 trap 'exit 130' INT
