@@ -2,6 +2,9 @@
 // are those of the grown model.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <set>
+
 #include "growth/grown_model.h"
 
 namespace gda::test {
@@ -175,6 +178,40 @@ TEST(Untie, KeepsTheFunctionAndSharesTheGradient) {
       ASSERT_NEAR(a.data<double>()[i] + b.data<double>()[i], sum.data<double>()[i], 1e-12);
     }
   }
+}
+
+// Tensors whose moments begin at zero: whole layers that are added, and both parts of what was one.
+// All others have moments wherever they have copies.
+TEST(Moments, BeginAtZeroWhereTheHeadersSay) {
+  const auto fresh = [](const GrowthOperator& operation, bool tied) {
+    const GrowthMap map = map_of(operation, tiny_config("grouped_differential", "silu", tied));
+    std::set<std::string> names;
+    for (const TensorMap& tensor : map.tensors) {
+      for (const CarriedState state : {CarriedState::first_moment, CarriedState::second_moment}) {
+        const std::vector<double> ones(static_cast<std::size_t>(tensor.source_shape.elements()), 1);
+        std::vector<double> moments(static_cast<std::size_t>(tensor.target.shape.elements()), 7);
+        apply(tensor, state, 1, ones, moments);
+        const auto zeros = std::count(moments.begin(), moments.end(), 0);
+        if (zeros == tensor.target.shape.elements()) names.insert(tensor.target.name);
+      }
+    }
+    return names;
+  };
+  const std::set<std::string> none;
+  EXPECT_EQ(fresh(SignalHeads{.factor = 2}, true), none);
+  EXPECT_EQ(fresh(SignalHeads{.add = 1}, true), none);
+  EXPECT_EQ(fresh(Width{.hidden = 2, .feed_forward = 2}, true), none);
+  EXPECT_EQ(fresh(ZeroPad{.hidden_size = 17, .intermediate_size = 27}, true), none);
+  EXPECT_EQ(fresh(Untie{}, true),
+            (std::set<std::string>{"lm_head.weight", "model.embed_tokens.weight"}));
+  Depth on_top;
+  on_top.at = {2};
+  std::set<std::string> layer;
+  for (const ParameterSpec& spec :
+       parameter_specs(map_of(on_top, tiny_config("grouped_differential")).to)) {
+    if (spec.layer == 2) layer.insert(spec.name);
+  }
+  EXPECT_EQ(fresh(on_top, false), layer);
 }
 
 }  // namespace
