@@ -20,7 +20,7 @@ class SavingRun : public RunFolder {
  public:
   SavingRun() : RunFolder(1'000'000) {
     config.checkpoint.every_steps = 1;
-    config.schedule.name = "constant";
+    keep_the_rate();
   }
 };
 

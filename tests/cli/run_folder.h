@@ -28,6 +28,12 @@ class RunFolder {
     config.logging.every_steps = 1;
   }
 
+  // The learning rate then does not depend on the number of steps.
+  void keep_the_rate() {
+    config.schedule.name = "constant";
+    config.schedule.steps.reset();
+  }
+
   std::filesystem::path path(const std::string& name) const { return root_.path() / name; }
   std::string run() const { return path("run"); }
   std::filesystem::path checkpoints(const std::string& run = "run") const {

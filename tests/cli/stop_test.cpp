@@ -15,7 +15,7 @@ constexpr std::int64_t kMoreSteps = 20;  // after it was stopped
 
 class EndlessRun : public RunFolder {
  public:
-  EndlessRun() : RunFolder(kEndless) { config.schedule.name = "constant"; }
+  EndlessRun() : RunFolder(kEndless) { keep_the_rate(); }
 };
 
 void expect_stopped(const RunFolder& folder, const Outcome& outcome, const std::string& by) {
@@ -39,9 +39,9 @@ void expect_same_end(const RunFolder& folder, int ranks) {
   EXPECT_EQ(whole.code, 0) << whole.text;
   EXPECT_EQ(folder.hashes(end), folder.hashes(end, "whole"));
   EXPECT_EQ(folder.metrics().size(), static_cast<std::size_t>(end));
-  const std::string next =
-      fmt::format("; the checkpoint is in {}/checkpoints. Resume with: gda resume {} train.steps={}",
-                  folder.run(), folder.run(), 2 * end);
+  const std::string next = fmt::format(
+      "; the checkpoint is in {}/checkpoints. Resume with: gda resume {} train.steps={}",
+      folder.run(), folder.run(), 2 * end);
   EXPECT_NE(resumed.last_line().find(next), std::string::npos) << resumed.text;
 }
 
