@@ -200,7 +200,7 @@ TEST(Moments, BeginAtZeroWhereTheHeadersSay) {
   const std::set<std::string> none;
   EXPECT_EQ(fresh(SignalHeads{.factor = 2}, true), none);
   EXPECT_EQ(fresh(SignalHeads{.add = 1}, true), none);
-  EXPECT_EQ(fresh(Width{.hidden = 2, .feed_forward = 2}, true), none);
+  EXPECT_EQ(fresh(Width{.hidden_factor = 2, .feed_forward_factor = 2}, true), none);
   EXPECT_EQ(fresh(ZeroPad{.hidden_size = 17, .intermediate_size = 27}, true), none);
   EXPECT_EQ(fresh(Untie{}, true),
             (std::set<std::string>{"lm_head.weight", "model.embed_tokens.weight"}));
