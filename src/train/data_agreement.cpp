@@ -69,12 +69,6 @@ std::vector<std::string> faults_of_size(const DataRecord::Source& source,
                     "data.sequence_length, or add text",
                     source.name, data.tokens, config.sequence_length + 1));
   }
-  if (data.documents == 1 && config.validation_fraction > 0) {
-    faults.push_back(
-        fmt::format("data.sources: {}: a single document cannot be split for validation: set "
-                    "data.validation_fraction to 0, or tokenize with one document a line",
-                    source.name));
-  }
   return faults;
 }
 

@@ -315,7 +315,7 @@ TEST(GrowthPlanFile, IsReadStrictly) {
   const std::vector<GrowthStep> former =
       read(
           "steps:\n  - {operator: width, hidden: 2, feed_forward: 3}\n"
-          "  - {operator: stack, times: 5}\n  - {operator: zero-pad, key_value_heads: 8}\n")
+          "  - {operator: stack, times: 5}\n  - {operator: zero_pad, key_value_heads: 8}\n")
           .steps;
   ASSERT_EQ(former.size(), 3U);
   EXPECT_EQ(former[0], (GrowthStep{Width{.hidden_factor = 2, .feed_forward_factor = 3}}));
@@ -325,7 +325,7 @@ TEST(GrowthPlanFile, IsReadStrictly) {
       "steps:\n  - {operator: width, hidden: 2, hidden_factor: 2}\n",
       "steps.0.hidden: is called steps.0.hidden_factor now, and steps.0.hidden_factor is given, "
       "too");
-  refused("steps:\n  - {operator: width, hiden: 2}\n", "did you mean \"hidden_factor\"?");
+  refused("steps:\n  - {operator: width, hiden_factor: 2}\n", "did you mean \"hidden_factor\"?");
   refused("steps:\n  - {operator: width, hidden_factor: 2}\n  - {operator: depth}\n",
           "plan.yaml:3");
   refused("steps:\n  - {operator: width, hidden_factor: 2, factor: 2}\n", "factor");
