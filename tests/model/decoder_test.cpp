@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "gda/core/error.h"
+#include "model/attention_block.h"
 #include "support/tiny_model.h"
 
 namespace gda {
@@ -133,7 +134,7 @@ TEST_P(DecoderTest, DocumentsDoNotSeeEachOther) {
 TEST_P(DecoderTest, CachedGenerationMatchesTheWholeSequence) {
   TinyModel model(config(), DType::f64);
   TinyBatch batch(model.config);
-  constexpr std::int64_t kTokens = 7;
+  constexpr std::int64_t kTokens = 14;
   const OwnedTensor position(DType::i32, {kTokens});
   for (std::int32_t i = 0; i < kTokens; ++i) position.tensor.data<std::int32_t>()[i] = i;
   const Tensor token = batch.token.tensor.rows(0, kTokens);
@@ -173,6 +174,26 @@ INSTANTIATE_TEST_SUITE_P(Types, DecoderTest,
                            return instance.param.attention + "_" + instance.param.act +
                                   (instance.param.tied ? "_tied" : "");
                          });
+
+// Which key and value head each query head reads, written down by hand.
+TEST(AttentionShapeOf, ReadsTheHeadsOfItsGroup) {
+  const auto expect_heads = [](const AttentionConfig& config, const std::vector<int>& keys,
+                               const std::vector<int>& values) {
+    const AttentionShape shape = attention_shape(config);
+    EXPECT_EQ(shape.key_head, keys);
+    EXPECT_EQ(shape.value_head, values);
+  };
+  AttentionConfig softmax = test::tiny_config("softmax").attention;
+  softmax.num_attention_heads = 6;
+  softmax.num_key_value_heads = 2;
+  expect_heads(softmax, {0, 0, 0, 1, 1, 1}, {0, 0, 0, 1, 1, 1});
+  // Stripes of signal heads and their noise head; a group has a signal and a noise key.
+  AttentionConfig grouped = test::tiny_config("grouped_differential").attention;
+  expect_heads(grouped, {0, 0, 0, 1, 2, 2, 2, 3}, {0, 0, 0, 0, 1, 1, 1, 1});
+  grouped.signal_heads = 8;
+  grouped.noise_heads = 4;
+  expect_heads(grouped, {0, 0, 1, 0, 0, 1, 2, 2, 3, 2, 2, 3}, {0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1});
+}
 
 // Grouped differential attention with ratio 1 is differential attention, bit for bit.
 TEST(Decoder, RatioOneIsDifferential) {
