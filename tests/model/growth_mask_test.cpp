@@ -6,6 +6,7 @@
 
 #include "gda/core/error.h"
 #include "model/grown_model.h"
+#include "model/growth_masks.h"
 
 namespace gda {
 namespace {
@@ -287,6 +288,31 @@ TEST(GrowthRamp, IsAQuotientOfIntegers) {
   EXPECT_EQ(ramp.at(12), 2.0 / 3);
   EXPECT_EQ(ramp.at(13), 1);
   EXPECT_EQ(ramp.at(1000), 1);
+}
+
+// The numbers of a mask, by hand: m on new coordinates, and what they sum to.
+TEST(GrowthMasks, FactorsAndTheirSum) {
+  const ModelConfig config = test::tiny_config("grouped_differential");  // 12, 20, 6 heads of 8
+  GrowthMasks masks(config, DType::f64, Device{});
+  const auto expect_mask = [](const Tensor& factors, std::int64_t begin, std::int64_t end,
+                              double m) {
+    for (std::int64_t i = 0; i < factors.elements(); ++i) {
+      ASSERT_EQ(factors.data<double>()[i], i >= begin && i < end ? m : 1) << i;
+    }
+  };
+  for (const double m : {0.0, 0.25, 0.75}) {
+    masks.set(
+        {.hidden = {{8, 12}}, .feed_forward = {{5, 6}}, .heads = {{1, 3}}, .layers = {{1, 2}}}, m);
+    EXPECT_EQ(masks.hidden().sum, 8 + 4 * m);
+    const LayerMasks layer = masks.layer(1);
+    EXPECT_EQ(layer.feed_forward.sum, 19 + m);
+    EXPECT_EQ(layer.layer, m);
+    EXPECT_EQ(masks.layer(0).layer, 1);
+    expect_mask(masks.hidden().value, 8, 12, m);
+    expect_mask(layer.feed_forward.value, 5, 6, m);
+    const std::int64_t width = config.attention.value_dim();
+    expect_mask(layer.heads, width, 3 * width, m);
+  }
 }
 
 }  // namespace

@@ -85,5 +85,16 @@ TEST(ParameterStore, KeepsVectorsInTheAccumulateType) {
   EXPECT_EQ(store.at("lm_head.weight").gradient.dtype(), DType::f32);
 }
 
+// Weight decay pulls matrices to zero; norms and biases, which have no scale to lose, are left
+// alone.
+TEST(ParameterSpecs, MatricesDecayAndVectorsDoNot) {
+  for (const char* attention :
+       {"softmax", "differential", "grouped_differential", "differential_v2"}) {
+    for (const ParameterSpec& spec : parameter_specs(test::tiny_config(attention, "poly_norm"))) {
+      EXPECT_EQ(spec.decay, spec.shape.rank() == 2) << spec.name;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace gda
