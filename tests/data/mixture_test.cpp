@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 
@@ -68,6 +69,22 @@ TEST(Mixture, FollowsTheTimelinesStepByStep) {
     EXPECT_NEAR(mixture.share(0, step * 8), exact, 0x1p-29) << step;
     EXPECT_NEAR(mixture.share(0, step * 8 + 7), exact, 0x1p-29) << step;
   }
+}
+
+// Where there are more steps than plateaus, a plateau's share is that of its middle.
+TEST(Mixture, PlateausHaveTheWeightsOfTheirMiddle) {
+  const Timeline falls{{{0, 1.0}, {10000, 0.0}}};
+  const Mixture mixture({falls, constant(1)}, [](std::int64_t step) { return step; });
+  std::int64_t longest = 0;
+  for (std::int64_t begin = 0; begin < 10000;) {
+    std::int64_t end = begin;
+    while (end < 10000 && mixture.share(0, end) == mixture.share(0, begin)) ++end;
+    const double weight = 1 - 0.5 * static_cast<double>(begin + end - 1) / 10000;
+    EXPECT_NEAR(mixture.share(0, begin), weight / (weight + 1), 0x1p-29) << begin << " to " << end;
+    longest = std::max(longest, end - begin);
+    begin = end;
+  }
+  EXPECT_GT(longest, 1);
 }
 
 TEST(Mixture, AcceptsGrowingBatches) {
