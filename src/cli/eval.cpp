@@ -63,6 +63,7 @@ void check_data(const PerplexityOptions& options, const std::optional<RunConfig>
                 const LoadedModel& model, const Rows& rows) {
   std::vector<std::string> paths = options.data;
   std::vector<std::string> settings;
+  settings.reserve(paths.size());
   for (const std::string& path : paths) settings.push_back("--data " + path);
   if (paths.empty()) {
     for (const DataSourceConfig& source : run->data.sources) {

@@ -36,6 +36,7 @@ std::string code(std::string_view text) {
 
 std::string codes(const std::vector<std::string>& words) {
   std::vector<std::string> parts;
+  parts.reserve(words.size());
   for (const std::string& word : words) parts.push_back(code(word));
   return fmt::format("{}", fmt::join(parts, ", "));
 }
@@ -167,7 +168,7 @@ class ReferenceWriter : public FieldVisitor {
   // A row that leads to the section of its own keys; returns that section's title.
   std::string linked_row(const FieldInfo& info, std::string_view title, const std::string& type,
                          const std::string& preset) {
-    const std::string path = config::join_path(sections_[current_].title, title);
+    std::string path = config::join_path(sections_[current_].title, title);
     add_row(fmt::format("[`{}`](#{})", info.key, anchor(path)), type,
             info.required ? "required" : preset, std::string(info.doc));
     return path;

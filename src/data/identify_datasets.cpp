@@ -9,6 +9,7 @@
 #include "data/dataset_sidecar.h"
 #include "data/scan.h"
 #include "gda/core/error.h"
+#include "gda/core/file.h"
 #include "gda/core/log.h"
 #include "gda/data/dataset_identity.h"
 #include "gda/data/token_dataset.h"

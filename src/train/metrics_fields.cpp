@@ -166,7 +166,9 @@ void add_value(std::string tag, const Json& value, EventFile& events) {
   if (value.is_number()) {
     events.add(std::move(tag), value.get<double>());
   } else if (value.is_object()) {
-    for (const auto& [name, entry] : value.items()) add_value(tag + "/" + name, entry, events);
+    for (const auto& [name, entry] : value.items()) {
+      add_value(fmt::format("{}/{}", tag, name), entry, events);
+    }
   } else if (value.is_array()) {
     for (std::size_t i = 0; i < value.size(); ++i) {
       add_value(fmt::format("{}_{:02}", tag, i), value[i], events);

@@ -30,8 +30,8 @@ struct FieldInfo {
   double maximum = std::numeric_limits<double>::infinity();
   bool required = false;  // must be given; has no default
   bool is_path = false;   // a string in which ~ and ${NAME} are replaced (shell.h)
-  // What an older version knew it by, which is still read: a key beside it, or a dotted path from the
-  // root whose section is visited later. A file that has both is refused.
+  // What an older version knew it by, which is still read: a key beside it, or a dotted path from
+  // the root whose section is visited later. A file that has both is refused.
   std::string_view formerly{};
 };
 
