@@ -41,20 +41,24 @@ std::string settings_to_train_on(const RunConfig& config, std::int64_t step) {
   return settings;
 }
 
-void check_schedule(const RunConfig& before, const RunConfig& after, std::int64_t step,
-                    const std::string& command) {
+std::string keep_schedule(const RunConfig& before, RunConfig& after, std::int64_t step,
+                          const std::string& command) {
   const std::int64_t steps = after.train.steps;
-  if (before.schedule != after.schedule || !moves(before, steps, step)) return;
-  RunConfig kept = after;
-  kept.schedule.steps = before.train.steps;
-  fail<ConfigError>(
-      "train.steps: {}, but the learning rate decays over {} steps, and was {:.3g} at step {}; say "
-      "with schedule.steps how it goes on:\n"
-      "  {} train.steps={} schedule.steps={}  # as it was laid out: {}\n"
-      "  {} train.steps={} schedule.steps={}  # laid out anew: {}",
-      steps, before.train.steps, RunTimeline(before).learning_rate(step - 1), step, command, steps,
-      before.train.steps, path_of_rate(RunTimeline(kept), step, steps), command, steps, steps,
-      path_of_rate(RunTimeline(after), step, steps));
+  if (before.schedule != after.schedule || !moves(before, steps, step)) return {};
+  const std::string anew = fmt::format("{} train.steps={} schedule.steps={}  # {}", command, steps,
+                                       steps, path_of_rate(RunTimeline(after), step, steps));
+  after.schedule.steps = before.train.steps;
+  const RunTimeline kept(after);
+  const bool is_over = kept.learning_rate(step) == 0 && kept.learning_rate(steps - 1) == 0;
+  require<ConfigError>(steps == step || !is_over,
+                       "train.steps: {}, but the learning rate has decayed to 0 over {} steps, and "
+                       "nothing would be learned from step {} on; lay the schedule out anew:\n  {}",
+                       steps, before.train.steps, step + 1, anew);
+  return fmt::format(
+      "train.steps: {}, but the learning rate decays over {} steps, and was {:.3g} at step {}: the "
+      "schedule stays as it was laid out, {} (schedule.steps={}). To lay it out anew: {}",
+      steps, before.train.steps, RunTimeline(before).learning_rate(step - 1), step,
+      path_of_rate(kept, step, steps), before.train.steps, anew);
 }
 
 }  // namespace gda

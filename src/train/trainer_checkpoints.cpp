@@ -86,7 +86,8 @@ void Trainer::resume(const ResumePoint& point) {
                        folder.string());
   state_ = parse_run_state(reader->trainer_json(), (reader->path() / "trainer.json").string());
   check_growths(*reader);
-  check_settings(*reader, point);
+  check_settings(*reader);
+  keep_decay(*reader, point);
   check_data(*reader, point);
   find_peak();
   restore(*reader);
@@ -108,7 +109,7 @@ void Trainer::resume(const ResumePoint& point) {
 }
 
 // What was set anew has an effect, or is refused.
-void Trainer::check_settings(const CheckpointReader& reader, const ResumePoint& point) const {
+void Trainer::check_settings(const CheckpointReader& reader) const {
   constexpr std::size_t kListed = 8;
   auto useless = settings_without_effect(reader.run_config(), config_.yaml(), state_.growths);
   if (useless.size() > kListed) useless.resize(kListed);
@@ -119,12 +120,19 @@ void Trainer::check_settings(const CheckpointReader& reader, const ResumePoint& 
       "train.steps: {}, but {} is at step {} already: give more, or resume from an "
       "older checkpoint with --step",
       config_.train.steps, reader.path().string(), state_.step);
+}
+
+// A run that had begun to decay goes on as its schedule was laid out, unless it is said otherwise.
+void Trainer::keep_decay(const CheckpointReader& reader, const ResumePoint& point) {
   const auto before = readable_config(reader);
   if (!before) return;
   std::string command = "gda resume " + shell_word(config_.run_dir);
   if (point.step) command += fmt::format(" --step {}", *point.step);
   if (point.skip_steps > 0) command += fmt::format(" --skip-steps {}", point.skip_steps);
-  check_schedule(*before, config_, state_.step, command);
+  const std::string kept = keep_schedule(*before, config_, state_.step, command);
+  if (kept.empty()) return;
+  log::warning("{}", kept);
+  timeline_ = std::make_unique<RunTimeline>(config_);
 }
 
 // A schedule that was changed in its middle may begin at quite another rate.

@@ -29,7 +29,6 @@ class GrowTest : public testing::TestWithParam<std::vector<std::string>> {};
 TEST_P(GrowTest, KeepsTheLossAndGoesOn) {
   RunFolder folder(kBefore);
   folder.keep_the_rate();  // so that step 21 has the same rate in either run
-  folder.config.schedule.steps.reset();
   const Outcome trained = run_gda(folder.train());
   ASSERT_EQ(trained.code, 0) << trained.text;
   std::vector<std::string> grow{"grow", "signal-heads",      "--json", "--from", folder.run(),

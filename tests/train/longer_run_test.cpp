@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 
 #include "gda/core/error.h"
@@ -26,53 +27,80 @@ RunConfig with_steps(RunConfig config, std::int64_t steps) {
   return config;
 }
 
-// What is wrong with going on for `steps` steps; empty: nothing.
-std::string fault(const RunConfig& before, const RunConfig& after, std::int64_t step) {
-  try {
-    check_schedule(before, after, step, "gda resume runs/x");
-  } catch (const ConfigError& error) {
-    return error.what();
+// What is said of a run that goes on with other settings; empty: nothing.
+std::string said(const RunConfig& before, RunConfig after, std::int64_t step) {
+  return keep_schedule(before, after, step, "gda resume runs/x");
+}
+
+// Whether a run that goes on for `steps` steps keeps its schedule; then its rate does not move.
+bool keeps(const RunConfig& before, std::int64_t steps, std::int64_t step) {
+  RunConfig after = with_steps(before, steps);
+  if (keep_schedule(before, after, step, "gda resume runs/x").empty()) {
+    EXPECT_EQ(after, with_steps(before, steps));
+    return false;
   }
-  return {};
+  EXPECT_EQ(after.schedule.steps, before.train.steps);
+  const RunTimeline was(before);
+  const RunTimeline is(after);
+  for (std::int64_t i = 0; i < before.train.steps; ++i) {
+    EXPECT_EQ(is.learning_rate(i), was.learning_rate(i));
+  }
+  EXPECT_EQ(is.learning_rate(std::max(steps, before.train.steps) + 9),
+            was.learning_rate(before.train.steps - 1));
+  return true;
 }
 
-bool asks(const RunConfig& before, std::int64_t steps, std::int64_t step) {
-  return !fault(before, with_steps(before, steps), step).empty();
-}
-
-TEST(LongerRun, AsksOnceADecayHasBegun) {
+TEST(LongerRun, KeepsItsScheduleOnceADecayHasBegun) {
   // wsd decays in the last fifth: steps 81 to 100.
   const RunConfig wsd = run_of("wsd", 100);
   for (const std::int64_t steps : {90, 120, 1000}) {
-    EXPECT_FALSE(asks(wsd, steps, 0)) << steps;
-    EXPECT_FALSE(asks(wsd, steps, 4)) << steps;
-    EXPECT_FALSE(asks(wsd, steps, 72)) << steps;
-    EXPECT_TRUE(asks(wsd, steps, 81)) << steps;
+    EXPECT_FALSE(keeps(wsd, steps, 0)) << steps;
+    EXPECT_FALSE(keeps(wsd, steps, 4)) << steps;
+    EXPECT_FALSE(keeps(wsd, steps, 72)) << steps;
+    EXPECT_TRUE(keeps(wsd, steps, 81)) << steps;
   }
-  EXPECT_TRUE(asks(wsd, 1000, 100));
-  EXPECT_FALSE(asks(wsd, 1000, 80));
+  EXPECT_TRUE(keeps(wsd, 1000, 100));
+  EXPECT_FALSE(keeps(wsd, 1000, 80));
   // In a run of 90 steps, step 73 would have decayed.
-  EXPECT_TRUE(asks(wsd, 90, 73));
-  EXPECT_FALSE(asks(wsd, 100, 95));
+  EXPECT_TRUE(keeps(wsd, 90, 73));
+  EXPECT_FALSE(keeps(wsd, 100, 95));
   for (const char* name : {"cosine", "linear"}) {
     const RunConfig falling = run_of(name, 100);
-    EXPECT_FALSE(asks(falling, 200, 4)) << name;
-    EXPECT_TRUE(asks(falling, 200, 5)) << name;
-    EXPECT_TRUE(asks(falling, 50, 5)) << name;
-    EXPECT_TRUE(asks(falling, 101, 100)) << name;
+    EXPECT_FALSE(keeps(falling, 200, 4)) << name;
+    EXPECT_TRUE(keeps(falling, 200, 5)) << name;
+    EXPECT_TRUE(keeps(falling, 50, 5)) << name;
+    EXPECT_TRUE(keeps(falling, 101, 100)) << name;
   }
-  EXPECT_FALSE(asks(run_of("constant", 100), 200, 100));
+  EXPECT_FALSE(keeps(run_of("constant", 100), 200, 100));
 }
 
-TEST(LongerRun, NamesBothChoicesAsCommands) {
+TEST(LongerRun, SaysWhatItDoesAndHowToDoOtherwise) {
   const RunConfig before = run_of("linear", 20);
-  EXPECT_EQ(fault(before, with_steps(before, 40), 20),
+  EXPECT_EQ(said(before, with_steps(before, 40), 20),
             "train.steps: 40, but the learning rate decays over 20 steps, and was 0.0003 at step "
-            "20; say with schedule.steps how it goes on:\n"
-            "  gda resume runs/x train.steps=40 schedule.steps=20  # as it was laid out: 0.0003 "
-            "from step 21 on\n"
-            "  gda resume runs/x train.steps=40 schedule.steps=40  # laid out anew: 0.00173 at "
-            "step 21, 0.0003 at step 40");
+            "20: the schedule stays as it was laid out, 0.0003 from step 21 on "
+            "(schedule.steps=20). To lay it out anew: gda resume runs/x train.steps=40 "
+            "schedule.steps=40  # 0.00173 at step 21, 0.0003 at step 40");
+}
+
+TEST(LongerRun, ARateOfZeroIsNoWayToGoOn) {
+  for (const char* name : {"wsd", "cosine", "linear"}) {
+    RunConfig before = run_of(name, 20);
+    before.schedule.min_lr_ratio = 0;
+    RunConfig after = with_steps(before, 40);
+    try {
+      keep_schedule(before, after, 20, "gda resume runs/x");
+      FAIL() << name;
+    } catch (const ConfigError& error) {
+      const std::string text = error.what();
+      EXPECT_NE(text.find("nothing would be learned from step 21 on"), std::string::npos) << text;
+      EXPECT_NE(text.find("\n  gda resume runs/x train.steps=40 schedule.steps=40  # "),
+                std::string::npos)
+          << text;
+    }
+    // There is something left of the decay.
+    EXPECT_TRUE(keeps(before, 40, 18)) << name;
+  }
 }
 
 TEST(LongerRun, BothChoicesAreAccepted) {
@@ -82,13 +110,13 @@ TEST(LongerRun, BothChoicesAreAccepted) {
     for (const std::int64_t length : {20, 40}) {
       RunConfig after = with_steps(before, 40);
       after.schedule.steps = length;
-      EXPECT_EQ(fault(before, after, 20), "") << name;
+      EXPECT_EQ(said(before, after, 20), "") << name;
       const RunTimeline timeline(after);
       EXPECT_EQ(timeline.learning_rate(10) == was.learning_rate(10), length == 20 || *name == 'w');
       EXPECT_DOUBLE_EQ(timeline.learning_rate(39), 3e-4);
       EXPECT_EQ(timeline.learning_rate(20) > 3.1e-4, length == 40) << name;
       // What was chosen stays chosen.
-      EXPECT_EQ(fault(after, with_steps(after, 80), 40), "") << name;
+      EXPECT_EQ(said(after, with_steps(after, 80), 40), "") << name;
     }
   }
 }
@@ -97,7 +125,7 @@ TEST(LongerRun, AnotherScheduleIsAChoice) {
   const RunConfig before = run_of("wsd", 20);
   RunConfig after = with_steps(before, 40);
   after.schedule.decay_fraction = 0.5;
-  EXPECT_EQ(fault(before, after, 20), "");
+  EXPECT_EQ(said(before, after, 20), "");
 }
 
 TEST(LongerRun, StagesThatRewindDecayByTheRunToo) {
@@ -108,10 +136,10 @@ TEST(LongerRun, StagesThatRewindDecayByTheRunToo) {
   write_text_file_atomically(stage.plan_file, "steps: [{operator: depth, every: 1}]\n");
   stage.learning_rate = "rewind";
   before.growth.stages = {stage};
-  EXPECT_TRUE(asks(before, 200, 60));
+  EXPECT_TRUE(keeps(before, 200, 60));
   RunConfig kept = with_steps(before, 200);
   kept.schedule.steps = 100;
-  EXPECT_EQ(fault(before, kept, 60), "");
+  EXPECT_EQ(said(before, kept, 60), "");
   const RunTimeline was(before);
   const RunTimeline timeline(kept);
   for (const std::int64_t step : {10, 49, 50, 75, 99}) {

@@ -10,14 +10,16 @@
 namespace gda {
 
 // The settings that `gda resume` needs to double the `step` steps that are done, at least to one:
-// "train.steps=40", and schedule.steps where check_schedule would ask for it.
+// "train.steps=40", and schedule.steps where keep_schedule would keep the schedule as it was.
 std::string settings_to_train_on(const RunConfig& config, std::int64_t step);
 
-// Throws ConfigError if other train.steps, and they alone, move the learning rate that a run has
-// reached after `step` steps: the run had begun to decay. It names both choices, schedule.steps of
-// `before` and of `after`, as commands that begin with `command` ("gda resume runs/a"). Nothing to
-// choose where the schedule section is another one or says its steps.
-void check_schedule(const RunConfig& before, const RunConfig& after, std::int64_t step,
-                    const std::string& command);
+// If other train.steps, and they alone, would move the learning rate that a run has reached after
+// `step` steps, since it had begun to decay, `after` keeps the schedule as it was laid out: its
+// schedule.steps become those that `before` was laid out over. Returns what this comes to, with the
+// command, beginning with `command` ("gda resume runs/a"), that lays the schedule out anew instead;
+// empty where the schedule section is another one, or says its steps. Throws ConfigError if the
+// rate would be 0 from here on.
+std::string keep_schedule(const RunConfig& before, RunConfig& after, std::int64_t step,
+                          const std::string& command);
 
 }  // namespace gda
