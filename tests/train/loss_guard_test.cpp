@@ -31,6 +31,16 @@ TEST(LossGuard, SkipsSpikesOnceTheWindowIsFull) {
   EXPECT_EQ(guard.check(0.1, 1.0), "");
 }
 
+// With one step less than the window anything is taken, a spike to nine times the losses too.
+TEST(LossGuard, TakesEverythingUntilTheWindowIsFull) {
+  for (const int before : {1, 2, 3}) {
+    LossGuard guard({.spike_sigmas = 3, .window = 4, .max_consecutive = 10});
+    for (int i = 0; i < before; ++i) EXPECT_EQ(guard.check(2.0 + 0.1 * i, 1.0), "");
+    EXPECT_EQ(guard.check(18.0, 1.0), "") << before;
+    EXPECT_EQ(guard.skipped(), 0);
+  }
+}
+
 TEST(LossGuard, EndsTheRunAfterTooManyInARow) {
   LossGuard guard({.spike_sigmas = 0, .window = 4, .max_consecutive = 3});
   EXPECT_NE(guard.check(kNan, 1.0), "");
