@@ -33,10 +33,13 @@ std::string text_of(const ConfigOptions& options) {
 }
 
 int run_config_command(const ConfigOptions& options) {
-  if (!options.schema && !options.reference && !options.metrics && options.file.empty()) {
-    fail<ConfigError>(
-        "gda config: CONFIG is missing; give a YAML file, --schema, --reference or --metrics");
-  }
+  const int pages = int{options.schema} + int{options.reference} + int{options.metrics};
+  require<ConfigError>(
+      pages > 0 || !options.file.empty(),
+      "gda config: CONFIG is missing; give a YAML file, --schema, --reference or --metrics");
+  require<ConfigError>(pages == 0 || (pages == 1 && options.file.empty() && options.get.empty()),
+                       "gda config: --schema, --reference and --metrics each print a page of their "
+                       "own; give one of them, without CONFIG and --get");
   const std::string text = text_of(options);
   const bool is_written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
   require<IoError>(is_written && std::fflush(stdout) == 0,

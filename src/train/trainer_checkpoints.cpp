@@ -87,7 +87,7 @@ void Trainer::resume(const ResumePoint& point) {
   state_ = parse_run_state(reader->trainer_json(), (reader->path() / "trainer.json").string());
   check_growths(*reader);
   check_settings(*reader);
-  keep_decay(*reader, point);
+  const std::string kept = keep_decay(*reader, point);
   check_data(*reader, point);
   find_peak();
   restore(*reader);
@@ -98,6 +98,7 @@ void Trainer::resume(const ResumePoint& point) {
   for (const std::string& change : changed_settings(reader->run_config(), config_.yaml())) {
     log::warning("setting changed since that checkpoint: {}", change);
   }
+  if (!kept.empty()) log::warning("{}", kept);
   tell_jump_of_rate(*reader);
   if (point.step && world_.rank() == 0) leave_newer(*reader);
   if (point.skip_steps > 0) {
@@ -123,16 +124,16 @@ void Trainer::check_settings(const CheckpointReader& reader) const {
 }
 
 // A run that had begun to decay goes on as its schedule was laid out, unless it is said otherwise.
-void Trainer::keep_decay(const CheckpointReader& reader, const ResumePoint& point) {
+// Returns what is to be told of it, once there is a log.
+std::string Trainer::keep_decay(const CheckpointReader& reader, const ResumePoint& point) {
   const auto before = readable_config(reader);
-  if (!before) return;
+  if (!before) return {};
   std::string command = "gda resume " + shell_word(config_.run_dir);
   if (point.step) command += fmt::format(" --step {}", *point.step);
   if (point.skip_steps > 0) command += fmt::format(" --skip-steps {}", point.skip_steps);
-  const std::string kept = keep_schedule(*before, config_, state_.step, command);
-  if (kept.empty()) return;
-  log::warning("{}", kept);
-  timeline_ = std::make_unique<RunTimeline>(config_);
+  std::string kept = keep_schedule(*before, config_, state_.step, command);
+  if (!kept.empty()) timeline_ = std::make_unique<RunTimeline>(config_);
+  return kept;
 }
 
 // A schedule that was changed in its middle may begin at quite another rate.

@@ -179,5 +179,19 @@ TEST(BadInputTest, CheckpointOfAnotherModel) {
                "model.hidden_size: 12 -> 16: the model is the checkpoint's");
 }
 
+// A page of its own is not silently given instead of what else was asked for.
+TEST(ConfigCommand, GivesOnePageAtATime) {
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {"run.yaml", "--schema"}, {"--schema", "--metrics"}, {"--reference", "--get", "x"}}) {
+    std::vector<std::string> command{"config"};
+    command.insert(command.end(), words.begin(), words.end());
+    const Outcome outcome = run_gda(command);
+    EXPECT_EQ(outcome.code, 2) << outcome.text;
+    EXPECT_TRUE(outcome.says("each print a page of their own; give one of them")) << outcome.text;
+  }
+  EXPECT_EQ(run_gda({"config"}).code, 2);
+  EXPECT_EQ(run_gda({"config", "--reference"}).code, 0);
+}
+
 }  // namespace
 }  // namespace gda::test

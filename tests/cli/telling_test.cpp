@@ -87,6 +87,9 @@ TEST(TellingTest, ALongerRunThatHasDecayedKeepsItsScheduleAndSaysSo) {
                     "resume " +
                     run + " train.steps=11 schedule.steps=11  # "))
         << longer.text;
+    EXPECT_NE(read_text_file(std::filesystem::path(run) / "log/rank-00000.log")
+                  .find("the schedule stays as it was laid out"),
+              std::string::npos);
     EXPECT_NE(read_text_file(std::filesystem::path(run) / "config.yaml").find("  steps: 10\n"),
               std::string::npos);
   }

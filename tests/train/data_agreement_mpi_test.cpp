@@ -10,6 +10,7 @@
 #include "gda/core/error.h"
 #include "gda/train/trainer.h"
 #include "support/mpi.h"
+#include "support/shared_folder.h"
 #include "support/tiny_run.h"
 
 namespace gda {
@@ -19,15 +20,6 @@ namespace fs = std::filesystem;
 
 class DataRanksTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    const std::string name = test::world().broadcast("gda-data-" + std::to_string(::getpid()), 0);
-    root_ = fs::path(::testing::TempDir()) / name;
-  }
-  void TearDown() override {
-    test::world().barrier();
-    if (test::world().rank() == 0) fs::remove_all(root_);
-    test::world().barrier();
-  }
   // On rank 0, before the others go on.
   template <class Act>
   static void first(const Act& act) {
@@ -35,7 +27,8 @@ class DataRanksTest : public ::testing::Test {
     test::world().barrier();
   }
 
-  fs::path root_;
+  const test::SharedFolder folder_;
+  const fs::path root_ = folder_.path();
 };
 
 TEST_F(DataRanksTest, ShareTheScan) {

@@ -6,6 +6,7 @@
 
 #include "gda/train/trainer.h"
 #include "support/mpi.h"
+#include "support/shared_folder.h"
 #include "support/tiny_run.h"
 
 namespace gda {
@@ -20,15 +21,7 @@ bool is_upper(const std::string& name) {
 class FreezingRanksTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    const std::string name =
-        test::world().broadcast("gda-freezing-ranks-" + std::to_string(::getpid()), 0);
-    root_ = fs::path(::testing::TempDir()) / name;
     if (test::world().rank() == 0) test::write_tiny_data(root_ / "data");
-    test::world().barrier();
-  }
-  void TearDown() override {
-    test::world().barrier();
-    if (test::world().rank() == 0) fs::remove_all(root_);
     test::world().barrier();
   }
 
@@ -60,7 +53,8 @@ class FreezingRanksTest : public ::testing::Test {
     return trainer;
   }
 
-  fs::path root_;
+  const test::SharedFolder folder_;
+  const fs::path root_ = folder_.path();
 };
 
 // Frozen parameters are those of one rank, to the bit; the loss is within what the order of sums

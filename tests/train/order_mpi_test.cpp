@@ -13,6 +13,7 @@
 #include "gda/train/trainer.h"
 #include "support/mpi.h"
 #include "support/ordered_communicator.h"
+#include "support/shared_folder.h"
 #include "support/tiny_run.h"
 #include "support/train.h"
 
@@ -25,14 +26,7 @@ using test::OperationOrder;
 class OrderTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    const std::string name = test::world().broadcast("gda-order-" + std::to_string(::getpid()), 0);
-    root_ = fs::path(::testing::TempDir()) / name;
     if (test::world().rank() == 0) test::write_tiny_data(root_ / "data");
-    test::world().barrier();
-  }
-  void TearDown() override {
-    test::world().barrier();
-    if (test::world().rank() == 0) fs::remove_all(root_);
     test::world().barrier();
   }
 
@@ -81,7 +75,8 @@ class OrderTest : public ::testing::Test {
     return files;
   }
 
-  fs::path root_;
+  const test::SharedFolder folder_;
+  const fs::path root_ = folder_.path();
 };
 
 TEST_F(OrderTest, OperationsMayRunAtOnceOrWhenTheyAreWaitedFor) {

@@ -7,6 +7,7 @@
 #include "gda/train/trainer.h"
 #include "support/mpi.h"
 #include "support/ramp_run.h"
+#include "support/shared_folder.h"
 #include "support/train.h"
 
 namespace gda {
@@ -17,14 +18,7 @@ namespace fs = std::filesystem;
 class RanksTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    const std::string name = test::world().broadcast("gda-ranks-" + std::to_string(::getpid()), 0);
-    root_ = fs::path(::testing::TempDir()) / name;
     if (test::world().rank() == 0) test::write_tiny_data(root_ / "data");
-    test::world().barrier();
-  }
-  void TearDown() override {
-    test::world().barrier();
-    if (test::world().rank() == 0) fs::remove_all(root_);
     test::world().barrier();
   }
 
@@ -49,7 +43,8 @@ class RanksTest : public ::testing::Test {
     return run(*self, alone, false);
   }
 
-  fs::path root_;
+  const test::SharedFolder folder_;
+  const fs::path root_ = folder_.path();
 };
 
 // Gradients are the same sums in another order. In f32 an element's sum of n = 12 * 16 terms

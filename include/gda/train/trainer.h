@@ -129,7 +129,7 @@ class Trainer {
   // Saving and going on (trainer_checkpoints.cpp).
   void restore(const CheckpointReader& reader);
   void check_settings(const CheckpointReader& reader) const;
-  void keep_decay(const CheckpointReader& reader, const ResumePoint& point);
+  std::string keep_decay(const CheckpointReader& reader, const ResumePoint& point);
   void tell_jump_of_rate(const CheckpointReader& reader) const;
   void leave_newer(const CheckpointReader& reader) const;
   void save_if_due();
