@@ -1,7 +1,7 @@
 #include "gda/growth/depth.h"
 
+#include "growth/head_layout.h"
 #include "growth/layer_places.h"
-#include "growth/tensor_role.h"
 
 namespace gda {
 
@@ -38,7 +38,7 @@ GrowthMap Depth::map(const ModelConfig& from) const {
     map.added.push_back(tensor.target.name);
     TensorStep& step = tensor.steps.front();
     step.fresh_moments = true;
-    if (writes_hidden(role_of(tensor.target.name))) step.rows = AxisMap::filled(step.rows.size());
+    if (writes_hidden(tensor.target.role)) step.rows = AxisMap::filled(step.rows.size());
   }
   return map;
 }

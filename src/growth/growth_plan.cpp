@@ -5,7 +5,7 @@
 
 #include "gda/core/error.h"
 #include "gda/core/file.h"
-#include "growth/tensor_role.h"
+#include "growth/head_layout.h"
 
 namespace gda {
 namespace {

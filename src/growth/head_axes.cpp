@@ -1,6 +1,6 @@
 #include "growth/head_axes.h"
 
-#include "growth/tensor_role.h"
+#include "growth/head_layout.h"
 
 namespace gda {
 namespace {

@@ -1,9 +1,9 @@
 #include "gda/growth/masked.h"
 
 #include "growth/head_axes.h"
+#include "growth/head_layout.h"
 #include "growth/layer_places.h"
 #include "growth/padded_map.h"
-#include "growth/tensor_role.h"
 
 namespace gda {
 namespace {

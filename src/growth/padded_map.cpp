@@ -2,7 +2,7 @@
 
 #include "gda/core/error.h"
 #include "growth/head_axes.h"
-#include "growth/tensor_role.h"
+#include "growth/head_layout.h"
 
 namespace gda {
 namespace {
@@ -53,7 +53,7 @@ void pad(const ModelConfig& from, const ModelConfig& to, TensorMap& tensor) {
   TensorStep& step = tensor.steps.front();
   step.rows = extended(old[0], shape[0]);
   if (tensor.target.is_matrix()) step.columns = extended(old[1], shape[1]);
-  switch (role_of(tensor.target.name)) {
+  switch (tensor.target.role) {
     case Role::query:
       step.rows = query_rows(from.attention, to.attention);
       break;

@@ -2,7 +2,7 @@
 
 #include "gda/core/error.h"
 #include "growth/head_axes.h"
-#include "growth/tensor_role.h"
+#include "growth/head_layout.h"
 
 namespace gda {
 namespace {
@@ -49,7 +49,7 @@ GrowthMap replicate(const ModelConfig& from, std::int64_t factor, double noise_d
   }
   for (TensorMap& tensor : map.tensors) {
     TensorStep& step = tensor.steps.front();
-    const Role role = role_of(tensor.target.name);
+    const Role role = tensor.target.role;
     if (role == Role::query) step.rows = q_rows;
     if (role != Role::output) continue;
     step.columns = o_columns;
@@ -67,7 +67,7 @@ GrowthMap append_heads(const ModelConfig& from, std::int64_t count) {
   const AxisMap o_columns = output_columns(from.attention, map.to.attention);
   for (TensorMap& tensor : map.tensors) {
     TensorStep& step = tensor.steps.front();
-    const Role role = role_of(tensor.target.name);
+    const Role role = tensor.target.role;
     if (role == Role::query) {
       step.rows = q_rows;
       step.fill = tensor.target.init;

@@ -1,7 +1,7 @@
 #include "gda/growth/untie.h"
 
 #include "gda/core/error.h"
-#include "growth/tensor_role.h"
+#include "growth/head_layout.h"
 
 namespace gda {
 
@@ -15,7 +15,7 @@ GrowthMap Untie::map(const ModelConfig& from) const {
   to.tie_word_embeddings = false;
   GrowthMap map = identity_map(from, to);
   for (TensorMap& tensor : map.tensors) {
-    const Role role = role_of(tensor.target.name);
+    const Role role = tensor.target.role;
     if (role != Role::embedding && role != Role::head) continue;
     tensor.source = kEmbeddingName;
     tensor.source_shape = tensor.target.shape;

@@ -1,7 +1,7 @@
 #include "gda/growth/width.h"
 
 #include "gda/core/error.h"
-#include "growth/tensor_role.h"
+#include "growth/head_layout.h"
 
 namespace gda {
 namespace {
@@ -19,7 +19,7 @@ class Tiling {
 
   void tile(bool tied, TensorMap& tensor) const {
     TensorStep& step = tensor.steps.front();
-    const Role role = role_of(tensor.target.name);
+    const Role role = tensor.target.role;
     switch (role) {
       case Role::embedding:
         // Tied, the projection's part of the gradient is 1/n too: its input is divided by n.

@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "gda/core/error.h"
+#include "growth/head_layout.h"
 #include "growth/padded_map.h"
-#include "growth/tensor_role.h"
 
 namespace gda {
 namespace {
@@ -25,7 +25,7 @@ void rescale(AxisMap& map, double scale) {
 
 void begin_new_coordinates(const ModelConfig& from, const ModelConfig& to, TensorMap& tensor) {
   TensorStep& step = tensor.steps.front();
-  switch (role_of(tensor.target.name)) {
+  switch (tensor.target.role) {
     case Role::norm:
     case Role::final_norm:
       rescale(step.rows, std::sqrt(ratio(from.hidden_size, to.hidden_size)));

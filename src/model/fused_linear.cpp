@@ -12,9 +12,8 @@ FusedLinear::FusedLinear(const ParameterStore& parameters, const std::vector<std
     while (end < names.size() && parameters.at(names[end]).bucket == bucket) ++end;
     const std::string& first = names[begin];
     const std::string& last = names[end - 1];
-    parts_.push_back({.weight = parameters.fused_value(first, last),
-                      .gradient = parameters.fused_gradient(first, last),
-                      .column = out_size_});
+    const Weight fused = parameters.fused(first, last);
+    parts_.push_back({.weight = fused.value, .gradient = fused.gradient, .column = out_size_});
     out_size_ += parts_.back().weight.dim(0);
     begin = end;
   }

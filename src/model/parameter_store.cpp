@@ -27,13 +27,20 @@ Tensor slice(const Tensor& flat, std::int64_t offset, Shape shape) {
 }
 
 template <class T>
-void fill(const Tensor& to, const Initializer& init, const Philox& random) {
+void fill(const Tensor& to, const Parameter& parameter, const Philox& random) {
   T* values = to.data<T>();
-  const std::int64_t count = to.elements();
+  const Initializer& init = parameter.spec.init;
+  const Region& region = parameter.region;
+  const std::int64_t width = parameter.spec.is_matrix() ? parameter.spec.shape[1] : 1;
+  const std::int64_t columns = region.columns.size();
+  const std::int64_t count = region.elements();
 #pragma omp parallel for schedule(static)
   for (std::int64_t i = 0; i < count; ++i) {
-    const double value =
-        init.stddev > 0 ? init.stddev * random.normal(static_cast<std::uint64_t>(i)) : init.value;
+    const std::int64_t row = region.rows.begin + i / columns;
+    const std::int64_t index = row * width + region.columns.begin + i % columns;
+    const double value = init.stddev > 0
+                             ? init.stddev * random.normal(static_cast<std::uint64_t>(index))
+                             : init.value;
     values[i] = T(static_cast<accumulate_t<T>>(value));
   }
 }
@@ -49,14 +56,27 @@ Tensor fuse(const Tensor& first, const Tensor& last) {
   return {first.raw(), first.dtype(), {distance / row_bytes + last.dim(0), width}, first.device()};
 }
 
+std::vector<PlacedSpec> all_of(const std::vector<ParameterSpec>& specs) {
+  std::vector<PlacedSpec> placed;
+  for (const ParameterSpec& spec : specs) {
+    placed.push_back({.spec = spec, .region = Region::whole(spec.shape)});
+  }
+  return placed;
+}
+
 }  // namespace
 
 ParameterStore::ParameterStore(const std::vector<ParameterSpec>& specs, DType compute,
                                std::int64_t alignment, bool with_gradients, Device device)
+    : ParameterStore(all_of(specs), compute, alignment, with_gradients, device) {}
+
+ParameterStore::ParameterStore(const std::vector<PlacedSpec>& placed, DType compute,
+                               std::int64_t alignment, bool with_gradients, Device device)
     : compute_(compute) {
   std::map<std::string, std::size_t> bucket_index;
   std::vector<std::int64_t> offset_of;
-  for (const ParameterSpec& spec : specs) {
+  for (const PlacedSpec& part : placed) {
+    const ParameterSpec& spec = part.spec;
     const auto [entry, is_new] = bucket_index.try_emplace(bucket_name(spec), buckets_.size());
     if (is_new) {
       Bucket& bucket = buckets_.emplace_back();
@@ -68,8 +88,12 @@ ParameterStore::ParameterStore(const std::vector<ParameterSpec>& specs, DType co
     bucket.parameters.push_back(parameters_.size());
     bucket.offsets.push_back(bucket.elements);
     offset_of.push_back(bucket.elements);
-    bucket.elements += spec.shape.elements();
-    parameters_.push_back({.spec = spec, .bucket = entry->second, .value = {}, .gradient = {}});
+    bucket.elements += part.region.elements();
+    Parameter& parameter = parameters_.emplace_back();
+    parameter.spec = spec;
+    parameter.region = part.region;
+    parameter.is_primary = part.is_primary;
+    parameter.bucket = entry->second;
   }
   const DType gradient_type = accumulate_type(compute);
   for (Bucket& bucket : buckets_) {
@@ -85,8 +109,9 @@ ParameterStore::ParameterStore(const std::vector<ParameterSpec>& specs, DType co
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     Parameter& parameter = parameters_[i];
     const Bucket& bucket = buckets_[parameter.bucket];
-    parameter.value = slice(bucket.values, offset_of[i], parameter.spec.shape);
-    parameter.gradient = slice(bucket.gradients, offset_of[i], parameter.spec.shape);
+    const Shape shape = parameter.region.shape(parameter.spec.shape);
+    parameter.value = slice(bucket.values, offset_of[i], shape);
+    parameter.gradient = slice(bucket.gradients, offset_of[i], shape);
   }
 }
 
@@ -122,12 +147,10 @@ std::optional<std::size_t> ParameterStore::trainable_vectors() const {
   return std::nullopt;
 }
 
-Tensor ParameterStore::fused_value(std::string_view first, std::string_view last) const {
-  return fuse(at(first).value, at(last).value);
-}
-
-Tensor ParameterStore::fused_gradient(std::string_view first, std::string_view last) const {
-  return fuse(at(first).gradient, at(last).gradient);
+Weight ParameterStore::fused(std::string_view first, std::string_view last) const {
+  const Weight& begin = at(first);
+  const Weight& end = at(last);
+  return {fuse(begin.value, end.value), fuse(begin.gradient, end.gradient)};
 }
 
 void ParameterStore::initialize(std::uint64_t seed, const Stream& stream) {
@@ -136,11 +159,11 @@ void ParameterStore::initialize(std::uint64_t seed, const Stream& stream) {
     fill_from_host(stream, parameter.value, [&](const Tensor& to) {
       switch (to.dtype()) {
         case DType::f64:
-          return fill<double>(to, parameter.spec.init, random);
+          return fill<double>(to, parameter, random);
         case DType::f32:
-          return fill<float>(to, parameter.spec.init, random);
+          return fill<float>(to, parameter, random);
         case DType::bf16:
-          return fill<bfloat16>(to, parameter.spec.init, random);
+          return fill<bfloat16>(to, parameter, random);
         case DType::i32:
           fail<OpError>("[parameters] {} is not a parameter type", "int32");
       }
@@ -150,14 +173,14 @@ void ParameterStore::initialize(std::uint64_t seed, const Stream& stream) {
 
 std::int64_t ParameterStore::count() const {
   std::int64_t count = 0;
-  for (const Parameter& parameter : parameters_) count += parameter.spec.shape.elements();
+  for (const Parameter& parameter : parameters_) count += parameter.region.elements();
   return count;
 }
 
 std::int64_t ParameterStore::trainable_count() const {
   std::int64_t count = 0;
   for (const Parameter& parameter : parameters_) {
-    if (parameter.spec.trainable) count += parameter.spec.shape.elements();
+    if (parameter.spec.trainable) count += parameter.region.elements();
   }
   return count;
 }

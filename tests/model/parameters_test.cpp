@@ -67,12 +67,12 @@ TEST(ParameterStore, FusesNeighbours) {
   const ModelConfig config = test::tiny_config("grouped_differential");
   ParameterStore store(parameter_specs(config), DType::f32, 1, true);
   const std::string prefix = "model.layers.1.self_attn.";
-  const Tensor fused = store.fused_value(prefix + "q_proj.weight", prefix + "v_proj.weight");
+  const Tensor fused = store.fused(prefix + "q_proj.weight", prefix + "v_proj.weight").value;
   const AttentionConfig& attention = config.attention;
   EXPECT_EQ(fused.dim(0), attention.q_size() + attention.k_size() + attention.v_size());
   EXPECT_EQ(fused.rows(attention.q_size(), 1).raw(),
             store.at(prefix + "k_proj.weight").value.raw());
-  EXPECT_THROW(store.fused_value(prefix + "q_proj.weight", "model.layers.1.mlp.down_proj.weight"),
+  EXPECT_THROW(store.fused(prefix + "q_proj.weight", "model.layers.1.mlp.down_proj.weight"),
                OpError);
   EXPECT_THROW(store.at("model.layers.9.mlp.down_proj.weight"), OpError);
 }

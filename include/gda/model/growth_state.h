@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gda/model/model_config.h"
+#include "gda/model/region.h"
 
 namespace gda {
 
@@ -28,13 +29,6 @@ struct UpdateOrigin {
   std::vector<AxisRun> rows;     // cover the axis; empty: all 0
   std::vector<AxisRun> columns;  // empty for vectors, and where all are 0
   bool operator==(const UpdateOrigin&) const = default;
-};
-
-// Coordinates [begin, end).
-struct IndexRange {
-  std::int64_t begin = 0;
-  std::int64_t end = 0;
-  bool operator==(const IndexRange&) const = default;
 };
 
 // Masked structure growth (Yao et al., arXiv 2305.02869): the coordinates that are new, whose mask

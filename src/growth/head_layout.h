@@ -1,4 +1,4 @@
-// What a parameter is for, by its name: operators speak of roles and axes, not of names.
+// How heads lie in the tensors of a layer.
 #pragma once
 
 #include <cstdint>
@@ -7,31 +7,6 @@
 #include "gda/model/model_config.h"
 
 namespace gda {
-
-enum class Role {
-  embedding,          // [vocabulary, hidden]: writes to the residual stream
-  norm,               // [hidden]: in front of attention and of the feed-forward block
-  query,              // [query, hidden]
-  key,                // [key, hidden]
-  value,              // [value, hidden]
-  lambda_projection,  // [heads, hidden], differential_v2
-  output,             // [hidden, output]
-  head_vector,        // lambda vectors and subln: shared by the heads of a layer
-  gate,               // [feed_forward, hidden]
-  up,                 // [feed_forward, hidden]
-  down,               // [hidden, feed_forward]
-  activation_weight,  // PolyNorm's
-  activation_bias,
-  final_norm,  // [hidden]
-  head,        // [vocabulary, hidden]: an untied output projection
-};
-
-Role role_of(std::string_view parameter);
-
-// Whether its columns are the residual stream, read through a norm.
-bool reads_hidden(Role role);
-// Whether its rows are the residual stream, added to it.
-bool writes_hidden(Role role);
 
 // How heads lie inside the projections: in stripes that all heads of a noise head (or, without
 // noise heads, of a key head) share, one behind the other.
