@@ -4,7 +4,6 @@
 
 #include "gda/core/stream.h"
 #include "gda/ops/elementwise.h"
-#include "gda/ops/matmul.h"
 #include "gda/ops/rope.h"
 
 namespace gda {
@@ -43,17 +42,15 @@ AttentionBlock::AttentionBlock(const ModelConfig& config, const ParameterStore& 
   std::vector<std::string> names = {prefix + "q_proj.weight", prefix + "k_proj.weight",
                                     prefix + "v_proj.weight"};
   if (gated) names.push_back(prefix + "lambda_proj.weight");
-  qkv_ = FusedLinear(parameters, names);
-  const Parameter& out = parameters.at(prefix + "o_proj.weight");
-  out_weight_ = out.value;
-  out_gradient_ = out.gradient;
+  qkv_ = Linear(parameters, names);
+  out_ = Linear(parameters, {prefix + "o_proj.weight"});
   if (!config_.is_differential()) return;
+  subln_ = parameters.at(prefix + "subln.weight").weight();
   const auto take = [&](const char* name, Tensor& value, Tensor& gradient) {
-    const Parameter& parameter = parameters.at(prefix + name);
-    value = parameter.value;
-    gradient = parameter.gradient;
+    const Weight& weight = parameters.at(prefix + name);
+    value = weight.value;
+    gradient = weight.gradient;
   };
-  take("subln.weight", subln_, subln_gradient_);
   take("lambda_q1", lambda_.q1, lambda_gradient_.q1);
   take("lambda_k1", lambda_.k1, lambda_gradient_.k1);
   take("lambda_q2", lambda_.q2, lambda_gradient_.q2);
@@ -99,8 +96,8 @@ AttentionShape AttentionBlock::shape_for(std::int64_t batch, std::int64_t querie
 void AttentionBlock::combine(const Context& context, const AttentionActivations& saved) const {
   if (has_lambda()) {
     lambda_forward(context, lambda_, differential_.lambda_init, saved.lambda);
-    differential_forward(context, differential_, saved.attended, saved.lambda, subln_, saved.mixed,
-                         saved.rho);
+    differential_forward(context, differential_, saved.attended, saved.lambda, subln_.value,
+                         saved.mixed, saved.rho);
   } else if (gate_size_ > 0) {
     const Tensor gate = saved.qkv.columns(saved.qkv.dim(1) - gate_size_, gate_size_);
     gated_difference_forward(context, saved.attended, gate, saved.mixed);
@@ -124,7 +121,7 @@ void AttentionBlock::forward(const Context& context, const SequenceBatch& input,
                     saved.qkv.columns(q + k, config_.v_size()), input.first_key, saved.attended,
                     saved.lse);
   combine(context, saved);
-  matmul(context, saved.mixed, out_weight_, out, {.transpose_b = true, .addend = residual});
+  out_.forward(context, saved.mixed, out, residual);
 }
 
 void AttentionBlock::backward_combine(const Context& context, const AttentionActivations& saved,
@@ -132,8 +129,8 @@ void AttentionBlock::backward_combine(const Context& context, const AttentionAct
                                       const Tensor& dqkv, const Tensor& delta) const {
   if (has_lambda()) {
     const Tensor dlambda = context.arena.allocate(saved.lambda.dtype(), {1});
-    differential_backward(context, differential_, saved.attended, saved.lambda, subln_, saved.rho,
-                          dmixed, dattended, subln_gradient_, dlambda, delta);
+    differential_backward(context, differential_, saved.attended, saved.lambda, subln_.value,
+                          saved.rho, dmixed, dattended, subln_.gradient, dlambda, delta);
     lambda_backward(context, lambda_, dlambda, lambda_gradient_);
   } else {
     const std::int64_t begin = saved.qkv.dim(1) - gate_size_;
@@ -155,10 +152,8 @@ void AttentionBlock::backward(const Context& context, const SequenceBatch& input
   const Tensor dqkv = context.arena.allocate(compute, saved.qkv.shape());
   const Tensor dmixed = context.arena.allocate(compute, saved.mixed.shape());
 
-  if (out_gradient_) {
-    matmul(context, dout, saved.mixed, out_gradient_, {.transpose_a = true, .accumulate = true});
-  }
-  matmul(context, dout, out_weight_, dmixed);
+  out_.backward_weight(context, saved.mixed, dout);
+  out_.backward_input(context, dout, dmixed);
   if (head_mask_) scale_columns(context, dmixed, head_mask_, dmixed);
   Tensor dattended = dmixed;
   // Where the heads' outputs are read for their gradients anyway, attention's backward pass need
@@ -174,7 +169,8 @@ void AttentionBlock::backward(const Context& context, const SequenceBatch& input
                      input.first_key, saved.attended, saved.lse, dattended, dqkv.columns(0, q),
                      dqkv.columns(q, k), dqkv.columns(q + k, v), delta);
   rope_backward(context, dqkv.columns(0, q + k), input.position, rope_table);
-  qkv_.backward(context, x, dqkv, dx);
+  qkv_.backward_weight(context, x, dqkv);
+  qkv_.backward_input(context, dqkv, dx);
 }
 
 void AttentionBlock::forward_cached(const Context& context, const Tensor& position,
@@ -197,7 +193,7 @@ void AttentionBlock::forward_cached(const Context& context, const Tensor& positi
                     cache.values(layer_).rows(0, cache.length() + rows), {}, saved.attended,
                     saved.lse);
   combine(context, saved);
-  matmul(context, saved.mixed, out_weight_, out, {.transpose_b = true, .addend = residual});
+  out_.forward(context, saved.mixed, out, residual);
 }
 
 void AttentionBlock::lambda(const Context& context, const Tensor& out) const {

@@ -6,7 +6,7 @@
 #include "gda/model/decoder.h"
 #include "gda/ops/attention.h"
 #include "gda/ops/differential.h"
-#include "model/fused_linear.h"
+#include "model/linear.h"
 
 namespace gda {
 
@@ -64,9 +64,8 @@ class AttentionBlock {
   std::int64_t gate_size_ = 0;
   AttentionShape shape_;
   DifferentialShape differential_;
-  FusedLinear qkv_;
-  Tensor out_weight_, out_gradient_;
-  Tensor subln_, subln_gradient_;
+  Linear qkv_, out_;
+  Weight subln_;
   LambdaVectors lambda_, lambda_gradient_;
   Tensor head_mask_;
 };

@@ -9,11 +9,11 @@
 #include "gda/core/stream.h"
 #include "gda/core/text.h"
 #include "gda/ops/embedding.h"
-#include "gda/ops/matmul.h"
 #include "gda/ops/rms_norm.h"
 #include "gda/ops/rope.h"
 #include "model/decoder_layer.h"
 #include "model/growth_masks.h"
+#include "model/linear.h"
 
 namespace gda {
 namespace {
@@ -54,23 +54,19 @@ Decoder::Decoder(const ModelConfig& config, const ParameterStore& parameters, Re
     layers_.emplace_back(config_, parameters, layer);
   }
   const Parameter& embedding = parameters.at(kEmbeddingName);
-  embedding_ = embedding.value;
-  embedding_gradient_ = embedding.gradient;
+  embedding_ = embedding.weight();
   embedding_bucket_ = trainable_bucket(embedding);
-  const Parameter& norm = parameters.at(kFinalNormName);
-  norm_ = norm.value;
-  norm_gradient_ = norm.gradient;
+  norm_ = parameters.at(kFinalNormName).weight();
   vector_bucket_ = parameters.trainable_vectors();
-  const Parameter& head = parameters.at(head_name(config_));
-  head_ = head.value;
-  head_gradient_ = head.gradient;
-  head_bucket_ = trainable_bucket(head);
+  const std::string head(head_name(config_));
+  head_ = std::make_unique<Linear>(parameters, std::vector<std::string>{head});
+  head_bucket_ = trainable_bucket(parameters.at(head));
   lowest_trained_layer_ =
       static_cast<std::size_t>(lowest_trained_layer(config_, parameters.specs()));
   rope_table_ =
       make_rope_table(config_.rope.theta, config_.rope.scaling, config_.max_position_embeddings,
-                      config_.attention.head_dim, statistics_type(), embedding_.device());
-  masks_ = std::make_unique<GrowthMasks>(config_, statistics_type(), embedding_.device());
+                      config_.attention.head_dim, statistics_type(), embedding_.value.device());
+  masks_ = std::make_unique<GrowthMasks>(config_, statistics_type(), embedding_.value.device());
 }
 
 Decoder::~Decoder() = default;
@@ -92,14 +88,14 @@ void Decoder::set_growth_at(const GrowthState& growth, std::int64_t step) {
 Decoder::Trunk Decoder::forward(const Context& context, const SequenceBatch& input, Recompute keep,
                                 const BucketHooks& hooks) {
   const std::int64_t rows = input.batch * input.length;
-  const DType compute = embedding_.dtype();
+  const DType compute = embedding_.value.dtype();
   const Shape shape{rows, config_.hidden_size};
   const ProfileRange range("forward");
   Trunk trunk;
   call(hooks.before_use, vector_bucket_);
   call(hooks.before_use, embedding_bucket_);
   trunk.output = context.arena.allocate(compute, shape);
-  embedding_forward(context, input.token, embedding_, trunk.output);
+  embedding_forward(context, input.token, embedding_.value, trunk.output);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     call(hooks.before_use, layers_[i].bucket());
     const Tensor next = context.arena.allocate(compute, shape);
@@ -112,8 +108,8 @@ Decoder::Trunk Decoder::forward(const Context& context, const SequenceBatch& inp
   if (head_bucket_ != embedding_bucket_) call(hooks.before_use, head_bucket_);
   trunk.normed = context.arena.allocate(compute, shape);
   trunk.rho = context.arena.allocate(accumulate_type(compute), {rows});
-  rms_norm_forward(context, trunk.output, norm_, config_.rms_norm_eps, trunk.normed, trunk.rho,
-                   masks_->hidden());
+  rms_norm_forward(context, trunk.output, norm_.value, config_.rms_norm_eps, trunk.normed,
+                   trunk.rho, masks_->hidden());
   return trunk;
 }
 
@@ -121,16 +117,16 @@ void Decoder::backward(const Context& context, const SequenceBatch& input, const
                        const Tensor& dhidden, const BucketHooks& hooks) {
   const ProfileRange range("backward");
   // With lm_head alone trainable there is nothing to do here.
-  if (lowest_trained_layer_ == layers_.size() && !norm_gradient_) return;
+  if (lowest_trained_layer_ == layers_.size() && !norm_.gradient) return;
   const Tensor gradient = context.arena.allocate(dhidden.dtype(), dhidden.shape());
-  rms_norm_backward(context, dhidden, trunk.output, norm_, trunk.rho, {}, gradient, norm_gradient_,
-                    masks_->hidden());
+  rms_norm_backward(context, dhidden, trunk.output, norm_.value, trunk.rho, {}, gradient,
+                    norm_.gradient, masks_->hidden());
   for (std::size_t i = layers_.size(); i-- > lowest_trained_layer_;) {
     layers_[i].backward(context, input, rope_table_.tensor, trunk.layers[i], gradient, recompute_);
     call(hooks.gradient_ready, layers_[i].bucket());
   }
-  if (embedding_gradient_) {
-    embedding_backward(context, input.token, gradient, embedding_gradient_);
+  if (embedding_.gradient) {
+    embedding_backward(context, input.token, gradient, embedding_.gradient);
   }
   call(hooks.gradient_ready, embedding_bucket_);
   call(hooks.gradient_ready, vector_bucket_);
@@ -144,8 +140,9 @@ void Decoder::forward_backward(const Context& context, const SequenceBatch& inpu
   const Tensor dhidden = context.arena.allocate(trunk.normed.dtype(), trunk.normed.shape());
   {
     const ProfileRange range("loss");
-    linear_cross_entropy_forward_backward(context, trunk.normed, head_, target, scale, loss,
-                                          dhidden, head_gradient_, loss_options_);
+    const Weight& head = head_->weight();
+    linear_cross_entropy_forward_backward(context, trunk.normed, head.value, target, scale, loss,
+                                          dhidden, head.gradient, loss_options_);
   }
   if (hooks.backward_begins) hooks.backward_begins();
   if (head_bucket_ != embedding_bucket_) call(hooks.gradient_ready, head_bucket_);
@@ -156,14 +153,15 @@ void Decoder::forward_loss(const Context& context, const SequenceBatch& input, c
                            const Tensor& loss) {
   const ArenaScope scope(context.arena);
   const Trunk trunk = forward(context, input, Recompute::full, {});
-  linear_cross_entropy_forward(context, trunk.normed, head_, target, loss, loss_options_);
+  linear_cross_entropy_forward(context, trunk.normed, head_->weight().value, target, loss,
+                               loss_options_);
 }
 
 void Decoder::forward_logits(const Context& context, const SequenceBatch& input,
                              const Tensor& logits) {
   const ArenaScope scope(context.arena);
   const Trunk trunk = forward(context, input, Recompute::full, {});
-  matmul(context, trunk.normed, head_, logits, {.transpose_b = true});
+  head_->forward(context, trunk.normed, logits);
 }
 
 void Decoder::forward_cached(const Context& context, const Tensor& token, KvCache& cache,
@@ -176,14 +174,14 @@ void Decoder::forward_cached(const Context& context, const Tensor& token, KvCach
                    "[forward_cached] the model has {}, of which {} are used and {} more came",
                    counted(config_.max_position_embeddings, "position"), cache.length(), rows);
   const ArenaScope scope(context.arena);
-  const DType compute = embedding_.dtype();
+  const DType compute = embedding_.value.dtype();
   const Tensor position = context.arena.allocate(DType::i32, {rows});
   fill_from_host(context.stream, position, [&](const Tensor& host) {
     std::iota(host.data<std::int32_t>(), host.data<std::int32_t>() + rows,
               static_cast<std::int32_t>(cache.length()));
   });
   const Tensor x = context.arena.allocate(compute, {rows, config_.hidden_size});
-  embedding_forward(context, token, embedding_, x);
+  embedding_forward(context, token, embedding_.value, x);
   for (const DecoderLayer& layer : layers_) {
     layer.forward_cached(context, position, rope_table_.tensor, x, cache);
   }
@@ -191,8 +189,8 @@ void Decoder::forward_cached(const Context& context, const Tensor& token, KvCach
   const Tensor last = x.rows(rows - 1, 1);
   const Tensor normed = context.arena.allocate(compute, {1, config_.hidden_size});
   const Tensor rho = context.arena.allocate(accumulate_type(compute), {1});
-  rms_norm_forward(context, last, norm_, config_.rms_norm_eps, normed, rho, masks_->hidden());
-  matmul(context, normed, head_, logits, {.transpose_b = true});
+  rms_norm_forward(context, last, norm_.value, config_.rms_norm_eps, normed, rho, masks_->hidden());
+  head_->forward(context, normed, logits);
 }
 
 std::vector<double> Decoder::lambdas(const Context& context) const {

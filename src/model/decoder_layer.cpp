@@ -15,12 +15,8 @@ DecoderLayer::DecoderLayer(const ModelConfig& config, const ParameterStore& para
       feed_forward_(config, parameters, layer) {
   const std::string prefix = fmt::format("model.layers.{}.", layer);
   bucket_ = parameters.trainable_matrices(layer);
-  const Parameter& input_norm = parameters.at(prefix + "input_layernorm.weight");
-  input_norm_ = input_norm.value;
-  input_norm_gradient_ = input_norm.gradient;
-  const Parameter& post_norm = parameters.at(prefix + "post_attention_layernorm.weight");
-  post_norm_ = post_norm.value;
-  post_norm_gradient_ = post_norm.gradient;
+  input_norm_ = parameters.at(prefix + "input_layernorm.weight").weight();
+  post_norm_ = parameters.at(prefix + "post_attention_layernorm.weight").weight();
 }
 
 void DecoderLayer::set_masks(const LayerMasks& masks) {
@@ -48,21 +44,21 @@ void DecoderLayer::allocate_cheap(Arena& arena, std::int64_t rows, LayerActivati
 
 void DecoderLayer::compute(const Context& context, const SequenceBatch& input,
                            const Tensor& rope_table, const LayerActivations& saved) const {
-  rms_norm_forward(context, saved.x, input_norm_, eps_, saved.input_normed, saved.input_rho,
+  rms_norm_forward(context, saved.x, input_norm_.value, eps_, saved.input_normed, saved.input_rho,
                    masks_.hidden);
   attention_.forward(context, input, rope_table, saved.input_normed, saved.attention, saved.x,
                      saved.residual);
-  rms_norm_forward(context, saved.residual, post_norm_, eps_, saved.post_normed, saved.post_rho,
-                   masks_.hidden);
+  rms_norm_forward(context, saved.residual, post_norm_.value, eps_, saved.post_normed,
+                   saved.post_rho, masks_.hidden);
   feed_forward_.forward(context, saved.post_normed, saved.feed_forward);
 }
 
 void DecoderLayer::compute_cheap(const Context& context, const LayerActivations& saved) const {
-  rms_norm_forward(context, saved.x, input_norm_, eps_, saved.input_normed, saved.input_rho,
+  rms_norm_forward(context, saved.x, input_norm_.value, eps_, saved.input_normed, saved.input_rho,
                    masks_.hidden);
   attention_.combine(context, saved.attention);
-  rms_norm_forward(context, saved.residual, post_norm_, eps_, saved.post_normed, saved.post_rho,
-                   masks_.hidden);
+  rms_norm_forward(context, saved.residual, post_norm_.value, eps_, saved.post_normed,
+                   saved.post_rho, masks_.hidden);
   feed_forward_.activate(context, saved.feed_forward);
 }
 
@@ -112,12 +108,12 @@ void DecoderLayer::backward_block(const Context& context, const SequenceBatch& i
   const ArenaScope scope(context.arena);
   const Tensor dnormed = context.arena.allocate(gradient.dtype(), gradient.shape());
   feed_forward_.backward(context, saved.post_normed, saved.feed_forward, gradient, dnormed);
-  rms_norm_backward(context, dnormed, saved.residual, post_norm_, saved.post_rho, gradient,
-                    gradient, post_norm_gradient_, masks_.hidden);
+  rms_norm_backward(context, dnormed, saved.residual, post_norm_.value, saved.post_rho, gradient,
+                    gradient, post_norm_.gradient, masks_.hidden);
   attention_.backward(context, input, rope_table, saved.input_normed, saved.attention, gradient,
                       dnormed);
-  rms_norm_backward(context, dnormed, saved.x, input_norm_, saved.input_rho, gradient, gradient,
-                    input_norm_gradient_, masks_.hidden);
+  rms_norm_backward(context, dnormed, saved.x, input_norm_.value, saved.input_rho, gradient,
+                    gradient, input_norm_.gradient, masks_.hidden);
 }
 
 void DecoderLayer::forward_cached(const Context& context, const Tensor& position,
@@ -139,9 +135,9 @@ void DecoderLayer::forward_cached(const Context& context, const Tensor& position
     around = context.arena.allocate(compute, x.shape());
     convert(context, x, around);
   }
-  rms_norm_forward(context, x, input_norm_, eps_, normed, rho, masks_.hidden);
+  rms_norm_forward(context, x, input_norm_.value, eps_, normed, rho, masks_.hidden);
   attention_.forward_cached(context, position, rope_table, normed, cache, x, residual);
-  rms_norm_forward(context, residual, post_norm_, eps_, normed, rho, masks_.hidden);
+  rms_norm_forward(context, residual, post_norm_.value, eps_, normed, rho, masks_.hidden);
   feed_forward_.forward(context, normed, inner);
   feed_forward_.project(context, inner, residual, x);
   if (around) axpby(context, 1 - masks_.layer, around, masks_.layer, x);

@@ -61,8 +61,7 @@ class DecoderLayer {
   std::optional<std::size_t> bucket_;
   AttentionBlock attention_;
   FeedForward feed_forward_;
-  Tensor input_norm_, input_norm_gradient_;
-  Tensor post_norm_, post_norm_gradient_;
+  Weight input_norm_, post_norm_;
   LayerMasks masks_;
 };
 

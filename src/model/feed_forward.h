@@ -5,7 +5,7 @@
 
 #include "gda/model/decoder.h"
 #include "gda/ops/column_mask.h"
-#include "model/fused_linear.h"
+#include "model/linear.h"
 
 namespace gda {
 
@@ -38,10 +38,8 @@ class FeedForward {
   std::int64_t inner_size_;
   bool poly_norm_;
   double poly_norm_eps_;
-  FusedLinear gate_up_;
-  Tensor down_weight_, down_gradient_;
-  Tensor act_weight_, act_weight_gradient_;
-  Tensor act_bias_, act_bias_gradient_;
+  Linear gate_up_, down_;
+  Weight act_weight_, act_bias_;  // PolyNorm's
   ColumnMask mask_;
 };
 

@@ -68,6 +68,7 @@ struct BucketHooks {
 
 class DecoderLayer;
 class GrowthMasks;
+class Linear;
 
 class Decoder {
  public:
@@ -136,9 +137,8 @@ class Decoder {
   LinearCrossEntropyOptions loss_options_;
   std::unique_ptr<GrowthMasks> masks_;
   std::vector<DecoderLayer> layers_;
-  Tensor embedding_, embedding_gradient_;
-  Tensor norm_, norm_gradient_;
-  Tensor head_, head_gradient_;
+  Weight embedding_, norm_;
+  std::unique_ptr<Linear> head_;
   // Of trainable parameters; none where they are frozen.
   std::optional<std::size_t> embedding_bucket_, head_bucket_, vector_bucket_;
   std::size_t lowest_trained_layer_ = 0;
