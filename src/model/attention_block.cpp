@@ -33,9 +33,9 @@ AttentionShape attention_shape(const AttentionConfig& config) {
   return shape;
 }
 
-AttentionBlock::AttentionBlock(const ModelConfig& config, const ParameterStore& parameters,
-                               std::int64_t layer)
-    : config_(config.attention), layer_(layer), shape_(attention_shape(config.attention)) {
+AttentionBlock::AttentionBlock(const ModelConfig& config, const LayerPart& part,
+                               const ParameterStore& parameters, std::int64_t layer)
+    : config_(part.attention), layer_(layer), shape_(attention_shape(part.attention)) {
   const std::string prefix = fmt::format("model.layers.{}.self_attn.", layer);
   const bool gated = config_.type == "differential_v2";
   if (gated) gate_size_ = config_.num_attention_heads;
@@ -83,13 +83,12 @@ void AttentionBlock::allocate_mixed(Arena& arena, std::int64_t rows,
                     : arena.allocate(qkv_.dtype(), {rows, config_.out_size()});
 }
 
-AttentionShape AttentionBlock::shape_for(std::int64_t batch, std::int64_t queries,
-                                         std::int64_t keys, std::int64_t offset) const {
+AttentionShape AttentionBlock::shape_for(const SequenceBatch& batch, std::int64_t before) const {
   AttentionShape shape = shape_;
-  shape.batch = batch;
-  shape.query_length = queries;
-  shape.key_length = keys;
-  shape.query_offset = offset;
+  shape.batch = batch.batch;
+  shape.query_length = batch.length;
+  shape.key_length = before + batch.length;
+  shape.query_offset = before;
   return shape;
 }
 
@@ -107,19 +106,27 @@ void AttentionBlock::combine(const Context& context, const AttentionActivations&
   scale_columns(context, heads, head_mask_, saved.mixed);
 }
 
-void AttentionBlock::forward(const Context& context, const SequenceBatch& input,
-                             const Tensor& rope_table, const Tensor& x,
+void AttentionBlock::forward(const Context& context, const AttentionInput& input, const Tensor& x,
                              const AttentionActivations& saved, const Tensor& residual,
                              const Tensor& out) const {
   const ProfileRange range("attention forward");
   const std::int64_t q = config_.q_size();
   const std::int64_t k = config_.k_size();
   qkv_.forward(context, x, saved.qkv);
-  rope_forward(context, saved.qkv.columns(0, q + k), input.position, rope_table);
-  attention_forward(context, shape_for(input.batch, input.length, input.length, 0),
-                    saved.qkv.columns(0, q), saved.qkv.columns(q, k),
-                    saved.qkv.columns(q + k, config_.v_size()), input.first_key, saved.attended,
-                    saved.lse);
+  rope_forward(context, saved.qkv.columns(0, q + k), input.batch.position, input.rope_table);
+  Tensor keys = saved.qkv.columns(q, k);
+  Tensor values = saved.qkv.columns(q + k, config_.v_size());
+  const std::int64_t before = input.cache != nullptr ? input.cache->length() : 0;
+  if (input.cache != nullptr) {
+    const auto join = [&](const Tensor& cached, Tensor& fresh) {
+      convert(context, fresh, cached.rows(before, fresh.dim(0)));
+      fresh = cached.rows(0, before + fresh.dim(0));
+    };
+    join(input.cache->keys(layer_), keys);
+    join(input.cache->values(layer_), values);
+  }
+  attention_forward(context, shape_for(input.batch, before), saved.qkv.columns(0, q), keys, values,
+                    input.batch.first_key, saved.attended, saved.lse);
   combine(context, saved);
   out_.forward(context, saved.mixed, out, residual);
 }
@@ -139,8 +146,7 @@ void AttentionBlock::backward_combine(const Context& context, const AttentionAct
   }
 }
 
-void AttentionBlock::backward(const Context& context, const SequenceBatch& input,
-                              const Tensor& rope_table, const Tensor& x,
+void AttentionBlock::backward(const Context& context, const AttentionInput& input, const Tensor& x,
                               const AttentionActivations& saved, const Tensor& dout,
                               const Tensor& dx) const {
   const ProfileRange range("attention backward");
@@ -164,36 +170,13 @@ void AttentionBlock::backward(const Context& context, const SequenceBatch& input
     dattended = context.arena.allocate(compute, saved.attended.shape());
     backward_combine(context, saved, dmixed, dattended, dqkv, delta);
   }
-  attention_backward(context, shape_for(input.batch, input.length, input.length, 0),
-                     saved.qkv.columns(0, q), saved.qkv.columns(q, k), saved.qkv.columns(q + k, v),
-                     input.first_key, saved.attended, saved.lse, dattended, dqkv.columns(0, q),
-                     dqkv.columns(q, k), dqkv.columns(q + k, v), delta);
-  rope_backward(context, dqkv.columns(0, q + k), input.position, rope_table);
+  attention_backward(context, shape_for(input.batch, 0), saved.qkv.columns(0, q),
+                     saved.qkv.columns(q, k), saved.qkv.columns(q + k, v), input.batch.first_key,
+                     saved.attended, saved.lse, dattended, dqkv.columns(0, q), dqkv.columns(q, k),
+                     dqkv.columns(q + k, v), delta);
+  rope_backward(context, dqkv.columns(0, q + k), input.batch.position, input.rope_table);
   qkv_.backward_weight(context, x, dqkv);
   qkv_.backward_input(context, dqkv, dx);
-}
-
-void AttentionBlock::forward_cached(const Context& context, const Tensor& position,
-                                    const Tensor& rope_table, const Tensor& x, const KvCache& cache,
-                                    const Tensor& residual, const Tensor& out) const {
-  const ArenaScope scope(context.arena);
-  const std::int64_t rows = x.dim(0);
-  const std::int64_t q = config_.q_size();
-  const std::int64_t k = config_.k_size();
-  AttentionActivations saved;
-  allocate_saved(context.arena, rows, saved);
-  allocate_mixed(context.arena, rows, saved);
-  qkv_.forward(context, x, saved.qkv);
-  rope_forward(context, saved.qkv.columns(0, q + k), position, rope_table);
-  convert(context, saved.qkv.columns(q, k), cache.keys(layer_).rows(cache.length(), rows));
-  convert(context, saved.qkv.columns(q + k, config_.v_size()),
-          cache.values(layer_).rows(cache.length(), rows));
-  attention_forward(context, shape_for(1, rows, cache.length() + rows, cache.length()),
-                    saved.qkv.columns(0, q), cache.keys(layer_).rows(0, cache.length() + rows),
-                    cache.values(layer_).rows(0, cache.length() + rows), {}, saved.attended,
-                    saved.lse);
-  combine(context, saved);
-  out_.forward(context, saved.mixed, out, residual);
 }
 
 void AttentionBlock::lambda(const Context& context, const Tensor& out) const {

@@ -2,20 +2,25 @@
 
 #include <fmt/format.h>
 
+#include "gda/core/error.h"
 #include "gda/core/stream.h"
 #include "gda/ops/gated_activation.h"
 
 namespace gda {
 
-FeedForward::FeedForward(const ModelConfig& config, const ParameterStore& parameters,
-                         std::int64_t layer)
-    : inner_size_(config.intermediate_size),
+FeedForward::FeedForward(const ModelConfig& config, const LayerPart& part,
+                         const ParameterStore& parameters, std::int64_t layer)
+    : inner_size_(part.units.size()),
       poly_norm_(config.hidden_act == "poly_norm"),
       poly_norm_eps_(config.poly_norm_eps) {
   const std::string prefix = fmt::format("model.layers.{}.mlp.", layer);
   gate_up_ = Linear(parameters, {prefix + "gate_proj.weight", prefix + "up_proj.weight"});
   down_ = Linear(parameters, {prefix + "down_proj.weight"});
   if (poly_norm_) {
+    require<ConfigError>(inner_size_ == config.intermediate_size,
+                         "model.hidden_act: the means of poly_norm are over all {} units, and one "
+                         "of the tensor-parallel ranks has {}; use one rank, or silu",
+                         config.intermediate_size, inner_size_);
     act_weight_ = parameters.at(prefix + "act_fn.weight").weight();
     act_bias_ = parameters.at(prefix + "act_fn.bias").weight();
   }

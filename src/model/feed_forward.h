@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "gda/model/decoder.h"
+#include "gda/model/layer_part.h"
 #include "gda/ops/column_mask.h"
 #include "model/linear.h"
 
@@ -16,7 +17,10 @@ struct FeedForwardActivations {
 
 class FeedForward {
  public:
-  FeedForward(const ModelConfig& config, const ParameterStore& parameters, std::int64_t layer);
+  // Of this place's units (F below), whose weights `parameters` has. PolyNorm's means are over the
+  // units of all places: ConfigError if this one has not all of them.
+  FeedForward(const ModelConfig& config, const LayerPart& part, const ParameterStore& parameters,
+              std::int64_t layer);
 
   // Of `inner`, from now on; empty: none.
   void set_mask(const ColumnMask& mask) { mask_ = mask; }
@@ -35,7 +39,7 @@ class FeedForward {
                 const Tensor& dout, const Tensor& dx) const;
 
  private:
-  std::int64_t inner_size_;
+  std::int64_t inner_size_;  // F
   bool poly_norm_;
   double poly_norm_eps_;
   Linear gate_up_, down_;
