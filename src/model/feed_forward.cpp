@@ -26,6 +26,12 @@ FeedForward::FeedForward(const ModelConfig& config, const LayerPart& part,
   }
 }
 
+void FeedForward::set_mask(const ColumnMask& mask) {
+  mask_ = mask;
+  // SwiGLU divides by no sum, and that of all places is more than its columns could have.
+  if (mask_ && !poly_norm_) mask_.sum = static_cast<double>(inner_size_);
+}
+
 void FeedForward::allocate_saved(Arena& arena, std::int64_t rows,
                                  FeedForwardActivations& saved) const {
   saved.gate_up = arena.allocate(down_.dtype(), {rows, gate_up_.out_size()});

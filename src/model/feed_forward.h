@@ -23,7 +23,7 @@ class FeedForward {
               std::int64_t layer);
 
   // Of `inner`, from now on; empty: none.
-  void set_mask(const ColumnMask& mask) { mask_ = mask; }
+  void set_mask(const ColumnMask& mask);
 
   void allocate_saved(Arena& arena, std::int64_t rows, FeedForwardActivations& saved) const;
   void allocate_inner(Arena& arena, std::int64_t rows, FeedForwardActivations& saved) const;
