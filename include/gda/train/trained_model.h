@@ -25,12 +25,13 @@ struct TrainedModelOptions {
 };
 
 struct TrainedModel {
-  // Allocates everything; values are zero. `world` must outlive it.
-  TrainedModel(const TrainedModelOptions& options, Communicator& world)
-      : parameters(options.specs, options.compute, world.size(), true, options.device),
+  // Allocates everything; values are zero. Both groups must outlive it. `world`: all ranks, which
+  // save together. `replicas`: those that share the optimizer's state and the samples.
+  TrainedModel(const TrainedModelOptions& options, Communicator& world, Communicator& replicas)
+      : parameters(options.specs, options.compute, replicas.size(), true, options.device),
         decoder(options.config, parameters, options.recompute, options.loss),
-        optimizer(parameters, world),
-        step(decoder, optimizer, world, options.sources),
+        optimizer(parameters, replicas),
+        step(decoder, optimizer, replicas, options.sources),
         checkpoints(options.checkpoints, options.checkpoint, world, parameters, optimizer) {}
   TrainedModel(const TrainedModel&) = delete;
   TrainedModel& operator=(const TrainedModel&) = delete;
