@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "gda/checkpoint/checkpoint_folder.h"
+#include "gda/checkpoint/run_folder.h"
 
 namespace gda {
 
@@ -16,7 +17,6 @@ inline constexpr const char* kModelIndexFile = "model.safetensors.index.json";
 inline constexpr const char* kManifestFile = "manifest.json";
 inline constexpr const char* kTrainerFile = "trainer.json";
 inline constexpr const char* kGrowthFile = "growth.json";
-inline constexpr const char* kRunConfigFile = "config.yaml";
 inline constexpr const char* kLatestFile = "latest";
 inline constexpr const char* kTemporarySuffix = ".tmp";
 

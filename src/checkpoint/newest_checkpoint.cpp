@@ -3,6 +3,7 @@
 
 #include "checkpoint/names.h"
 #include "gda/checkpoint/checkpoint_reader.h"
+#include "gda/checkpoint/run_folder.h"
 #include "gda/core/error.h"
 #include "gda/core/log.h"
 #include "gda/dist/agreement.h"
@@ -120,7 +121,7 @@ CheckpointReader checkpoint_of_step(const fs::path& checkpoints, std::int64_t st
 
 CheckpointReader open_checkpoint(const fs::path& path, Communicator* group,
                                  Verification verification) {
-  const fs::path checkpoints = path / "checkpoints";
+  const fs::path checkpoints = RunFolder(path).checkpoints();
   if (fs::exists(path / kManifestFile) || parse_step_folder(path.filename().string())) {
     return CheckpointReader(path, verification, group);
   }
@@ -139,8 +140,8 @@ CheckpointReader open_checkpoint_or_model(const fs::path& path, Communicator* gr
   if (!is_checkpoint && fs::exists(path / kConfigFile)) {
     return CheckpointReader::of_model_folder(path);
   }
-  const bool may_hold_some =
-      is_checkpoint || fs::is_directory(path / "checkpoints") || !list_step_folders(path).empty();
+  const bool may_hold_some = is_checkpoint || fs::is_directory(RunFolder(path).checkpoints()) ||
+                             !list_step_folders(path).empty();
   require<FormatError>(may_hold_some,
                        "{} is not a checkpoint (no manifest.json), not a run folder (no "
                        "checkpoints/step-... inside) and not a Hugging Face model folder (no "

@@ -14,6 +14,7 @@
 #include "cli/growth_report.h"
 #include "cli/options.h"
 #include "cli/ranks.h"
+#include "gda/checkpoint/run_folder.h"
 #include "gda/core/error.h"
 #include "gda/core/file.h"
 #include "gda/core/output_lock.h"
@@ -22,7 +23,6 @@
 #include "gda/growth/growth_plan.h"
 #include "gda/train/longer_run.h"
 #include "gda/train/readable.h"
-#include "gda/train/trainer.h"
 
 namespace gda::cli {
 namespace {
@@ -41,11 +41,11 @@ using MakeMap = std::function<GrowthMap(const ModelConfig& model)>;
 
 SavedCheckpoint write(Communicator& world, const CheckpointReader& from, const GrowthMap& map,
                       const GrowOptions& options, const RunConfig& config) {
-  const std::filesystem::path directory = options.to;
+  const RunFolder folder(options.to);
   const bool has_run = !from.run_config().empty();
   if (world.rank() == 0) {
-    make_directories(directory / "checkpoints");
-    write_text_file_atomically(directory / (has_run ? "config.yaml" : "model.yaml"),
+    make_directories(folder.checkpoints());
+    write_text_file_atomically(has_run ? folder.config() : folder.path() / "model.yaml",
                                has_run ? config.yaml() : model_section(config.model));
   }
   const RunState counters = counters_of_grown_run(from);
@@ -54,7 +54,7 @@ SavedCheckpoint write(Communicator& world, const CheckpointReader& from, const G
                           .updates = counters.updates,
                           .run_config = has_run ? config.yaml() : std::string(),
                           .trainer_json = counters.json()},
-                         {.directory = directory / "checkpoints"});
+                         {.directory = folder.checkpoints()});
 }
 
 void compare_models(const CheckpointReader& from, const SavedCheckpoint& saved,
@@ -103,8 +103,7 @@ int grow(Communicator& world, const GrowOptions& options, const MakeMap& make_ma
     require_no_checkpoints(options.to);
     std::unique_ptr<OutputLock> lock;
     if (speaks) {
-      lock = std::make_unique<OutputLock>(std::filesystem::path(options.to) / kRunLockFile,
-                                          "--to " + options.to);
+      lock = std::make_unique<OutputLock>(RunFolder(options.to).lock(), "--to " + options.to);
     }
     world.barrier();  // nobody looks before the one who held it until now is gone
     require_no_checkpoints(options.to);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/device_option.h"
+#include "gda/checkpoint/run_folder.h"
 #include "gda/core/error.h"
 #include "gda/core/log.h"
 #include "gda/core/memory.h"
@@ -90,7 +91,7 @@ RunConfig grown_run(const CheckpointReader& from, const ModelConfig& model,
         std::min(alone.data.sequence_length, model.max_position_embeddings);
     return alone;
   }
-  RunConfig config = load_run_config(from.path() / "config.yaml", {});
+  RunConfig config = load_run_config(from.path() / kRunConfigFile, {});
   config.model = model;
   // The stages that the old run has done made its model what it is.
   auto& stages = config.growth.stages;
@@ -109,7 +110,7 @@ std::string model_section(ModelConfig model) {
 }
 
 void require_no_checkpoints(const std::string& directory) {
-  const auto existing = list_step_folders(std::filesystem::path(directory) / "checkpoints");
+  const auto existing = list_step_folders(RunFolder(directory).checkpoints());
   require<ConfigError>(existing.empty(),
                        "--to {}: the folder already holds checkpoints; choose another", directory);
 }

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "gda/checkpoint/checkpoint_reader.h"
+#include "gda/checkpoint/run_folder.h"
 #include "gda/core/error.h"
 #include "gda/data/token_dataset.h"
 
@@ -210,7 +211,7 @@ bool is_dataset(const fs::path& path) {
 }
 
 Json inspect_folder(const fs::path& path, bool verify) {
-  const fs::path checkpoints = path / "checkpoints";
+  const fs::path checkpoints = RunFolder(path).checkpoints();
   const std::vector<StepFolder> folders =
       list_step_folders(fs::is_directory(checkpoints) ? checkpoints : path);
   const bool named_as_step = path.filename().string().starts_with("step-");

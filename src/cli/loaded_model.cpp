@@ -7,6 +7,7 @@
 #include "cli/device_option.h"
 #include "cli/options.h"
 #include "gda/checkpoint/checkpoint_reader.h"
+#include "gda/checkpoint/run_folder.h"
 #include "gda/core/error.h"
 #include "gda/core/log.h"
 #include "gda/ops/matmul.h"
@@ -32,7 +33,8 @@ bool is_checkpoint(const fs::path& path) {
 }
 
 bool holds_checkpoints(const fs::path& path) {
-  return !list_step_folders(path).empty() || !list_step_folders(path / "checkpoints").empty();
+  return !list_step_folders(path).empty() ||
+         !list_step_folders(RunFolder(path).checkpoints()).empty();
 }
 
 // The values of `source`, which is a ModelFolder or a CheckpointReader (and then verified).
@@ -91,7 +93,7 @@ void LoadedModel::load(const fs::path& path) {
 
 std::optional<RunConfig> LoadedModel::run_config() const {
   if (!has_run_config_) return std::nullopt;
-  return load_run_config(path_ / "config.yaml", {});
+  return load_run_config(path_ / kRunConfigFile, {});
 }
 
 std::optional<TokenizerIdentity> LoadedModel::learnt_tokenizer() const {

@@ -8,6 +8,7 @@
 #include "cli/device_option.h"
 #include "cli/options.h"
 #include "cli/run_training.h"
+#include "gda/checkpoint/run_folder.h"
 #include "gda/core/error.h"
 
 namespace gda::cli {
@@ -36,7 +37,7 @@ void check_folder(const ResumeOptions& options, const std::filesystem::path& fil
 }
 
 RunConfig load(const ResumeOptions& options, std::int64_t ranks) {
-  const std::filesystem::path file = std::filesystem::path(options.directory) / "config.yaml";
+  const std::filesystem::path file = RunFolder(options.directory).config();
   require<ConfigError>(std::filesystem::exists(file),
                        "{} is not a run folder: it has no config.yaml", options.directory);
   RunConfig config = load_run_config(file, with_device(options.overrides, options.device), ranks);
@@ -51,7 +52,7 @@ void take_checkpoint_for_run(ResumeOptions& options) {
   const std::filesystem::path given = options.directory;
   const std::filesystem::path path = given.has_filename() ? given : given.parent_path();
   const std::filesystem::path checkpoints = path.parent_path();
-  if (checkpoints.filename() != "checkpoints") return;
+  if (checkpoints != RunFolder(checkpoints.parent_path()).checkpoints()) return;
   for (const StepFolder& folder : list_step_folders(checkpoints)) {
     if (folder.path.filename() != path.filename()) continue;
     require<ConfigError>(!options.point.step || *options.point.step == folder.name.step,

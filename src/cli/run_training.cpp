@@ -4,6 +4,7 @@
 #include <string>
 
 #include "cli/ranks.h"
+#include "gda/checkpoint/run_folder.h"
 #include "gda/core/log.h"
 #include "gda/core/shell.h"
 #include "gda/train/longer_run.h"
@@ -20,10 +21,10 @@ void tell_ending(const RunConfig& config, const RunOutcome& outcome, double seco
               outcome.step, config.train.steps, run, settings_to_train_on(config, outcome.step));
   } else if (outcome.stopped_by == StopReason::none) {
     log::info(
-        "done: step {}, {} of them in {}; the checkpoint is in {}/checkpoints. Resume with: gda "
+        "done: step {}, {} of them in {}; the checkpoint is in {}. Resume with: gda "
         "resume {} {}",
-        outcome.step, outcome.step - outcome.first_step, readable_duration(seconds), folder, run,
-        settings_to_train_on(config, outcome.step));
+        outcome.step, outcome.step - outcome.first_step, readable_duration(seconds),
+        RunFolder(folder).checkpoints().string(), run, settings_to_train_on(config, outcome.step));
   } else {
     log::info("stopped by {} after step {} of {}; saved. Resume with: gda resume {}",
               describe(outcome.stopped_by), outcome.step, config.train.steps, run);

@@ -11,13 +11,14 @@
 namespace gda {
 RunLog::RunLog(const RunLogOptions& options)
     : status_(options.total_steps, options.peak),
-      metrics_(options.directory / "metrics.jsonl", options.resumed_step.value_or(0)) {
+      metrics_(options.metrics, options.resumed_step.value_or(0)) {
   if (metrics_.dropped_lines() > 0) {
-    log::info("metrics.jsonl: dropped {} that the run wrote after step {}",
-              counted(metrics_.dropped_lines(), "line"), options.resumed_step.value_or(0));
+    log::info("{}: dropped {} that the run wrote after step {}",
+              options.metrics.filename().string(), counted(metrics_.dropped_lines(), "line"),
+              options.resumed_step.value_or(0));
   }
-  if (!options.tensorboard) return;
-  events_.emplace(options.directory, options.resumed_step);
+  if (!options.events) return;
+  events_.emplace(*options.events, options.resumed_step);
   if (options.config.empty()) return;
   events_->write_text("config", "```yaml\n" + options.config + "```\n");
   events_->write_hyper_parameters(flat_settings(options.config));

@@ -82,7 +82,7 @@ class FreezingTest : public ::testing::Test {
                         .checkpoints = root_ / name / "checkpoints",
                         .checkpoint = {},
                         .device = {}},
-                       *self_);
+                       *self_, *self_);
     Arena arena;
     const Context context{Stream{}, arena};
     RestoredRun restored = model.checkpoints.restore(context, *reader);
@@ -223,7 +223,7 @@ TEST_F(FreezingTest, FrozenMastersAreKept) {
                                                               .checkpoints = root_ / name,
                                                               .checkpoint = {},
                                                               .device = {}},
-                                          *self_);
+                                          *self_, *self_);
   };
   const auto save = [&](TrainedModel& of) {
     of.checkpoints.save(context, {.model = model, .state = {}, .growth = {}, .run_config = ""},
@@ -304,7 +304,7 @@ TEST_F(FreezingTest, RefusesOriginsOfTheFuture) {
                       .checkpoints = root_ / "wrong" / "checkpoints",
                       .checkpoint = {},
                       .device = {}},
-                     *self_);
+                     *self_, *self_);
   Arena arena;
   const Context context{Stream{}, arena};
   const CheckpointReader reader(checkpoint("base", 2));

@@ -117,7 +117,7 @@ TEST_F(OrderTest, ACheckpointHasTheParametersThatAreBeingGathered) {
                       .checkpoints = root_ / "saved",
                       .checkpoint = {},
                       .device = {}},
-                     group);
+                     group, group);
   update(model, context);
   RunState state;
   state.step = 1;

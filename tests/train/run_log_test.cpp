@@ -41,7 +41,8 @@ StepReport step_report(std::int64_t step) {
 TEST(RunLogTest, ReportsGoEverywhere) {
   const test::TemporaryFolder folder;
   {
-    RunLog log({.directory = folder.path(), .total_steps = 40});
+    RunLog log(
+        {.metrics = folder.path() / "metrics.jsonl", .events = folder.path(), .total_steps = 40});
     log.report(step_report(10));
     StepReport growing = step_report(20);
     growing.mask = 0.5;
@@ -75,7 +76,8 @@ TEST(RunLogTest, ReportsGoEverywhere) {
 TEST(RunLogTest, ResumedRunGoesOnWhereItsCheckpointIs) {
   const test::TemporaryFolder folder;
   for (const bool resumed : {false, true}) {
-    RunLog log({.directory = folder.path(),
+    RunLog log({.metrics = folder.path() / "metrics.jsonl",
+                .events = folder.path(),
                 .total_steps = 40,
                 .resumed_step = resumed ? std::optional<std::int64_t>(10) : std::nullopt});
     if (!resumed) log.report(step_report(10));
@@ -89,7 +91,8 @@ TEST(RunLogTest, ResumedRunGoesOnWhereItsCheckpointIs) {
 TEST(RunLogTest, TensorboardShowsTheConfiguration) {
   const test::TemporaryFolder folder;
   {
-    const RunLog log({.directory = folder.path(),
+    const RunLog log({.metrics = folder.path() / "metrics.jsonl",
+                      .events = folder.path(),
                       .total_steps = 40,
                       .config = "optimizer:\n  lr: 0.5\ntrain:\n  init_from: other\n"});
   }
@@ -102,7 +105,7 @@ TEST(RunLogTest, TensorboardShowsTheConfiguration) {
 
 TEST(RunLogTest, TensorboardCanBeOff) {
   const test::TemporaryFolder folder;
-  RunLog log({.directory = folder.path(), .tensorboard = false, .total_steps = 40});
+  RunLog log({.metrics = folder.path() / "metrics.jsonl", .total_steps = 40});
   log.report(step_report(10));
   log.report(EvalReport{});
   EXPECT_EQ(event_text(folder.path()), "");

@@ -1,5 +1,5 @@
-// Where rank 0 reports how the run goes: the status line in the log, metrics.jsonl, and TensorBoard
-// events, all in the run folder.
+// Where the root of a run reports how it goes: the status line in the log, metrics.jsonl, and
+// TensorBoard events.
 //
 // docs/metrics.md has the fields of metrics.jsonl and TensorBoard's tags. TensorBoard also shows
 // the configuration as text, and every setting as a hyper-parameter.
@@ -17,8 +17,8 @@
 namespace gda {
 
 struct RunLogOptions {
-  std::filesystem::path directory;  // must exist
-  bool tensorboard = true;
+  std::filesystem::path metrics;                     // metrics.jsonl; its folder must exist
+  std::optional<std::filesystem::path> events = {};  // the folder of TensorBoard's; nothing: none
   std::int64_t total_steps = 0;
   Peak peak = {};
   std::string config = {};                        // the configuration in YAML; empty: not shown

@@ -26,13 +26,14 @@ struct TrainedModelOptions {
 };
 
 struct TrainedModel {
-  // Allocates everything; values are zero. `world` must outlive it.
-  TrainedModel(const TrainedModelOptions& options, Communicator& world)
-      : parameters(options.specs, options.compute, world.size(), true, options.device),
+  // Allocates everything; values are zero. Both groups must outlive it. `world`: all ranks, which
+  // save together. `replicas`: those that share the optimizer's state and the samples.
+  TrainedModel(const TrainedModelOptions& options, Communicator& world, Communicator& replicas)
+      : parameters(options.specs, options.compute, replicas.size(), true, options.device),
         decoder(options.config, parameters, options.recompute, options.loss),
-        buckets(parameters, world),
+        buckets(parameters, replicas),
         optimizer(buckets, make_update_rules(options.optimizer)),
-        step(decoder, buckets, optimizer, world, options.sources),
+        step(decoder, buckets, optimizer, replicas, options.sources),
         checkpoints(options.checkpoints, options.checkpoint, world, buckets, optimizer) {}
   TrainedModel(const TrainedModel&) = delete;
   TrainedModel& operator=(const TrainedModel&) = delete;

@@ -1,0 +1,60 @@
+// What a run tells on its way: the page that it begins with, reports of its steps with their rates,
+// evaluations, and samples of text. Every rank takes part; the root speaks (run_log.h).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "gda/data/tokenizer.h"
+#include "gda/train/peak_flops.h"
+#include "gda/train/phase_timer.h"
+#include "gda/train/run.h"
+#include "gda/train/run_log.h"
+#include "gda/train/run_progress.h"
+#include "gda/train/step_samples.h"
+
+namespace gda {
+
+// Everything but timer() is collective.
+class Reporter {
+ public:
+  // `run` must outlive it. Opens the tokenizer of samples of text.
+  explicit Reporter(Run& run);
+
+  // What the devices can do at most, before the model takes their memory.
+  void find_peak();
+  // Opens the log of every rank and the root's files, and writes the configuration there.
+  // `resumed_step`: of the checkpoint that the run goes on from.
+  void open(std::optional<std::int64_t> resumed_step);
+  // The page that the run begins with. Rates count from here on.
+  void begin(const RunProgress& progress);
+
+  // Where the time of the steps goes.
+  PhaseTimer& timer() { return timer_; }
+  // A step is done: progress.last.
+  void add_step(const RunProgress& progress);
+  // After each step: what the configuration says is due. Data that could not be read for it, which
+  // ends the run.
+  [[nodiscard]] std::optional<UnreadableData> after_step(const RunProgress& progress);
+  // A growth stage is done.
+  void report(const GrowthReport& growth, const RunProgress& progress);
+
+ private:
+  void log_page(const RunProgress& progress) const;
+  void tell_repetition(const RunProgress& progress) const;
+  std::int64_t last_sample(const RunProgress& progress) const;
+  void report(const RunProgress& progress);
+  void add_sources(const RunProgress& progress, StepReport& report) const;
+
+  Run& run_;
+  std::unique_ptr<Tokenizer> tokenizer_;  // the root's, for samples of text
+  std::unique_ptr<RunLog> log_;           // the root's
+  Peak peak_;
+  PhaseTimer timer_;
+  std::int64_t reported_tokens_ = 0;
+  std::int64_t reported_step_ = 0;
+  FlopsPerToken unreported_flops_;  // of the steps since the last report, not a token
+};
+
+}  // namespace gda

@@ -1,0 +1,20 @@
+// What the devices of a run can do at most, and what its steps do of it.
+#pragma once
+
+#include <cstdint>
+
+#include "gda/train/peak_flops.h"
+#include "gda/train/phase_timer.h"
+#include "gda/train/run.h"
+
+namespace gda {
+
+// Of all ranks, before the model takes the memory. Collective.
+Peak find_peak(Run& run);
+
+// Takes note of what the steps up to `step` did in FLOP/s of all ranks, and warns of what does not
+// fit the peak. Time that is spent on measuring anew is taken out of `timer`. Collective.
+void judge_speed(Run& run, std::int64_t step, double full, double causal, PhaseTimer& timer,
+                 Peak& peak);
+
+}  // namespace gda

@@ -1,0 +1,98 @@
+#include "gda/train/run_progress.h"
+
+#include <utility>
+
+#include "gda/core/log.h"
+#include "gda/eval/loss.h"
+#include "gda/train/trainable.h"
+#include "train/run_timeline.h"
+
+namespace gda {
+namespace {
+
+Recompute recompute_of(const std::string& name) {
+  if (name == "selective") return Recompute::selective;
+  return name == "full" ? Recompute::full : Recompute::none;
+}
+
+LinearCrossEntropyOptions loss_options(const TrainConfig& train) {
+  return {.max_logit_bytes = static_cast<std::size_t>(train.max_logit_mib) << 20};
+}
+
+LossGuardOptions guard_options(const SkipConfig& skip) {
+  return {.spike_sigmas = skip.spike_sigmas,
+          .window = skip.window,
+          .max_consecutive = skip.max_consecutive_skips};
+}
+
+std::size_t most_micro_batches(const Run& run) {
+  const TrainConfig& train = run.config().train;
+  return static_cast<std::size_t>(train.global_batch_size /
+                                  (train.micro_batch_size * run.mesh().size(Axis::data)));
+}
+
+}  // namespace
+
+RunProgress no_progress(const RunConfig& config) {
+  return {.state = {},
+          .growth = {},
+          .guard = LossGuard(guard_options(config.train.skip)),
+          .flops = {},
+          .last = {}};
+}
+
+void allocate_model(Run& run, const std::vector<std::string>& added, std::string_view origin,
+                    RunProgress& progress) {
+  const RunConfig& config = run.config();
+  const std::int64_t growths = progress.state.growths;
+  const ModelConfig& model = run.timeline().model(growths);
+  std::vector<ParameterSpec> specs = parameter_specs(model);
+  choose_trainable(run.timeline().trainable(growths), added, origin, specs);
+  progress.flops = training_flops_per_token(model, config.data.sequence_length, specs);
+  progress.model = std::make_unique<TrainedModel>(
+      TrainedModelOptions{.config = model,
+                          .specs = std::move(specs),
+                          .compute = run.compute(),
+                          .recompute = recompute_of(config.train.recompute),
+                          .loss = loss_options(config.train),
+                          .optimizer = config.optimizer,
+                          .sources = static_cast<std::size_t>(run.data().sources()),
+                          .checkpoints = run.folder().checkpoints(),
+                          .checkpoint = config.checkpoint,
+                          .device = run.device()},
+      run.world(), run.replicas());
+  if (config.precision.rounding == "stochastic") {
+    progress.model->optimizer.round_stochastically(static_cast<std::uint64_t>(config.train.seed),
+                                                   progress.state.updates);
+  }
+  if (run.device().type == DeviceType::cpu) return;
+  const Batch batch(config.train.micro_batch_size, config.data.sequence_length);
+  run.arena() = Arena(run.device());
+  run.arena().reserve(
+      progress.model->step.scratch_bytes(run.device(), batch, most_micro_batches(run)));
+}
+
+void follow_ramp(RunProgress& progress) {
+  GrowthState& growth = progress.growth;
+  const std::int64_t step = progress.state.step;
+  progress.model->decoder.set_growth_at(growth, step);
+  if (!growth.ramp || growth.mask_at(step) < 1) return;
+  growth.ramp.reset();
+  log::info("step {}: the growth mask has reached 1", step);
+}
+
+std::optional<double> loss_of(Run& run, TrainedModel& model, const Batch& batch) {
+  Arena& arena = run.arena();
+  const Context context = run.context();
+  const ArenaScope scope(arena);
+  const Tensor loss = arena.allocate(model.decoder.statistics_type(), batch.targets.tensor.shape());
+  const PlacedBatch placed = place(context, batch);
+  model.decoder.forward_loss(context, placed.input, placed.target, loss);
+  Communicator& replicas = run.replicas();
+  const double total = replicas.all_reduce(sum_of_losses(run.stream(), loss), Reduction::sum);
+  const std::int64_t targets = replicas.all_reduce(batch.target_count(), Reduction::sum);
+  if (targets == 0) return {};
+  return total / static_cast<double>(targets);
+}
+
+}  // namespace gda
