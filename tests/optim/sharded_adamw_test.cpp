@@ -116,6 +116,32 @@ TEST_F(ShardedAdamWTest, RoundingGoesOnFromTheUpdatesDone) {
   EXPECT_FALSE(same(*rounded(5, 3, &optimizer)));
 }
 
+// Each parameter decays or does not, whatever lies beside it; without gradients it does nothing
+// else.
+TEST_F(ShardedAdamWTest, WhatIsMarkedDecays) {
+  auto specs = parameter_specs(test::tiny_config("grouped_differential"));
+  for (std::size_t i = 0; i < specs.size(); ++i) specs[i].decay = i % 2 == 0;
+  ParameterStore parameters(specs, DType::f32, 1, true);
+  ParameterStore before(specs, DType::f32, 1, true);
+  parameters.initialize(7);
+  before.initialize(7);
+  ShardedAdamW optimizer(parameters, *self_);
+  for (std::size_t i = 0; i < parameters.buckets().size(); ++i) optimizer.reduce(i);
+  EXPECT_EQ(optimizer.gradient_norm(context()), 0);
+  optimizer.update(context(), {.lr = 0.01, .beta2 = 0.999, .weight_decay = 0.5, .step = 1});
+  optimizer.wait_all();
+  for (const Parameter& parameter : parameters.all()) {
+    const Tensor& old = before.at(parameter.spec.name).value;
+    for (std::int64_t i = 0; i < old.elements(); ++i) {
+      const double value = old.data<float>()[i];
+      const double expected = parameter.spec.decay ? (1 - 0.01 * 0.5) * value : value;
+      // Rounded once, and a subtrahend of 0.005 |value| a few times.
+      ASSERT_NEAR(parameter.value.data<float>()[i], expected, std::ldexp(std::abs(value), -24 + 1))
+          << parameter.spec.name;
+    }
+  }
+}
+
 TEST_F(ShardedAdamWTest, FrozenParametersHaveNoStateAndKeepTheirBits) {
   for (const DType compute : {DType::f32, DType::bf16}) {
     ParameterStore parameters(half_frozen(), compute, 1, true);
