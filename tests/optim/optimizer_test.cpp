@@ -126,6 +126,33 @@ TEST_F(OptimizerTest, RoundingGoesOnFromTheUpdatesDone) {
   EXPECT_FALSE(same(*rounded(5, 3, &optimizer)));
 }
 
+// Each parameter decays or does not, whatever lies beside it; without gradients it does nothing
+// else.
+TEST_F(OptimizerTest, WhatIsMarkedDecays) {
+  auto specs = parameter_specs(test::tiny_config("grouped_differential"));
+  for (std::size_t i = 0; i < specs.size(); ++i) specs[i].decay = i % 2 == 0;
+  ParameterStore parameters(specs, DType::f32, 1, true);
+  ParameterStore before(specs, DType::f32, 1, true);
+  parameters.initialize(7);
+  before.initialize(7);
+  GradientBuckets buckets(parameters, *self_);
+  Optimizer optimizer(buckets, make_update_rules({.weight_decay = 0.5}));
+  for (std::size_t i = 0; i < parameters.buckets().size(); ++i) buckets.reduce(i);
+  EXPECT_EQ(buckets.gradient_norm(context()), 0);
+  optimizer.update(context(), {.lr = 0.01, .update = 1});
+  buckets.wait_all();
+  for (const Parameter& parameter : parameters.all()) {
+    const Tensor& old = before.at(parameter.spec.name).value;
+    for (std::int64_t i = 0; i < old.elements(); ++i) {
+      const double value = old.data<float>()[i];
+      const double expected = parameter.spec.decay ? (1 - 0.01 * 0.5) * value : value;
+      // Rounded once, and a subtrahend of 0.005 |value| a few times.
+      ASSERT_NEAR(parameter.value.data<float>()[i], expected, std::ldexp(std::abs(value), -24 + 1))
+          << parameter.spec.name;
+    }
+  }
+}
+
 TEST_F(OptimizerTest, FrozenParametersHaveNoStateAndKeepTheirBits) {
   for (const DType compute : {DType::f32, DType::bf16}) {
     ParameterStore parameters(half_frozen(), compute, 1, true);

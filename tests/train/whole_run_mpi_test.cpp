@@ -171,7 +171,7 @@ TEST_F(WholeRunTest, SeveralRanksTellWhatOneTells) {
   RunConfig alone = config(test::SharedFolder::own("alone"));
   grow_at(alone, 11);
   alone.train.micro_batch_size = test::world().size();
-  // All of the 45 and 27 samples: the last micro-batch is a shorter one, or of some ranks only.
+  // All of the 46 and 28 samples: the last micro-batch is a shorter one, or of some ranks only.
   alone.eval.steps = 4;
   const auto self = make_self_communicator();
   Trainer one(alone, *self);
