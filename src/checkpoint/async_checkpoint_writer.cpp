@@ -24,7 +24,11 @@ void AsyncCheckpointWriter::start(const CheckpointContents& contents) {
   plan_ = std::make_unique<internal::SavePlan>(internal::plan_save(group_, options_, contents));
   const std::filesystem::path folder = internal::begin_save(group_, options_, plan_->name);
   try {
-    together(group_, "cannot copy the state for a checkpoint", [&] { stage(); });
+    const std::exception_ptr error = internal::produce_all(*plan_, [&] { stage(); });
+    plan_->exchange.reset();  // the background thread does not communicate
+    together(group_, "cannot copy the state for a checkpoint", [&] {
+      if (error) std::rethrow_exception(error);
+    });
   } catch (const Error&) {
     internal::abandon_save(group_, options_, plan_->name);
     throw;

@@ -16,7 +16,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::int64_t kFormatVersion = 1;
+constexpr std::uint64_t kNewestFormat = 2;
 constexpr const char* kFormatName = "gda checkpoint";
 
 // Hash of the manifest without its own hash. Objects are sorted by key, so the text is canonical.
@@ -35,6 +35,7 @@ bool has_text(const json& object, const char* key, const std::string& text) {
 
 Manifest parse_manifest(const json& object) {
   Manifest manifest;
+  manifest.format_version = object.at("format_version").get<std::int64_t>();
   manifest.step = object.at("step").get<std::int64_t>();
   manifest.world_size = object.at("world_size").get<std::int64_t>();
   manifest.parameter_count = object.at("parameter_count").get<std::int64_t>();
@@ -86,9 +87,10 @@ Manifest read_manifest(const fs::path& folder) {
   require<FormatError>(has_text(object, "format", kFormatName) && object.contains("format_version"),
                        "{} is not the manifest of a checkpoint", path.string());
   const json& version = object["format_version"];
-  require<FormatError>(version.is_number_integer() && version.get<std::int64_t>() == kFormatVersion,
-                       "{} has format version {}, this program reads version {}", path.string(),
-                       version.dump(), kFormatVersion);
+  require<FormatError>(version.is_number_unsigned() && version.get<std::uint64_t>() >= 1 &&
+                           version.get<std::uint64_t>() <= kNewestFormat,
+                       "{} has format version {}, this program reads versions 1 to {}",
+                       path.string(), version.dump(), kNewestFormat);
   require<FormatError>(has_text(object, "manifest_xxh3", hash_of(object)),
                        "{} is damaged: it does not match its own checksum", path.string());
   try {
@@ -100,7 +102,7 @@ Manifest read_manifest(const fs::path& folder) {
 
 void write_manifest(const fs::path& folder, const Manifest& manifest) {
   json object = {{"format", kFormatName},
-                 {"format_version", kFormatVersion},
+                 {"format_version", manifest.format_version},
                  {"step", manifest.step},
                  {"world_size", manifest.world_size},
                  {"parameter_count", manifest.parameter_count},

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "checkpoint/coverage.h"
+#include "checkpoint/flat_part.h"
 #include "checkpoint/growth_json.h"
 #include "checkpoint/names.h"
 #include "gda/core/checksum.h"
@@ -116,11 +118,11 @@ void CheckpointReader::open_optimizer_files() {
   for (std::size_t file = 0; file < optimizer_files_.size(); ++file) {
     for (const StoredTensor& tensor : optimizer_files_[file].tensors()) add_piece(tensor, file);
   }
-  for (auto& [key, pieces] : pieces_) {
-    std::sort(pieces.begin(), pieces.end(),
-              [](const Piece& a, const Piece& b) { return a.offset < b.offset; });
-  }
-  check_piece_order();
+  check_coverage();
+}
+
+std::string CheckpointReader::file_name(std::size_t file) const {
+  return optimizer_files_[file].path().filename().string();
 }
 
 void CheckpointReader::add_piece(const StoredTensor& tensor, std::size_t file) {
@@ -129,20 +131,30 @@ void CheckpointReader::add_piece(const StoredTensor& tensor, std::size_t file) {
   require<FormatError>(piece && tensor.shape.size() == 1,
                        "{}: {} {} is not a piece of optimizer state (state:parameter:offset)",
                        where, tensor.name, tensor.str());
-  const std::int64_t size = model_->at(piece->name).tensor->elements();
-  require<FormatError>(piece->offset + tensor.elements() <= size,
-                       "{}: {} {} ends after the parameter's {}", where, tensor.name, tensor.str(),
-                       counted(size, "element"));
-  pieces_[{piece->state, piece->name}].push_back({piece->offset, tensor.elements(), file, &tensor});
+  const Region whole = region_of(*model_->at(piece->name).tensor);
+  const Region box = piece->box.value_or(whole);
+  require<FormatError>(whole.contains(box), "{}: {} {} lies outside the parameter, {}", where,
+                       tensor.name, tensor.str(), whole.str());
+  require<FormatError>(
+      piece->offset <= box.elements() && tensor.elements() <= box.elements() - piece->offset,
+      "{}: {} {} ends after the {}'s {}", where, tensor.name, tensor.str(),
+      piece->box ? "box" : "parameter", counted(box.elements(), "element"));
+  pieces_[{piece->state, piece->name}].push_back({box, piece->offset, file, &tensor});
 }
 
-void CheckpointReader::check_piece_order() const {
+void CheckpointReader::check_coverage() const {
   for (const auto& [key, pieces] : pieces_) {
-    for (std::size_t i = 1; i < pieces.size(); ++i) {
-      require<FormatError>(pieces[i - 1].offset + pieces[i - 1].length <= pieces[i].offset,
-                           "{}: pieces of {} of {} overlap at element {}", path_.string(),
-                           key.first, key.second, pieces[i].offset);
+    std::vector<Covering> boxes;
+    for (const Piece& piece : pieces) {
+      for (const Region& box : rectangles({piece.box, piece.offset, piece.tensor->elements()})) {
+        boxes.push_back({box, piece.file});
+      }
     }
+    const Region whole = region_of(*model_->at(key.second).tensor);
+    const auto fault = find_coverage_fault(whole, std::move(boxes));
+    require<FormatError>(
+        !fault, "{}: {} of {}: {}", path_.string(), key.first, key.second,
+        fault ? fault->str([&](std::size_t file) { return file_name(file); }) : "");
   }
 }
 
@@ -199,38 +211,45 @@ void CheckpointReader::read_range(std::string_view name, std::int64_t offset,
   model_->read_range(name, offset, to);
 }
 
+void CheckpointReader::read_range(std::string_view name, const Region& region, std::int64_t offset,
+                                  const Tensor& to) const {
+  verify(model_->files()[model_->at(name).file].path());
+  model_->read_range(name, region, offset, to);
+}
+
 void CheckpointReader::read_piece(std::string_view state, std::string_view name,
                                   std::int64_t offset, const Tensor& to) const {
+  read_piece(state, name, region_of(*model_->at(name).tensor), offset, to);
+}
+
+void CheckpointReader::read_piece(std::string_view state, std::string_view name,
+                                  const Region& region, std::int64_t offset,
+                                  const Tensor& to) const {
   const auto found = pieces_.find({std::string(state), std::string(name)});
   if (found == pieces_.end() && state == "master") {
     const StoredType type = model_->at(name).tensor->type;
     require<FormatError>(type == StoredType::f32 || type == StoredType::f64,
                          "{}: there is no master of {}, which is stored as {}", path_.string(),
                          name, name_of(type));
-    read_range(name, offset, to);
+    read_range(name, region, offset, to);
     return;
   }
   require<FormatError>(found != pieces_.end(), "{}: there is no {} of {}", path_.string(), state,
                        name);
-  auto* out = static_cast<std::byte*>(to.raw());
-  std::int64_t next = offset;
-  const std::int64_t end = offset + to.elements();
+  const FlatPart part{region, offset, to.elements()};
+  check_part(fmt::format("{}: {} of {}", path_.string(), state, name),
+             region_of(*model_->at(name).tensor), part);
+  std::int64_t copied = 0;
   for (const Piece& piece : found->second) {
-    const std::int64_t piece_end = piece.offset + piece.length;
-    if (piece_end <= next) continue;
-    if (piece.offset > next || next >= end) break;
-    const std::int64_t count = std::min(end, piece_end) - next;
+    if (intersection(piece.box, region).empty()) continue;
+    const FlatPart from{piece.box, piece.offset, piece.tensor->elements()};
+    if (!have_common(from, part)) continue;
     verify(optimizer_files_[piece.file].path());
-    const std::size_t skipped =
-        static_cast<std::size_t>(next - piece.offset) * size_of(piece.tensor->type);
-    convert_elements(piece.tensor->name, piece.tensor->bytes.data() + skipped, piece.tensor->type,
-                     out + static_cast<std::size_t>(next - offset) * size_of(to.dtype()),
-                     to.dtype(), count);
-    next += count;
+    copied += copy_common(piece.tensor->name, from, piece.tensor->bytes.data(), piece.tensor->type,
+                          part, to);
   }
-  require<FormatError>(next >= end,
-                       "{}: {} of {} is not complete: no piece covers element {} of [{}, {})",
-                       path_.string(), state, name, next, offset, end);
+  require<Error>(copied == to.elements(), "[checkpoint] {} of {}: {} elements of {} were read",
+                 state, name, copied, part.str());
 }
 
 }  // namespace gda

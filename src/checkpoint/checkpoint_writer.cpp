@@ -11,12 +11,8 @@ SavedCheckpoint save_checkpoint(Communicator& group, const SaveOptions& options,
   const internal::SavePlan plan = internal::plan_save(group, options, contents);
   const std::filesystem::path folder = internal::begin_save(group, options, plan.name);
   std::vector<WrittenFile> files;
-  std::exception_ptr error;
-  try {
-    files = internal::write_files(plan, folder);
-  } catch (...) {
-    error = std::current_exception();
-  }
+  const std::exception_ptr error =
+      internal::produce_all(plan, [&] { files = internal::write_files(plan, folder); });
   return internal::commit_save(group, options, plan, files, error);
 }
 

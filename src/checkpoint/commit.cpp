@@ -85,6 +85,7 @@ SavedCheckpoint commit_save(Communicator& group, const SaveOptions& options, con
       if (error) std::rethrow_exception(error);
     });
     Manifest manifest;
+    manifest.format_version = plan.has_boxes ? 2 : 1;
     manifest.step = plan.name.step;
     manifest.world_size = group.size();
     manifest.parameter_count = plan.parameter_count;

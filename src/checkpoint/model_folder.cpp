@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "checkpoint/flat_part.h"
 #include "checkpoint/json.h"
 #include "checkpoint/names.h"
 #include "gda/checkpoint/hugging_face_config.h"
@@ -155,14 +156,17 @@ void ModelFolder::read_parameter(std::string_view name, const Tensor& to) const 
 }
 
 void ModelFolder::read_range(std::string_view name, std::int64_t offset, const Tensor& to) const {
+  read_range(name, region_of(*at(name).tensor), offset, to);
+}
+
+void ModelFolder::read_range(std::string_view name, const Region& region, std::int64_t offset,
+                             const Tensor& to) const {
   const StoredTensor& tensor = *at(name).tensor;
-  require<FormatError>(offset >= 0 && offset + to.elements() <= tensor.elements(),
-                       "{}: {} has {}, asked for [{}, {})", path_.string(), name,
-                       counted(tensor.elements(), "element"), offset, offset + to.elements());
-  const std::byte* from =
-      tensor.bytes.data() + static_cast<std::size_t>(offset) * size_of(tensor.type);
-  convert_elements(fmt::format("{}: {}", path_.string(), name), from, tensor.type, to.raw(),
-                   to.dtype(), to.elements());
+  const std::string what = fmt::format("{}: {}", path_.string(), name);
+  const FlatPart whole{.box = region_of(tensor), .length = tensor.elements()};
+  const FlatPart part{region, offset, to.elements()};
+  check_part(what, whole.box, part);
+  copy_common(what, whole, tensor.bytes.data(), tensor.type, part, to);
 }
 
 void ModelFolder::check_matches(const std::vector<ParameterSpec>& specs) const {

@@ -24,6 +24,26 @@ std::optional<std::int64_t> parse_number(std::string_view text) {
   return value;
 }
 
+// "0:64".
+std::optional<IndexRange> parse_range(std::string_view text) {
+  const std::size_t colon = text.find(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  const auto begin = parse_number(text.substr(0, colon));
+  const auto end = parse_number(text.substr(colon + 1));
+  if (!begin || !end || *begin >= *end) return std::nullopt;
+  return IndexRange{*begin, *end};
+}
+
+// "0:64,32:64".
+std::optional<Region> parse_box(std::string_view text) {
+  const std::size_t comma = text.find(',');
+  if (comma == std::string_view::npos) return std::nullopt;
+  const auto rows = parse_range(text.substr(0, comma));
+  const auto columns = parse_range(text.substr(comma + 1));
+  if (!rows || !columns) return std::nullopt;
+  return Region{*rows, *columns};
+}
+
 }  // namespace
 
 std::string model_file_name(std::size_t index, std::size_t count) {
@@ -56,7 +76,9 @@ std::optional<StepName> parse_step_folder(std::string_view name) {
 }
 
 std::string PieceName::str() const {
-  return fmt::format("{}:{}:{}", state, name, offset);
+  if (!box) return fmt::format("{}:{}:{}", state, name, offset);
+  return fmt::format("{}:{}:[{}:{},{}:{}]:{}", state, name, box->rows.begin, box->rows.end,
+                     box->columns.begin, box->columns.end, offset);
 }
 
 std::optional<PieceName> parse_piece_name(std::string_view text) {
@@ -65,8 +87,16 @@ std::optional<PieceName> parse_piece_name(std::string_view text) {
   if (first == std::string_view::npos || first == last) return std::nullopt;
   const std::optional<std::int64_t> offset = parse_number(text.substr(last + 1));
   if (!offset) return std::nullopt;
-  return PieceName{std::string(text.substr(0, first)),
-                   std::string(text.substr(first + 1, last - first - 1)), *offset};
+  std::string_view name = text.substr(first + 1, last - first - 1);
+  std::optional<Region> box;
+  if (name.ends_with(']')) {
+    const std::size_t bracket = name.rfind(":[");
+    if (bracket == std::string_view::npos) return std::nullopt;
+    box = parse_box(name.substr(bracket + 2, name.size() - bracket - 3));
+    if (!box) return std::nullopt;
+    name = name.substr(0, bracket);
+  }
+  return PieceName{std::string(text.substr(0, first)), std::string(name), box, *offset};
 }
 
 bool is_plain_name(std::string_view name) {

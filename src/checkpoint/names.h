@@ -8,6 +8,7 @@
 
 #include "gda/checkpoint/checkpoint_folder.h"
 #include "gda/checkpoint/run_folder.h"
+#include "gda/model/region.h"
 
 namespace gda {
 
@@ -30,14 +31,17 @@ bool is_optimizer_file(std::string_view name);
 std::optional<StepName> parse_step_folder(std::string_view name);
 
 // Elements [offset, ...) of one state of one parameter, as a tensor's name in an optimizer file:
-// "exp_avg:model.norm.weight:4096".
+// "exp_avg:model.norm.weight:4096". Of a box of rows 0-63 and columns 32-63, counted in the box:
+// "exp_avg:model.layers.0.mlp.down_proj.weight:[0:64,32:64]:1024".
 struct PieceName {
   std::string state;
   std::string name;
+  std::optional<Region> box;  // none: the whole tensor
   std::int64_t offset = 0;
 
   std::string str() const;
 };
+// Nothing if it is not such a name; a box in it is not empty.
 std::optional<PieceName> parse_piece_name(std::string_view text);
 
 // A file's name without folders.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "checkpoint/file_order.h"
 #include "checkpoint/hashed_file.h"
 #include "gda/checkpoint/safetensors.h"
 #include "gda/core/error.h"
@@ -44,10 +45,7 @@ std::string header_of(const std::vector<TensorSource>& tensors,
 
 WrittenFile write_safetensors(const std::filesystem::path& path, std::vector<TensorSource> tensors,
                               std::map<std::string, std::string> metadata) {
-  std::sort(tensors.begin(), tensors.end(), [](const TensorSource& a, const TensorSource& b) {
-    return size_of(a.dtype) != size_of(b.dtype) ? size_of(a.dtype) > size_of(b.dtype)
-                                                : a.name < b.name;
-  });
+  std::sort(tensors.begin(), tensors.end(), FileOrder());
   metadata["format"] = "pt";
   HashedFile file(path);
   const std::string header = header_of(tensors, metadata, path);

@@ -1,10 +1,14 @@
 // Which files a rank writes for a checkpoint, and how they become one.
 #pragma once
 
+#include <exception>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "checkpoint/row_exchange.h"
 #include "gda/checkpoint/checkpoint_folder.h"
 #include "gda/checkpoint/checkpoint_writer.h"
 
@@ -26,18 +30,26 @@ struct SavePlan {
   StepName name;
   std::int64_t parameter_count = 0;
   std::string unhealthy;
-  std::vector<TensorFile> tensor_files;  // of this rank
+  bool has_boxes = false;                // among the optimizer's pieces
+  std::vector<TensorFile> tensor_files;  // of this rank; the optimizer's last
   std::vector<TextFile> text_files;      // of this rank
+  // Brings what the model files need of other ranks; null where they need nothing.
+  std::shared_ptr<RowExchange> exchange;
 
   std::size_t tensor_bytes() const;
 };
 
-// What this rank of `group` writes. Throws FormatError for pieces that do not fit the parameters.
-// Collective.
+// What this rank of `group` writes. Throws FormatError for pieces that do not fit the parameters,
+// and for elements that no rank has or that two have. Collective.
 SavePlan plan_save(Communicator& group, const SaveOptions& options,
                    const CheckpointContents& contents);
 
-// Writes and syncs the plan's files into a folder. Local.
+// Runs `body`, which produces the tensors of tensor_files in FileOrder, file by file, and carries
+// out what it leaves of the messages. Returns why this rank failed; null if it did not. Collective
+// where there is an exchange.
+std::exception_ptr produce_all(const SavePlan& plan, const std::function<void()>& body);
+
+// Writes and syncs the plan's files into a folder.
 std::vector<WrittenFile> write_files(const SavePlan& plan, const std::filesystem::path& folder);
 
 // Removes what earlier saves left unfinished and makes the temporary folder. Collective.

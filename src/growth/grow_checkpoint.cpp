@@ -8,6 +8,7 @@
 
 #include "gda/core/error.h"
 #include "gda/core/memory.h"
+#include "gda/model/carried_state.h"
 #include "gda/ops/elementwise.h"
 #include "growth/grown_tensor.h"
 #include "growth/update_origins.h"
@@ -15,13 +16,27 @@
 namespace gda {
 namespace {
 
+// A state of the optimizer, and how it is carried.
 struct OptimizerState {
-  const char* name;
-  CarriedState rule;
+  std::string name;
+  CarriedState rule = CarriedState::value;
 };
-constexpr OptimizerState kMaster{"master", CarriedState::value};
-constexpr OptimizerState kStates[] = {
-    kMaster, {"exp_avg", CarriedState::first_moment}, {"exp_avg_sq", CarriedState::second_moment}};
+const OptimizerState kMaster{std::string(kMasterState), CarriedState::value};
+
+// Those that a checkpoint has. A parameter can have a master where it had none: in a wider type it
+// was its own.
+std::vector<OptimizerState> states_of(const CheckpointReader& reader) {
+  std::vector<OptimizerState> states = {kMaster};
+  for (const std::string& name : reader.states()) {
+    if (name == kMasterState) continue;
+    try {
+      states.push_back({name, carried_state(name)});
+    } catch (const FormatError& error) {
+      fail<FormatError>("{}: {}", reader.path().string(), error.what());
+    }
+  }
+  return states;
+}
 
 // Elements that are computed, converted and written at once, besides the tensor they come from.
 constexpr std::int64_t kBlockElements = std::int64_t{4} << 20;
@@ -41,8 +56,14 @@ void emit(const Tensor& tensor, DType stored, const ByteSink& sink) {
 // What is written is computed when its turn comes.
 class Grower {
  public:
-  Grower(const CheckpointReader& from, std::uint64_t seed, DType stored)
-      : from_(from), seed_(seed), stored_(stored) {}
+  Grower(const CheckpointReader& from, const ModelConfig& model, std::uint64_t seed, DType stored)
+      : from_(from),
+        old_(parameter_specs(model)),
+        states_(states_of(from)),
+        seed_(seed),
+        stored_(stored) {}
+
+  const std::vector<OptimizerState>& states() const { return states_; }
 
   // Matrices have the type that they had, vectors its accumulate type.
   DType parameter_type(const ParameterSpec& spec) const {
@@ -55,8 +76,15 @@ class Grower {
     const bool is_master = state.rule == CarriedState::value;
     if (is_master && parameter_type(map.target) == work()) return false;
     // Frozen parameters have no state.
-    return map.source.empty() ? from_.has_state(state.name)
-                              : from_.has_state(state.name, map.source);
+    if (!map.source.empty()) return from_.has_state(state.name, map.source);
+    // What is new has what others of its role have: an optimizer may treat them differently.
+    bool is_known = false;
+    for (const ParameterSpec& spec : old_) {
+      if (spec.role != map.target.role) continue;
+      if (from_.has_state(state.name, spec.name)) return true;
+      is_known |= has_moments(spec.name);
+    }
+    return !is_known && from_.has_state(state.name);
   }
 
   void write_rows(const TensorMap& map, const OptimizerState& state, std::int64_t first,
@@ -69,6 +97,12 @@ class Grower {
   }
 
  private:
+  bool has_moments(const std::string& name) const {
+    return std::ranges::any_of(states_, [&](const OptimizerState& state) {
+      return state.rule != CarriedState::value && from_.has_state(state.name, name);
+    });
+  }
+
   template <class T>
   void write(const TensorMap& map, const OptimizerState& state, std::int64_t first,
              std::int64_t end, DType type, const ByteSink& sink) const {
@@ -99,6 +133,8 @@ class Grower {
   }
 
   const CheckpointReader& from_;
+  std::vector<ParameterSpec> old_;
+  std::vector<OptimizerState> states_;
   std::uint64_t seed_;
   DType stored_;
 };
@@ -133,22 +169,41 @@ std::uint64_t parameter_bytes(const Grower& grower, const GrowthMap& map) {
   return bytes;
 }
 
+// The parameter with the states that it has, all of which any rank can compute.
+ParameterSource grown_parameter(const std::shared_ptr<const Grower>& grower,
+                                const TensorMap& tensor) {
+  const DType type = grower->parameter_type(tensor.target);
+  ParameterSource source{
+      .name = tensor.target.name,
+      .dtype = type,
+      .shape = tensor.target.shape,
+      .region = Region::whole(tensor.target.shape),
+      .produce = [grower, &tensor, type](const IndexRange& rows, const ByteSink& sink) {
+        grower->write_rows(tensor, kMaster, rows.begin, rows.end, type, sink);
+      }};
+  for (const OptimizerState& state : grower->states()) {
+    if (grower->has_pieces(state, tensor)) source.states.push_back(state.name);
+  }
+  return source;
+}
+
 // This rank's rows of every state of a tensor. The split depends on nothing but the ranks.
 void add_pieces(const Communicator& group, const std::shared_ptr<const Grower>& grower,
                 const TensorMap& tensor, std::vector<TensorPiece>& pieces) {
-  const Shape& shape = tensor.target.shape;
-  const std::int64_t width = shape.rank() == 2 ? shape[1] : 1;
-  const std::int64_t first = shape[0] * group.rank() / group.size();
-  const std::int64_t end = shape[0] * (group.rank() + 1) / group.size();
+  const Region whole = Region::whole(tensor.target.shape);
+  const std::int64_t width = whole.columns.size();
+  const std::int64_t first = whole.rows.size() * group.rank() / group.size();
+  const std::int64_t end = whole.rows.size() * (group.rank() + 1) / group.size();
   if (first == end) return;
-  for (const OptimizerState& state : kStates) {
+  for (const OptimizerState& state : grower->states()) {
     if (!grower->has_pieces(state, tensor)) continue;
     pieces.push_back({.state = state.name,
                       .name = tensor.target.name,
+                      .region = whole,
                       .offset = first * width,
                       .dtype = grower->work(),
                       .length = (end - first) * width,
-                      .produce = [grower, &tensor, &state, first, end](const ByteSink& sink) {
+                      .produce = [grower, &tensor, state, first, end](const ByteSink& sink) {
                         grower->write_rows(tensor, state, first, end, grower->work(), sink);
                       }});
   }
@@ -163,7 +218,8 @@ SavedCheckpoint grow_checkpoint(Communicator& group, const CheckpointReader& fro
                        "{}: the growth map was made for another model than this checkpoint's",
                        from.path().string());
   from.check_fully_grown("another growth");
-  const auto grower = std::make_shared<const Grower>(from, run.seed, stored_type(from.model()));
+  const auto grower =
+      std::make_shared<const Grower>(from, map.from, run.seed, stored_type(from.model()));
   CheckpointContents contents;
   contents.step = from.step();
   contents.model = map.to;
@@ -173,15 +229,7 @@ SavedCheckpoint grow_checkpoint(Communicator& group, const CheckpointReader& fro
   contents.run_config = run.run_config;
   contents.unhealthy = from.manifest().unhealthy;
   for (const TensorMap& tensor : map.tensors) {
-    const ParameterSpec& spec = tensor.target;
-    const DType type = grower->parameter_type(spec);
-    contents.parameters.push_back({.name = spec.name,
-                                   .dtype = type,
-                                   .shape = spec.shape,
-                                   .produce = [grower, &tensor, type](const ByteSink& sink) {
-                                     grower->write_rows(tensor, kMaster, 0, tensor.target.shape[0],
-                                                        type, sink);
-                                   }});
+    contents.parameters.push_back(grown_parameter(grower, tensor));
     add_pieces(group, grower, tensor, contents.pieces);
   }
   // Files go to ranks in turn: several for each, so that they come out about even.
@@ -196,10 +244,10 @@ SavedCheckpoint grow_checkpoint(Communicator& group, const CheckpointReader& fro
 }
 
 std::uint64_t grown_bytes(const CheckpointReader& from, const GrowthMap& map) {
-  const Grower grower(from, 0, stored_type(from.model()));
+  const Grower grower(from, map.from, 0, stored_type(from.model()));
   std::uint64_t bytes = parameter_bytes(grower, map);
   for (const TensorMap& tensor : map.tensors) {
-    for (const OptimizerState& state : kStates) {
+    for (const OptimizerState& state : grower.states()) {
       if (!grower.has_pieces(state, tensor)) continue;
       bytes += static_cast<std::uint64_t>(tensor.target.shape.elements()) * size_of(grower.work());
     }

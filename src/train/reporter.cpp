@@ -91,12 +91,9 @@ void Reporter::tell_repetition(const RunProgress& progress) const {
   }
 }
 
-void Reporter::add_step(const RunProgress& progress) {
+std::optional<UnreadableData> Reporter::after_step(const RunProgress& progress) {
   unreported_flops_.full += progress.last.flops.full;
   unreported_flops_.causal += progress.last.flops.causal;
-}
-
-std::optional<UnreadableData> Reporter::after_step(const RunProgress& progress) {
   const RunConfig& config = run_.config();
   const std::int64_t step = progress.state.step;
   const auto due = [&](std::int64_t every) { return every > 0 && step % every == 0; };

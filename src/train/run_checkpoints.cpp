@@ -60,7 +60,7 @@ RestoredRun RunCheckpoints::restore(const Context& context, const CheckpointRead
     const std::string& name = piece.spec().name;
     const auto read = [&](const std::string& state, const Tensor& to) {
       fill_from_host(context.stream, to, [&](const Tensor& host) {
-        reader.read_piece(state, name, piece.offset, host);
+        reader.read_piece(state, name, piece.parameter->region, piece.offset, host);
       });
     };
     read(kMaster, piece.master);
@@ -96,7 +96,7 @@ void RunCheckpoints::initialise_from(const Context& context, const ModelFolder& 
   folder.check_matches(parameters_.specs());
   for (const OptimizerPiece& piece : optimizer_.pieces()) {
     fill_from_host(context.stream, piece.master, [&](const Tensor& host) {
-      folder.read_range(piece.spec().name, piece.offset, host);
+      folder.read_range(piece.spec().name, piece.parameter->region, piece.offset, host);
     });
   }
   optimizer_.publish_masters(context);
@@ -108,14 +108,22 @@ CheckpointContents RunCheckpoints::contents(const Context& context, const RunSna
   contents.step = run.state.step;
   contents.model = run.model;
   for (const Parameter& parameter : parameters_.all()) {
-    contents.parameters.push_back(source_of(parameter.spec.name, parameter.value, context.stream));
+    const ParameterSpec& spec = parameter.spec;
+    ParameterSource& source = contents.parameters.emplace_back(
+        parameter_source(spec.name, spec.shape, parameter.region, parameter.value, context.stream));
+    if (!parameter.is_primary) source.region = {};
+    // Where the parameter is its own master, the model's file holds it.
+    if (parameter.value.dtype() != accumulate_type(parameters_.compute_type())) {
+      source.states.emplace_back(kMaster);
+    }
+    const std::vector<std::string> states = optimizer_.states(spec);
+    source.states.insert(source.states.end(), states.begin(), states.end());
   }
   for (const OptimizerPiece& piece : optimizer_.pieces()) {
     const auto add = [&](const std::string& name, const Tensor& data) {
-      contents.pieces.push_back(
-          piece_of(name, piece.spec().name, piece.offset, data, context.stream));
+      contents.pieces.push_back(piece_of(name, piece.spec().name, piece.parameter->region,
+                                         piece.offset, data, context.stream));
     };
-    // Where the parameter is its own master, the model's file holds it.
     if (piece.has_own_master()) add(kMaster, piece.master);
     for (const OptimizerState& state : piece.states) add(state.name, state.tensor);
   }

@@ -100,9 +100,11 @@ TEST(AsyncCheckpointWriter, SourcesThatBreakTheirWordFailTheCopy) {
   const auto alone = make_self_communicator();
   AsyncCheckpointWriter writer(*alone, options_in(scratch.path()));
   Sample sample(3, DType::f32, 0, 1);
-  TensorSource& norm = sample.contents().parameters.back();
+  ParameterSource& norm = sample.contents().parameters.back();
   const auto give = [&](std::size_t count) {
-    norm.produce = [count](const ByteSink& sink) { sink(std::vector<std::byte>(count)); };
+    norm.produce = [count](const IndexRange&, const ByteSink& sink) {
+      sink(std::vector<std::byte>(count));
+    };
     return message_of<FormatError>([&] { writer.start(sample.contents()); });
   };
   EXPECT_EQ(give(20),

@@ -231,7 +231,7 @@ TEST(CheckpointSave, AFullDiskKeepsTheOneBefore) {
   const auto alone = make_self_communicator();
   Sample sample(20, DType::f32, 0, 1);
   const OwnedTensor large(DType::f32, {1 << 20});
-  sample.contents().parameters.push_back(source_of("lm_head.weight", large.tensor));
+  sample.contents().parameters.push_back(parameter_source("lm_head.weight", large.tensor));
   const std::string path = (options.directory / "step-00000020").string();
   EXPECT_EQ(message_of<IoError>([&] { save_checkpoint(*alone, options, sample.contents()); }),
             "cannot save checkpoint " + path + ": cannot write " + path +

@@ -102,14 +102,17 @@ Sample::Sample(std::int64_t step, DType compute, int rank, int size, bool with_m
   for (const ParameterSpec& spec : specs) {
     const DType dtype = spec.is_matrix() ? compute : accumulate_type(compute);
     contents_.parameters.push_back(
-        source_of(spec.name, filled("parameter", spec.name, 0, spec.shape, dtype)));
+        parameter_source(spec.name, filled("parameter", spec.name, 0, spec.shape, dtype)));
+    contents_.parameters.back().states = kStates;
+    if (!with_masters) contents_.parameters.back().states.pop_back();
   }
   for (const Range& range : ranges_of(specs, rank, size)) {
     for (const std::string& state : kStates) {
       if (state == "master" && !with_masters) continue;
       const Tensor data = filled(state, range.spec->name, range.offset, Shape{range.length},
                                  accumulate_type(compute));
-      contents_.pieces.push_back(piece_of(state, range.spec->name, range.offset, data));
+      contents_.pieces.push_back(
+          piece_of(state, range.spec->name, Region::whole(range.spec->shape), range.offset, data));
     }
   }
 }

@@ -3,10 +3,16 @@
 #include <gtest/gtest.h>
 
 #include <barrier>
+#include <condition_variable>
 #include <cstring>
+#include <deque>
+#include <map>
+#include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "gda/core/error.h"
 #include "support/stub_communicator.h"
 
 namespace gda::test {
@@ -16,10 +22,14 @@ struct Shared {
   explicit Shared(int ranks) : meeting(ranks), sources(static_cast<std::size_t>(ranks)) {}
   std::barrier<> meeting;
   std::vector<const std::byte*> sources;
+  // Messages on their way from one rank to another.
+  std::mutex mutex;
+  std::condition_variable arrived;
+  std::map<std::pair<int, int>, std::deque<std::vector<std::byte>>> mail;
 };
 
 // Only the operations that checkpoints use: all_gather, on which the scalar operations are built,
-// and broadcast.
+// broadcast and messages, which do not wait to be received.
 class ThreadCommunicator final : public StubCommunicator {
  public:
   ThreadCommunicator(Shared& shared, int rank, int size)
@@ -41,6 +51,23 @@ class ThreadCommunicator final : public StubCommunicator {
           if (rank() != root) copy(root, data, 0);
         },
         data.bytes());
+    return {};
+  }
+
+  Pending send_receive(const Tensor& send, int to, const Tensor& receive, int from) override {
+    std::unique_lock lock(shared_.mutex);
+    if (to != kNobody) {
+      const auto* bytes = static_cast<const std::byte*>(send.raw());
+      shared_.mail[{rank(), to}].emplace_back(bytes, bytes + send.bytes());
+      shared_.arrived.notify_all();
+    }
+    if (from == kNobody) return {};
+    auto& queue = shared_.mail[{from, rank()}];
+    shared_.arrived.wait(lock, [&] { return !queue.empty(); });
+    require<Error>(queue.front().size() == receive.bytes(), "rank {} sent {} bytes, not {}", from,
+                   queue.front().size(), receive.bytes());
+    std::memcpy(receive.raw(), queue.front().data(), receive.bytes());
+    queue.pop_front();
     return {};
   }
 
@@ -77,6 +104,9 @@ void run_ranks(int size, const std::function<void(Communicator&)>& f) {
     });
   }
   for (std::thread& thread : threads) thread.join();
+  for (const auto& [ends, queue] : shared.mail) {
+    EXPECT_TRUE(queue.empty()) << "of rank " << ends.first << " for rank " << ends.second;
+  }
 }
 
 }  // namespace gda::test

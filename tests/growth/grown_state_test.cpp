@@ -40,7 +40,7 @@ TEST(GrownState, GrownCheckpointsBeginAtTheUpdatesDone) {
   contents.step = 10;
   contents.model = model.config;
   for (const Parameter& parameter : model.parameters.all()) {
-    contents.parameters.push_back(source_of(parameter.spec.name, parameter.value));
+    contents.parameters.push_back(parameter_source(parameter.spec.name, parameter.value));
   }
   const CheckpointReader from(save_checkpoint(*self, {.directory = folder / "a"}, contents).path);
   Depth depth;

@@ -3,7 +3,9 @@
 //   checkpoints/step-00001000/
 //     model.safetensors | model-0000i-of-0000N.safetensors + model.safetensors.index.json
 //     config.json                            with the above a Hugging Face model folder
-//     optimizer-0000r-of-0000W.safetensors   flat pieces "state:parameter:offset" of W ranks
+//     optimizer-0000r-of-0000W.safetensors   flat pieces "state:parameter:offset" of W ranks, and
+//                                            "state:parameter:[0:64,32:64]:offset" of the box of
+//                                            these rows and columns, whose elements it counts
 //     trainer.json, config.yaml              the trainer's counters, the run's configuration
 //     growth.json                            step counts and masks of a grown model, if it has any
 //     manifest.json                          written last: every file's size and hash, and whether
@@ -46,6 +48,8 @@ std::vector<StepFolder> list_step_folders(const std::filesystem::path& checkpoin
 
 // What manifest.json says.
 struct Manifest {
+  // 2 if the optimizer's pieces are of boxes, which readers of version 1 do not know, else 1.
+  std::int64_t format_version = 1;
   std::int64_t step = 0;
   std::int64_t world_size = 1;  // ranks that wrote it
   std::int64_t parameter_count = 0;

@@ -16,6 +16,7 @@
 #include "gda/dist/communicator.h"
 #include "gda/model/growth_state.h"
 #include "gda/model/parameters.h"
+#include "gda/model/region.h"
 
 namespace gda {
 
@@ -26,8 +27,9 @@ enum class Verification {
   model,         // on opening, all but the optimizer's files, which are not looked at: no state
 };
 
-// A checkpoint that is whole by its manifest. Throws FormatError or IoError naming the checkpoint,
-// the file and the fault. One thread at a time.
+// A checkpoint that is whole by its manifest. Of each parameter that has a state, the pieces of
+// that state hold every element once, which is checked on opening. Throws FormatError or IoError
+// naming the checkpoint, the file and the fault. One thread at a time.
 class CheckpointReader {
  public:
   // With a group, its ranks share the hashing, and what one finds wrong every one throws: then
@@ -68,22 +70,28 @@ class CheckpointReader {
   // As ModelFolder's, verified.
   void read_parameter(std::string_view name, const Tensor& to) const;
   void read_range(std::string_view name, std::int64_t offset, const Tensor& to) const;
+  void read_range(std::string_view name, const Region& region, std::int64_t offset,
+                  const Tensor& to) const;
 
-  // Elements [offset, offset + to.elements()) of a state of a parameter, put together from whatever
-  // pieces hold them and converted to the type of `to` (dense). "master" of a parameter that has no
-  // such pieces is the parameter itself where that is f32 or f64. Throws FormatError naming the
-  // parameter and the range that no piece covers.
+  // Elements [offset, offset + to.elements()), row-major in the box `region`, of a state of a
+  // parameter, put together from whatever pieces of whatever boxes hold them and converted to the
+  // type of `to` (dense). "master" of a parameter that has no such pieces is the parameter itself
+  // where that is f32 or f64. Throws FormatError naming the parameter where there is none, or the
+  // range where it lies outside.
+  void read_piece(std::string_view state, std::string_view name, const Region& region,
+                  std::int64_t offset, const Tensor& to) const;
+  // Of the whole parameter.
   void read_piece(std::string_view state, std::string_view name, std::int64_t offset,
                   const Tensor& to) const;
 
-  // Compares all files that were not compared yet.
+  // Compares all files that were not compared yet with their hashes.
   void verify_all() const;
 
  private:
   struct Piece {
-    std::int64_t offset = 0;
-    std::int64_t length = 0;
-    std::size_t file = 0;  // index into optimizer_files_
+    Region box;
+    std::int64_t offset = 0;  // in the box
+    std::size_t file = 0;     // index into optimizer_files_
     const StoredTensor* tensor = nullptr;
   };
   using PieceKey = std::pair<std::string, std::string>;  // state, parameter
@@ -92,7 +100,8 @@ class CheckpointReader {
   void check_files(Verification verification, Communicator& group);
   void open_optimizer_files();
   void add_piece(const StoredTensor& tensor, std::size_t file);
-  void check_piece_order() const;
+  void check_coverage() const;
+  std::string file_name(std::size_t file) const;
   void verify(const std::filesystem::path& file) const;
   std::string read_text(std::string_view name) const;
 
@@ -100,7 +109,7 @@ class CheckpointReader {
   Manifest manifest_;
   std::unique_ptr<ModelFolder> model_;
   std::vector<SafetensorsFile> optimizer_files_;
-  std::map<PieceKey, std::vector<Piece>> pieces_;  // by rising offset
+  std::map<PieceKey, std::vector<Piece>> pieces_;
   std::string trainer_json_;
   std::string run_config_;
   GrowthState growth_;

@@ -34,16 +34,19 @@ struct SaveOptions {
   std::int64_t keep_every = 0;
   // Model files are cut at this size. File i is written by rank i % size.
   std::uint64_t max_file_bytes = 4'000'000'000;
+  // Rows of parameters that travel to the rank that writes them, at a time.
+  std::size_t block_bytes = std::size_t{16} << 20;
 };
 
 struct CheckpointContents {
   std::int64_t step = 0;
   bool grown = false;  // the model grew since the other checkpoint of this step
   ModelConfig model;
-  // All parameters of the model: the same list on every rank, each able to produce all bytes.
-  std::vector<TensorSource> parameters;
-  // The optimizer state that this rank owns. Of all ranks together, each state of a parameter is
-  // covered once. "master" may be left out where the parameter itself is f32 or f64.
+  // All parameters of the model: the same list on every rank, with what each gives of them. Where
+  // several ranks give the same box it is taken from one; otherwise boxes do not overlap.
+  std::vector<ParameterSource> parameters;
+  // The optimizer state that this rank owns. Of all ranks together, each state that a parameter
+  // lists is covered once. "master" need not be listed where the parameter itself is f32 or f64.
   std::vector<TensorPiece> pieces;
   std::string trainer_json;  // stored as it is; empty: no file
   std::string run_config;    // YAML, stored as it is; empty: no file
@@ -56,7 +59,9 @@ struct SavedCheckpoint {
   std::uint64_t bytes = 0;  // of all ranks
 };
 
-// Writes a checkpoint and returns when it is on the disk. Collective.
+// Writes a checkpoint and returns when it is on the disk. Throws FormatError that names tensor,
+// state, box and ranks where something is given by nobody or twice. What a rank writes of
+// parameters that others have, it receives in blocks while it writes. Collective.
 SavedCheckpoint save_checkpoint(Communicator& group, const SaveOptions& options,
                                 const CheckpointContents& contents);
 
@@ -65,8 +70,9 @@ struct SavePlan;
 }
 
 // Writes checkpoints in the background, one at a time, from a copy in memory of what this rank
-// writes: its optimizer pieces and its share of the model files. The copy's memory is allocated by
-// the first save and used again. Only the calling thread communicates.
+// writes: its optimizer pieces and its share of the model files, to which other ranks contribute
+// while start() copies. The copy's memory is allocated by the first save and used again. Only the
+// calling thread communicates.
 class AsyncCheckpointWriter {
  public:
   // `group` must outlive it.

@@ -12,6 +12,7 @@
 #include "gda/checkpoint/safetensors.h"
 #include "gda/model/model_config.h"
 #include "gda/model/parameters.h"
+#include "gda/model/region.h"
 
 namespace gda {
 
@@ -43,6 +44,9 @@ class ModelFolder {
   void read_parameter(std::string_view name, const Tensor& to) const;
   // Elements [offset, offset + to.elements()) in row-major order. `to` is dense.
   void read_range(std::string_view name, std::int64_t offset, const Tensor& to) const;
+  // The same of the box `region`, row-major in it.
+  void read_range(std::string_view name, const Region& region, std::int64_t offset,
+                  const Tensor& to) const;
 
   // Throws FormatError that lists the first differences unless the folder holds exactly these names
   // and shapes.

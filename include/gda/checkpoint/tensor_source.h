@@ -7,8 +7,10 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "gda/core/tensor.h"
+#include "gda/model/region.h"
 
 namespace gda {
 
@@ -19,7 +21,11 @@ using ByteSink = std::function<void(std::span<const std::byte>)>;
 // it likes. May be called from another thread than the one that made it.
 using ByteProducer = std::function<void(const ByteSink&)>;
 
-// A whole parameter under its logical name.
+// Hands rows [begin, end) of the global tensor, as far as a rank has their columns, to the sink, in
+// order. In any order of calls.
+using RowProducer = std::function<void(const IndexRange& rows, const ByteSink&)>;
+
+// A whole tensor, as a file holds it.
 struct TensorSource {
   std::string name;
   DType dtype = DType::f32;
@@ -29,11 +35,24 @@ struct TensorSource {
   std::size_t bytes() const { return static_cast<std::size_t>(shape.elements()) * size_of(dtype); }
 };
 
-// Elements [offset, offset + length), in row-major order, of one state of the optimizer for the
-// parameter `name`, whatever rank holds them.
-struct TensorPiece {
-  std::string state;  // "master", "exp_avg", "exp_avg_sq"; no colon
+// A parameter under its logical name, and what this rank gives of it.
+struct ParameterSource {
   std::string name;
+  DType dtype = DType::f32;
+  Shape shape;                           // of the whole
+  std::vector<std::string> states = {};  // that the optimizer has of it; a frozen one may have none
+  Region region = {};                    // of which this rank gives the bytes; empty: of nothing
+  RowProducer produce = {};              // of rows within `region`
+
+  bool has_whole() const { return region == Region::whole(shape); }
+};
+
+// Elements [offset, offset + length), row-major in the box `region`, of one state of the optimizer
+// for the parameter `name`, whatever rank holds them.
+struct TensorPiece {
+  std::string state;  // "master", "exp_avg", "momentum", ...; no colon
+  std::string name;
+  Region region;
   std::int64_t offset = 0;
   DType dtype = DType::f32;
   std::int64_t length = 0;
@@ -44,8 +63,13 @@ struct TensorPiece {
 // AsyncCheckpointWriter, until start() returns). Those on a GPU are read in the order of `stream`,
 // through pinned memory. `tensor` may have a row stride.
 TensorSource source_of(std::string name, const Tensor& tensor, const Stream& stream = {});
+// `part` holds the box `region` of a parameter of shape `shape`.
+ParameterSource parameter_source(std::string name, const Shape& shape, const Region& region,
+                                 const Tensor& part, const Stream& stream = {});
+// The whole.
+ParameterSource parameter_source(std::string name, const Tensor& tensor, const Stream& stream = {});
 // `data` is dense; its shape does not matter.
-TensorPiece piece_of(std::string state, std::string name, std::int64_t offset, const Tensor& data,
-                     const Stream& stream = {});
+TensorPiece piece_of(std::string state, std::string name, const Region& region, std::int64_t offset,
+                     const Tensor& data, const Stream& stream = {});
 
 }  // namespace gda

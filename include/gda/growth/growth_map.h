@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "gda/model/carried_state.h"
 #include "gda/model/growth_state.h"
 #include "gda/model/parameters.h"
 
@@ -120,9 +121,6 @@ std::vector<std::string> carry_names(const GrowthMap& map, const std::vector<std
 
 // FormatError that names a tensor whose axes do not give its shape, or reach outside its source.
 void check_sizes(const GrowthMap& map);
-
-// What is carried through a map.
-enum class CarriedState { value, first_moment, second_moment };
 
 // A whole tensor of the new model. source: the old tensor, row-major (empty if map.source is);
 // target: as many elements as the new one. `seed`: of noise and fills.

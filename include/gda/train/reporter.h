@@ -32,9 +32,7 @@ class Reporter {
 
   // Where the time of the steps goes.
   PhaseTimer& timer() { return timer_; }
-  // A step is done: progress.last.
-  void add_step(const RunProgress& progress);
-  // After each step: what the configuration says is due. Data that could not be read for it, which
+  // After each step, progress.last: what the configuration says is due. Data that could not be read for it, which
   // ends the run.
   [[nodiscard]] std::optional<UnreadableData> after_step(const RunProgress& progress);
   // A growth stage is done.
