@@ -29,7 +29,7 @@ constexpr double kNewtonSchulzEps = 1e-7;
 //   X = u / (||u||_F + eps);  five times X = a X + (b A + c A A) X with A = X X^T;  x = X
 // u [R, C] contiguous, accumulate type; x [R, C] contiguous, compute type: that of all products.
 // For R > C, A = X^T X is multiplied from the right. A matrix of zeros stays one; inf or NaN in u
-// makes all of x NaN.
+// makes all of x NaN. u is not read any more when x is written: they may begin at one place.
 //
 // Scratch: x.bytes() and two matrices of x's type with min(R, C)^2 elements. Work: 10 products of
 // 2 R C min(R, C) FLOPs and 5 of 2 min(R, C)^3.
