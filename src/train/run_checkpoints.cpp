@@ -1,5 +1,6 @@
 #include "gda/train/run_checkpoints.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "gda/core/error.h"
@@ -11,13 +12,14 @@ namespace gda {
 namespace {
 
 constexpr const char* kMaster = "master";
-constexpr const char* kFirstMoment = "exp_avg";
-constexpr const char* kSecondMoment = "exp_avg_sq";
 
-// Whether a parameter was frozen when the checkpoint was written. One without any moments at all is
-// not a run's, and reading them says so.
-bool has_no_moments(const CheckpointReader& reader, const std::string& name) {
-  return reader.has_state(kFirstMoment) && !reader.has_state(kFirstMoment, name);
+// Whether a parameter was frozen when the checkpoint was written. A checkpoint that has a state of
+// no parameter at all is not a run's, and reading it says so.
+bool has_no_states(const CheckpointReader& reader, const std::vector<std::string>& states,
+                   const std::string& name) {
+  return std::any_of(states.begin(), states.end(), [&](const std::string& state) {
+    return reader.has_state(state) && !reader.has_state(state, name);
+  });
 }
 
 void check_origins(const CheckpointReader& reader, const RestoredRun& run) {
@@ -36,14 +38,14 @@ void check_origins(const CheckpointReader& reader, const RestoredRun& run) {
 }  // namespace
 
 RunCheckpoints::RunCheckpoints(std::filesystem::path directory, const CheckpointConfig& config,
-                               Communicator& world, const ParameterStore& parameters,
-                               ShardedAdamW& optimizer)
+                               Communicator& world, GradientBuckets& buckets, Optimizer& optimizer)
     : options_{.directory = std::move(directory),
                .keep_last = config.keep_last,
                .keep_every = config.keep_every},
       async_(config.async),
       world_(world),
-      parameters_(parameters),
+      parameters_(buckets.parameters()),
+      buckets_(buckets),
       optimizer_(optimizer),
       writer_(world, options_) {}
 
@@ -54,21 +56,20 @@ RestoredRun RunCheckpoints::restore(const Context& context, const CheckpointRead
       .growth = reader.growth()};
   check_origins(reader, run);
   begin_afresh(reader, run);
-  for (const ShardedAdamW::Piece& piece : optimizer_.pieces()) {
-    const std::string& name = piece.spec->name;
-    const auto read = [&](const char* state, const Tensor& to) {
+  for (const OptimizerPiece& piece : optimizer_.pieces()) {
+    const std::string& name = piece.spec().name;
+    const auto read = [&](const std::string& state, const Tensor& to) {
       fill_from_host(context.stream, to, [&](const Tensor& host) {
         reader.read_piece(state, name, piece.offset, host);
       });
     };
     read(kMaster, piece.master);
-    if (!piece.spec->trainable || has_no_moments(reader, name)) continue;
-    read(kFirstMoment, piece.m);
-    read(kSecondMoment, piece.v);
+    if (has_no_states(reader, optimizer_.states(piece.spec()), name)) continue;
+    for (const OptimizerState& state : piece.states) read(state.name, state.tensor);
   }
   optimizer_.set_origins(context, run.growth.origins);
   optimizer_.publish_masters(context);
-  optimizer_.wait_all();
+  buckets_.wait_all();
   return run;
 }
 
@@ -77,7 +78,7 @@ void RunCheckpoints::begin_afresh(const CheckpointReader& reader, RestoredRun& r
   std::vector<std::string> names;
   for (const Parameter& parameter : parameters_.all()) {
     const std::string& name = parameter.spec.name;
-    if (!parameter.spec.trainable || !has_no_moments(reader, name)) continue;
+    if (!has_no_states(reader, optimizer_.states(parameter.spec), name)) continue;
     names.push_back(name);
     std::erase_if(origins, [&](const UpdateOrigin& origin) { return origin.name == name; });
     origins.push_back({.name = name,
@@ -93,13 +94,13 @@ void RunCheckpoints::begin_afresh(const CheckpointReader& reader, RestoredRun& r
 
 void RunCheckpoints::initialise_from(const Context& context, const ModelFolder& folder) {
   folder.check_matches(parameters_.specs());
-  for (const ShardedAdamW::Piece& piece : optimizer_.pieces()) {
+  for (const OptimizerPiece& piece : optimizer_.pieces()) {
     fill_from_host(context.stream, piece.master, [&](const Tensor& host) {
-      folder.read_range(piece.spec->name, piece.offset, host);
+      folder.read_range(piece.spec().name, piece.offset, host);
     });
   }
   optimizer_.publish_masters(context);
-  optimizer_.wait_all();
+  buckets_.wait_all();
 }
 
 CheckpointContents RunCheckpoints::contents(const Context& context, const RunSnapshot& run) const {
@@ -109,16 +110,14 @@ CheckpointContents RunCheckpoints::contents(const Context& context, const RunSna
   for (const Parameter& parameter : parameters_.all()) {
     contents.parameters.push_back(source_of(parameter.spec.name, parameter.value, context.stream));
   }
-  for (const ShardedAdamW::Piece& piece : optimizer_.pieces()) {
-    const auto add = [&](const char* name, const Tensor& data) {
+  for (const OptimizerPiece& piece : optimizer_.pieces()) {
+    const auto add = [&](const std::string& name, const Tensor& data) {
       contents.pieces.push_back(
-          piece_of(name, piece.spec->name, piece.offset, data, context.stream));
+          piece_of(name, piece.spec().name, piece.offset, data, context.stream));
     };
     // Where the parameter is its own master, the model's file holds it.
-    if (piece.master.raw() != piece.value.raw()) add(kMaster, piece.master);
-    if (!piece.spec->trainable) continue;
-    add(kFirstMoment, piece.m);
-    add(kSecondMoment, piece.v);
+    if (piece.has_own_master()) add(kMaster, piece.master);
+    for (const OptimizerState& state : piece.states) add(state.name, state.tensor);
   }
   contents.trainer_json = run.state.json();
   contents.run_config = run.run_config;
@@ -128,7 +127,7 @@ CheckpointContents RunCheckpoints::contents(const Context& context, const RunSna
 }
 
 void RunCheckpoints::save(const Context& context, const RunSnapshot& run, bool wait) {
-  optimizer_.wait_all();
+  buckets_.wait_all();
   const CheckpointContents all = contents(context, run);
   if (async_ && !wait) {
     writer_.start(all);

@@ -9,9 +9,10 @@
 #include "gda/eval/loss.h"
 
 namespace gda {
-TrainStep::TrainStep(Decoder& decoder, ShardedAdamW& optimizer, Communicator& communicator,
-                     std::size_t sources)
+TrainStep::TrainStep(Decoder& decoder, GradientBuckets& buckets, Optimizer& optimizer,
+                     Communicator& communicator, std::size_t sources)
     : decoder_(decoder),
+      buckets_(buckets),
       optimizer_(optimizer),
       communicator_(communicator),
       sums_(DType::f64, {2 * static_cast<std::int64_t>(sources)}) {}
@@ -57,14 +58,14 @@ BucketHooks TrainStep::hooks(bool last, PhaseTimer& timer,
   BucketHooks hooks;
   hooks.before_use = [this, &timer](std::size_t bucket) {
     const auto waiting = timer.scope(Phase::communication);
-    optimizer_.wait(bucket);
+    buckets_.wait(bucket);
   };
   hooks.backward_begins = [&timer, &phase] {
     phase.reset();
     phase.emplace(timer, Phase::backward);
   };
   // Gradients are whole only once the last micro-batch has added to them.
-  if (last) hooks.gradient_ready = [this](std::size_t bucket) { optimizer_.reduce(bucket); };
+  if (last) hooks.gradient_ready = [this](std::size_t bucket) { buckets_.reduce(bucket); };
   return hooks;
 }
 
@@ -159,20 +160,21 @@ StepResult TrainStep::run(const Context& context, std::span<const Batch> micro_b
   }
   {
     const auto waiting = timer.scope(Phase::communication);
-    result.gradient_norm = correction * optimizer_.gradient_norm(context);
+    result.gradient_norm = correction * buckets_.gradient_norm(context);
     add_losses(micro_batches, HostCopy(context.stream, losses));
     reduce_losses(result, targets);
   }
   const auto updating = timer.scope(Phase::optimizer);
   result.skipped = guard.check(result.loss, result.gradient_norm);
   if (!result.skipped.empty()) {
-    optimizer_.skip(context);
+    buckets_.zero(context);
     return result;
   }
-  AdamWStep step = options.adamw;
   const bool clip = options.gradient_clip > 0 && result.gradient_norm > options.gradient_clip;
-  step.gradient_scale = correction * (clip ? options.gradient_clip / result.gradient_norm : 1.0);
-  optimizer_.update(context, step);
+  const double clipping = clip ? options.gradient_clip / result.gradient_norm : 1.0;
+  optimizer_.update(
+      context,
+      {.lr = options.lr, .gradient_scale = correction * clipping, .update = options.update});
   return result;
 }
 

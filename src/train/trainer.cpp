@@ -114,6 +114,7 @@ void Trainer::allocate_model(const std::vector<std::string>& added, std::string_
                           .compute = compute_,
                           .recompute = recompute_of(config_.train.recompute),
                           .loss = loss_options(config_.train),
+                          .optimizer = config_.optimizer,
                           .sources = static_cast<std::size_t>(data_.sources()),
                           .checkpoints = checkpoint_folder(config_),
                           .checkpoint = config_.checkpoint,
@@ -280,17 +281,11 @@ void Trainer::train_one_step() {
   last_mask_.reset();
   if (growth_.ramp) last_mask_ = growth_.mask_at(state_.step);
   const std::int64_t batch_size = timeline_->batch_size(state_.step);
-  const OptimizerConfig& optimizer = config_.optimizer;
   last_lr_ = timeline_->learning_rate(state_.step);
   UpdateOptions options;
-  options.adamw = {.lr = last_lr_,
-                   .beta1 = optimizer.betas[0],
-                   .beta2 = optimizer.betas[1],
-                   .eps = optimizer.eps,
-                   .weight_decay = optimizer.weight_decay,
-                   .gradient_scale = 1,
-                   .step = state_.updates + 1};
-  options.gradient_clip = optimizer.grad_clip;
+  options.lr = last_lr_;
+  options.update = state_.updates + 1;
+  options.gradient_clip = config_.optimizer.grad_clip;
   // The mask's value is an argument of kernels.
   options.graphs =
       config_.train.cuda_graphs && device_.type == DeviceType::cuda && !growth_.ramp.has_value();

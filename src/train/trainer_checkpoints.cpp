@@ -232,7 +232,7 @@ std::string Trainer::fault_of_weights() {
                        guard_.consecutive() == 1 ? "was" : "were",
                        last_.skipped.empty() ? "" : ", the last because " + last_.skipped);
   }
-  model_->optimizer.wait_all();
+  model_->buckets.wait_all();
   double squares = 0;
   {
     const ArenaScope scope(arena_);

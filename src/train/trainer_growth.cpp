@@ -42,7 +42,7 @@ void Trainer::grow() {
   report.step = state_.step;
   report.stage = number;
   report.parameters_before = parameter_count(model_config());
-  model_->optimizer.wait_all();
+  model_->buckets.wait_all();
   // (samples without a target have no loss)
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   report.loss_before = loss_of(micro_batches_.front()).value_or(kNone);

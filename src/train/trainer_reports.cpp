@@ -58,7 +58,7 @@ void Trainer::report() {
     if (last_.source_targets[i] == 0) continue;
     report.source_losses.emplace_back(name, last_.source_loss[i]);
   }
-  model_->optimizer.wait_all();  // lambda's vectors may still be on their way
+  model_->buckets.wait_all();  // lambda's vectors may still be on their way
   report.lambdas = model_->decoder.lambdas(context());
   report.seconds = seconds;
   report.resident_bytes = memory.resident_bytes;
@@ -68,7 +68,7 @@ void Trainer::report() {
 
 void Trainer::evaluate() {
   const ProfileRange range("evaluation");
-  model_->optimizer.wait_all();
+  model_->buckets.wait_all();
   const std::vector<std::string>& wanted = config_.eval.sources;
   EvalMeanReport mean;
   for (const EvaluationSet& set : data_.validation()) {
@@ -111,7 +111,7 @@ std::optional<EvalReport> Trainer::evaluate(const EvaluationSet& set, std::int64
 }
 
 void Trainer::sample_text() {
-  model_->optimizer.wait_all();
+  model_->buckets.wait_all();
   if (tokenizer_ == nullptr) return;
   const TextSampleConfig& sample = config_.train.sample;
   GenerateOptions options;

@@ -30,13 +30,14 @@ inline void write_ramp_checkpoint(Communicator& world, const RunConfig& config,
                                   const GrowthRamp& ramp, std::int64_t step) {
   ParameterStore parameters(parameter_specs(config.model), config.precision.compute_type(),
                             world.size(), true);
-  ShardedAdamW optimizer(parameters, world);
+  GradientBuckets buckets(parameters, world);
+  Optimizer optimizer(buckets, make_update_rules({}));
   Arena arena;
   const Context context{Stream{}, arena};
   parameters.initialize(static_cast<std::uint64_t>(config.train.seed));
   optimizer.copy_masters_from_values(context);
   const std::filesystem::path directory = config.run_dir;
-  RunCheckpoints checkpoints(directory / "checkpoints", config.checkpoint, world, parameters,
+  RunCheckpoints checkpoints(directory / "checkpoints", config.checkpoint, world, buckets,
                              optimizer);
   RunState state;
   state.step = step;

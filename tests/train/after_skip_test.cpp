@@ -23,8 +23,9 @@ class Steps {
       : config_(config),
         parameters_(parameter_specs(config.model), DType::f64, 1, true),
         decoder_(config.model, parameters_),
-        optimizer_(parameters_, *self_),
-        step_(decoder_, optimizer_, *self_, config.data.sources.size()),
+        buckets_(parameters_, *self_),
+        optimizer_(buckets_, make_update_rules({})),
+        step_(decoder_, buckets_, optimizer_, *self_, config.data.sources.size()),
         data_(config.data, config.model.vocab_size, [](std::int64_t step) { return step * kRows; }),
         guard_({}) {
     parameters_.initialize(3);
@@ -41,7 +42,7 @@ class Steps {
         parameters_.at("model.layers.1.input_layernorm.weight").value.data<double>()[0];
     const double whole = weight;
     if (broken) weight = std::numeric_limits<double>::quiet_NaN();
-    const UpdateOptions options{.adamw = {.lr = 0.01, .step = updates_ + 1}};
+    const UpdateOptions options{.lr = 0.01, .update = updates_ + 1};
     StepResult result = step_.run({Stream{}, arena_}, batches, options, guard_, timer_);
     if (broken) weight = whole;
     if (result.skipped.empty()) ++updates_;
@@ -54,8 +55,9 @@ class Steps {
       const std::vector<std::byte> bytes = test::bytes_of(tensor);
       all.insert(all.end(), bytes.begin(), bytes.end());
     };
-    for (const ShardedAdamW::Piece& piece : optimizer_.pieces()) {
-      for (const Tensor& tensor : {piece.value, piece.m, piece.v}) append(tensor);
+    for (const OptimizerPiece& piece : optimizer_.pieces()) {
+      append(piece.value);
+      for (const OptimizerState& state : piece.states) append(state.tensor);
     }
     return all;
   }
@@ -68,7 +70,8 @@ class Steps {
   Arena arena_;
   ParameterStore parameters_;
   Decoder decoder_;
-  ShardedAdamW optimizer_;
+  GradientBuckets buckets_;
+  Optimizer optimizer_;
   TrainStep step_;
   DataLoader data_;
   LossGuard guard_;

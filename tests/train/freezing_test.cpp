@@ -231,7 +231,7 @@ TEST_F(FreezingTest, FrozenMastersAreKept) {
     return CheckpointReader(of.checkpoints.finish(true)->path);
   };
   const auto whole = make(false, "whole");
-  for (const ShardedAdamW::Piece& piece : whole->optimizer.pieces()) {
+  for (const OptimizerPiece& piece : whole->optimizer.pieces()) {
     for (std::int64_t i = 0; i < piece.length; ++i) {
       piece.master.data<float>()[i] = 1 + static_cast<float>(i % 97) * 0x1p-20F;  // below bf16
     }

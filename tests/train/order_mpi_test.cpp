@@ -101,10 +101,10 @@ void update(TrainedModel& model, const Context& context) {
   for (std::size_t i = 0; i < model.parameters.buckets().size(); ++i) {
     const Tensor& gradients = model.parameters.buckets()[i].gradients;
     std::fill_n(gradients.data<float>(), gradients.elements(), 1.0F);
-    model.optimizer.reduce(i);
+    model.buckets.reduce(i);
   }
-  model.optimizer.gradient_norm(context);
-  model.optimizer.update(context, {.lr = 0.1, .step = 1});
+  model.buckets.gradient_norm(context);
+  model.optimizer.update(context, {.lr = 0.1, .update = 1});
 }
 
 TEST_F(OrderTest, ACheckpointHasTheParametersThatAreBeingGathered) {
@@ -122,7 +122,7 @@ TEST_F(OrderTest, ACheckpointHasTheParametersThatAreBeingGathered) {
   RunState state;
   state.step = 1;
   model.checkpoints.save(context, {config, state, {}, ""}, true);
-  model.optimizer.wait_all();
+  model.buckets.wait_all();
   const CheckpointReader reader(root_ / "saved" / "step-00000001");
   for (const Parameter& parameter : model.parameters.all()) {
     const OwnedTensor saved(DType::f32, parameter.value.shape());

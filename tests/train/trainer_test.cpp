@@ -38,9 +38,8 @@ class TrainerTest : public ::testing::Test {
       end.bytes.insert(end.bytes.end(), bytes.begin(), bytes.end());
     };
     for (const Bucket& bucket : trainer.parameters().buckets()) append(bucket.values);
-    for (const ShardedAdamW::Piece& piece : trainer.optimizer().pieces()) {
-      append(piece.m);
-      append(piece.v);
+    for (const OptimizerPiece& piece : trainer.optimizer().pieces()) {
+      for (const OptimizerState& state : piece.states) append(state.tensor);
     }
     end.loss = trainer.last_step().loss;
     end.gradient_norm = trainer.last_step().gradient_norm;

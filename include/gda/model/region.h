@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "gda/core/shape.h"
 
@@ -37,5 +38,17 @@ struct Region {
 };
 
 Region intersection(const Region& a, const Region& b);
+
+// Elements that lie side by side in a box and in the global tensor alike.
+struct Stretch {
+  std::int64_t local = 0;   // row-major index in the box, of the first
+  std::int64_t global = 0;  // row-major index in the global tensor
+  std::int64_t length = 0;
+};
+
+// Elements [offset, offset + length) of a box, in row-major order, as stretches: one if the box has
+// all columns, otherwise one a row.
+std::vector<Stretch> stretches(const Region& region, const Shape& global, std::int64_t offset,
+                               std::int64_t length);
 
 }  // namespace gda

@@ -9,7 +9,7 @@
 #include "gda/checkpoint/checkpoint_reader.h"
 #include "gda/checkpoint/checkpoint_writer.h"
 #include "gda/model/decoder.h"
-#include "gda/optim/sharded_adamw.h"
+#include "gda/optim/optimizer.h"
 #include "gda/train/run_state.h"
 
 namespace gda {
@@ -33,10 +33,10 @@ class RunCheckpoints {
  public:
   // `directory` holds the step folders. All references must outlive it.
   RunCheckpoints(std::filesystem::path directory, const CheckpointConfig& config,
-                 Communicator& world, const ParameterStore& parameters, ShardedAdamW& optimizer);
+                 Communicator& world, GradientBuckets& buckets, Optimizer& optimizer);
 
-  // Parameters, optimizer state and counters from a checkpoint. Parameters that were frozen when it
-  // was written have no moments there; those that are trainable now begin with moments of zero and
+  // Parameters, optimizer states and counters from a checkpoint. Parameters that were frozen when
+  // it was written have no states there; those that are trainable now begin with states of zero and
   // an UpdateOrigin of their own, and a line of the log says so. Throws FormatError if it is of
   // another model. Collective.
   RestoredRun restore(const Context& context, const CheckpointReader& reader);
@@ -58,7 +58,8 @@ class RunCheckpoints {
   bool async_;
   Communicator& world_;
   const ParameterStore& parameters_;
-  ShardedAdamW& optimizer_;
+  GradientBuckets& buckets_;
+  Optimizer& optimizer_;
   AsyncCheckpointWriter writer_;
   std::optional<SavedCheckpoint> written_;
 };

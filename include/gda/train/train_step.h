@@ -13,7 +13,7 @@
 #include "gda/dist/communicator.h"
 #include "gda/eval/loss.h"
 #include "gda/model/decoder.h"
-#include "gda/optim/sharded_adamw.h"
+#include "gda/optim/optimizer.h"
 #include "gda/train/loss_guard.h"
 #include "gda/train/phase_timer.h"
 
@@ -31,7 +31,8 @@ struct StepResult {
 };
 
 struct UpdateOptions {
-  AdamWStep adamw;           // step: updates done so far, plus one; gradient_scale is set here
+  double lr = 0;
+  std::int64_t update = 1;   // updates done so far, plus one
   double gradient_clip = 0;  // largest norm of the gradient; 0: no clipping
   // On a GPU: micro-batches during which ranks exchange nothing are launched as one graph. Not
   // while the decoder's growth mask changes. Where a graph cannot be made, they are launched
@@ -42,8 +43,8 @@ struct UpdateOptions {
 class TrainStep {
  public:
   // All must outlive it. `sources`: number of data sources.
-  TrainStep(Decoder& decoder, ShardedAdamW& optimizer, Communicator& communicator,
-            std::size_t sources);
+  TrainStep(Decoder& decoder, GradientBuckets& buckets, Optimizer& optimizer,
+            Communicator& communicator, std::size_t sources);
 
   // The mean loss over all targets of all micro-batches of all ranks is what is descended, however
   // the batch is cut up. Throws DistError.
@@ -76,7 +77,8 @@ class TrainStep {
   void reduce_losses(StepResult& result, std::int64_t targets);
 
   Decoder& decoder_;
-  ShardedAdamW& optimizer_;
+  GradientBuckets& buckets_;
+  Optimizer& optimizer_;
   Communicator& communicator_;
   // Sums of the losses, then numbers of targets, by source.
   OwnedTensor sums_;

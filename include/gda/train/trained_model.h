@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "gda/model/decoder.h"
-#include "gda/optim/sharded_adamw.h"
+#include "gda/optim/optimizer.h"
 #include "gda/train/run_checkpoints.h"
 #include "gda/train/train_step.h"
 
@@ -18,6 +18,7 @@ struct TrainedModelOptions {
   DType compute = DType::f32;
   Recompute recompute = Recompute::none;
   LinearCrossEntropyOptions loss = {};
+  OptimizerConfig optimizer = {};
   std::size_t sources = 1;  // of data
   std::filesystem::path checkpoints;
   CheckpointConfig checkpoint;
@@ -29,15 +30,17 @@ struct TrainedModel {
   TrainedModel(const TrainedModelOptions& options, Communicator& world)
       : parameters(options.specs, options.compute, world.size(), true, options.device),
         decoder(options.config, parameters, options.recompute, options.loss),
-        optimizer(parameters, world),
-        step(decoder, optimizer, world, options.sources),
-        checkpoints(options.checkpoints, options.checkpoint, world, parameters, optimizer) {}
+        buckets(parameters, world),
+        optimizer(buckets, make_update_rules(options.optimizer)),
+        step(decoder, buckets, optimizer, world, options.sources),
+        checkpoints(options.checkpoints, options.checkpoint, world, buckets, optimizer) {}
   TrainedModel(const TrainedModel&) = delete;
   TrainedModel& operator=(const TrainedModel&) = delete;
 
   ParameterStore parameters;
   Decoder decoder;
-  ShardedAdamW optimizer;
+  GradientBuckets buckets;
+  Optimizer optimizer;
   TrainStep step;
   RunCheckpoints checkpoints;
 };

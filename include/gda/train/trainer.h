@@ -84,7 +84,7 @@ class Trainer {
   const GrowthState& growth() const { return growth_; }
   const ParameterStore& parameters() const { return model_->parameters; }
   const StepResult& last_step() const { return last_; }
-  const ShardedAdamW& optimizer() const { return model_->optimizer; }
+  const Optimizer& optimizer() const { return model_->optimizer; }
   const Arena& scratch() const { return arena_; }
 
  private:

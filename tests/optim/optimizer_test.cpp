@@ -1,4 +1,4 @@
-#include "gda/optim/sharded_adamw.h"
+#include "gda/optim/optimizer.h"
 
 #include <gtest/gtest.h>
 
@@ -20,7 +20,16 @@ std::vector<ParameterSpec> half_frozen() {
   return specs;
 }
 
-class ShardedAdamWTest : public testing::Test {
+// A model's optimizer as a run has it.
+struct Sharded {
+  Sharded(const ParameterStore& parameters, Communicator& group)
+      : buckets(parameters, group),
+        optimizer(buckets, make_update_rules({.betas = {0.9, 0.999}, .weight_decay = 0})) {}
+  GradientBuckets buckets;
+  Optimizer optimizer;
+};
+
+class OptimizerTest : public testing::Test {
  protected:
   Context context() { return {Stream{}, arena_}; }
 
@@ -32,14 +41,16 @@ class ShardedAdamWTest : public testing::Test {
     }
   }
 
-  void update(ShardedAdamW& optimizer, const ParameterStore& parameters, std::int64_t step) {
+  // `begun`: updates that were done before those of this optimizer.
+  void update(Sharded& sharded, const ParameterStore& parameters, std::int64_t step,
+              std::int64_t begun = 0) {
     fill_gradients(parameters, static_cast<float>(step));
     for (std::size_t i = 0; i < parameters.buckets().size(); ++i) {
-      if (parameters.buckets()[i].trainable) optimizer.reduce(i);
+      if (parameters.buckets()[i].trainable) sharded.buckets.reduce(i);
     }
-    optimizer.gradient_norm(context());
-    optimizer.update(context(), {.lr = 0.01, .beta2 = 0.999, .step = step});
-    optimizer.wait_all();
+    sharded.buckets.gradient_norm(context());
+    sharded.optimizer.update(context(), {.lr = 0.01, .update = step - begun});
+    sharded.buckets.wait_all();
   }
 
   Arena arena_;
@@ -48,25 +59,21 @@ class ShardedAdamWTest : public testing::Test {
 
 // Rows that begin at update 100 move as those of a run that begins with them; the others as in a
 // run without origins.
-TEST_F(ShardedAdamWTest, AGrownRegionIsARunOfItsOwn) {
+TEST_F(OptimizerTest, AGrownRegionIsARunOfItsOwn) {
   const auto specs = parameter_specs(test::tiny_config("grouped_differential"));
   ParameterStore grown(specs, DType::f32, 1, true);
   ParameterStore old(specs, DType::f32, 1, true);
   ParameterStore fresh(specs, DType::f32, 1, true);
-  ShardedAdamW of_grown(grown, *self_);
-  ShardedAdamW of_old(old, *self_);
-  ShardedAdamW of_fresh(fresh, *self_);
-  of_grown.set_origins(
+  Sharded of_grown(grown, *self_);
+  Sharded of_old(old, *self_);
+  Sharded of_fresh(fresh, *self_);
+  of_grown.optimizer.set_origins(
       context(),
       {{.name = kQuery, .rows = {{32 - kGrownRows, 0}, {kGrownRows, 100}}, .columns = {}}});
   for (std::int64_t step = 101; step <= 104; ++step) {
     update(of_grown, grown, step);
     update(of_old, old, step);
-    fill_gradients(fresh, static_cast<float>(step));
-    for (std::size_t i = 0; i < fresh.buckets().size(); ++i) of_fresh.reduce(i);
-    of_fresh.gradient_norm(context());
-    of_fresh.update(context(), {.lr = 0.01, .beta2 = 0.999, .step = step - 100});
-    of_fresh.wait_all();
+    update(of_fresh, fresh, step, 100);
     const float* value = grown.at(kQuery).value.data<float>();
     for (std::int64_t i = 0; i < 32 * 12; ++i) {
       const bool is_grown = i >= (32 - kGrownRows) * 12;
@@ -77,32 +84,35 @@ TEST_F(ShardedAdamWTest, AGrownRegionIsARunOfItsOwn) {
       EXPECT_LE(std::abs(value[31 * 12]), 0.01 * (1 + 1e-6));  // lr, at most
     }
   }
-  of_grown.set_origins(context(), {});
-  for (const ShardedAdamW::Piece& piece : of_grown.pieces()) EXPECT_TRUE(piece.origins.empty());
+  of_grown.optimizer.set_origins(context(), {});
+  for (const OptimizerPiece& piece : of_grown.optimizer.pieces())
+    EXPECT_TRUE(piece.origins.empty());
 }
 
 // The noise of rounding is that of the update: an optimizer that goes on after `updates` has the
 // values of the one that did them, and those of another count or seed are others.
-TEST_F(ShardedAdamWTest, RoundingGoesOnFromTheUpdatesDone) {
+TEST_F(OptimizerTest, RoundingGoesOnFromTheUpdatesDone) {
   const auto specs = parameter_specs(test::tiny_config("grouped_differential"));
-  const auto rounded = [&](std::uint64_t seed, std::int64_t updates, const ShardedAdamW* from) {
+  const auto rounded = [&](std::uint64_t seed, std::int64_t updates, const Optimizer* from) {
     auto parameters = std::make_unique<ParameterStore>(specs, DType::bf16, 1, true);
-    ShardedAdamW optimizer(*parameters, *self_);
+    Sharded sharded(*parameters, *self_);
+    Optimizer& optimizer = sharded.optimizer;
     for (std::size_t i = 0; from != nullptr && i < from->pieces().size(); ++i) {
       const Tensor& to = optimizer.pieces()[i].master;
       std::memcpy(to.raw(), from->pieces()[i].master.raw(), to.bytes());
     }
     optimizer.round_stochastically(seed, updates);
     optimizer.publish_masters(context());
-    optimizer.wait_all();
+    sharded.buckets.wait_all();
     return parameters;
   };
   ParameterStore parameters(specs, DType::bf16, 1, true);
-  ShardedAdamW optimizer(parameters, *self_);
+  Sharded sharded(parameters, *self_);
+  Optimizer& optimizer = sharded.optimizer;
   parameters.initialize(7);
   optimizer.copy_masters_from_values(context());
   optimizer.round_stochastically(4, 0);
-  for (std::int64_t step = 1; step <= 3; ++step) update(optimizer, parameters, step);
+  for (std::int64_t step = 1; step <= 3; ++step) update(sharded, parameters, step);
   const auto same = [&](const ParameterStore& other) {
     bool all = true;
     for (const Parameter& parameter : parameters.all()) {
@@ -116,10 +126,11 @@ TEST_F(ShardedAdamWTest, RoundingGoesOnFromTheUpdatesDone) {
   EXPECT_FALSE(same(*rounded(5, 3, &optimizer)));
 }
 
-TEST_F(ShardedAdamWTest, FrozenParametersHaveNoStateAndKeepTheirBits) {
+TEST_F(OptimizerTest, FrozenParametersHaveNoStateAndKeepTheirBits) {
   for (const DType compute : {DType::f32, DType::bf16}) {
     ParameterStore parameters(half_frozen(), compute, 1, true);
-    ShardedAdamW optimizer(parameters, *self_);
+    Sharded sharded(parameters, *self_);
+    Optimizer& optimizer = sharded.optimizer;
     parameters.initialize(7);
     optimizer.copy_masters_from_values(context());
     std::vector<std::vector<std::byte>> before;
@@ -129,13 +140,12 @@ TEST_F(ShardedAdamWTest, FrozenParametersHaveNoStateAndKeepTheirBits) {
     }
     std::size_t moments = 0;
     std::int64_t trainable = 0;
-    for (const ShardedAdamW::Piece& piece : optimizer.pieces()) {
-      EXPECT_EQ(piece.m.empty(), !piece.spec->trainable) << piece.spec->name;
-      EXPECT_EQ(piece.v.empty(), !piece.spec->trainable);
-      EXPECT_EQ(piece.gradient.empty(), !piece.spec->trainable);
+    for (const OptimizerPiece& piece : optimizer.pieces()) {
+      EXPECT_EQ(piece.states.size(), piece.spec().trainable ? 2 : 0) << piece.spec().name;
+      EXPECT_EQ(piece.gradient.empty(), !piece.spec().trainable);
       EXPECT_FALSE(piece.master.empty());
-      if (!piece.spec->trainable) continue;
-      moments += piece.m.bytes() + piece.v.bytes();
+      if (!piece.spec().trainable) continue;
+      for (const OptimizerState& state : piece.states) moments += state.tensor.bytes();
       trainable += piece.length;
     }
     EXPECT_EQ(moments, static_cast<std::size_t>(8 * trainable));
@@ -143,7 +153,7 @@ TEST_F(ShardedAdamWTest, FrozenParametersHaveNoStateAndKeepTheirBits) {
     if (compute == DType::f32) {
       EXPECT_EQ(optimizer.bytes(), moments);
     }
-    for (std::int64_t step = 1; step <= 3; ++step) update(optimizer, parameters, step);
+    for (std::int64_t step = 1; step <= 3; ++step) update(sharded, parameters, step);
     for (std::size_t i = 0; i < before.size(); ++i) {
       const Parameter& parameter = parameters.all()[i];
       const bool same = std::memcmp(parameter.value.raw(), before[i].data(), before[i].size()) == 0;

@@ -1,5 +1,5 @@
-// The sharded optimizer on several ranks does what one rank does.
-#include "gda/optim/sharded_adamw.h"
+// The optimizer on several ranks does what one rank does.
+#include "gda/optim/optimizer.h"
 
 #include <gtest/gtest.h>
 
@@ -12,7 +12,6 @@
 namespace gda {
 namespace {
 
-constexpr AdamWStep kStep{.lr = 1e-2, .beta2 = 0.999, .weight_decay = 0.1};
 constexpr std::int64_t kBegun = 40;  // updates of the run before the first one here
 
 struct Case {
@@ -27,7 +26,8 @@ class Optimized {
   Optimized(const Case& which, Communicator& group)
       : group_(group),
         parameters_(specs(which), which.compute, group.size(), true),
-        optimizer_(parameters_, group) {
+        buckets_(parameters_, group),
+        optimizer_(buckets_, make_update_rules({.betas = {0.9, 0.999}, .weight_decay = 0.1})) {
     parameters_.initialize(3);
     optimizer_.copy_masters_from_values(context());
     optimizer_.set_origins(context(), origins());
@@ -40,26 +40,24 @@ class Optimized {
       if (parameter.gradient) fill(parameter, step);
     }
     for (std::size_t i = 0; i < buckets.size(); ++i) {
-      if (buckets[i].trainable) optimizer_.reduce(i);
+      if (buckets[i].trainable) buckets_.reduce(i);
     }
-    norm = optimizer_.gradient_norm(context());
-    AdamWStep options = kStep;
-    options.step = kBegun + step;
-    optimizer_.update(context(), options);
-    optimizer_.wait_all();
+    norm = buckets_.gradient_norm(context());
+    optimizer_.update(context(), {.lr = 1e-2, .update = kBegun + step});
+    buckets_.wait_all();
   }
 
   // Some rank but the first begins in the middle of a parameter that has regions.
   void expect_cut_regions() {
     std::int64_t cut = 0;
-    for (const ShardedAdamW::Piece& piece : optimizer_.pieces()) {
+    for (const OptimizerPiece& piece : optimizer_.pieces()) {
       cut += piece.offset > 0 && !piece.origins.empty() ? 1 : 0;
     }
     EXPECT_EQ(group_.all_reduce(cut, Reduction::sum) > 0, group_.size() > 1);
   }
 
   const ParameterStore& parameters() const { return parameters_; }
-  const ShardedAdamW& optimizer() const { return optimizer_; }
+  const Optimizer& optimizer() const { return optimizer_; }
   double norm = 0;
 
  private:
@@ -106,7 +104,8 @@ class Optimized {
   Communicator& group_;
   Arena arena_;
   ParameterStore parameters_;
-  ShardedAdamW optimizer_;
+  GradientBuckets buckets_;
+  Optimizer optimizer_;
 };
 
 void expect_equal(const Optimized& one, const Optimized& many, const std::string& what) {
@@ -118,7 +117,7 @@ void expect_equal(const Optimized& one, const Optimized& many, const std::string
   }
 }
 
-TEST(ShardedAdamWRanks, RegionsAndFrozenParametersAreThoseOfOneRank) {
+TEST(OptimizerRanks, RegionsAndFrozenParametersAreThoseOfOneRank) {
   for (const Case& which :
        {Case{DType::f32, false}, Case{DType::f32, true}, Case{DType::bf16, true},
         Case{DType::f64, false}, Case{DType::bf16, false, true}}) {
