@@ -24,7 +24,8 @@ std::vector<ParameterSpec> half_frozen() {
 struct Sharded {
   Sharded(const ParameterStore& parameters, Communicator& group)
       : buckets(parameters, group),
-        optimizer(buckets, make_update_rules({.betas = {0.9, 0.999}, .weight_decay = 0})) {}
+        optimizer(buckets, make_update_rules({.betas = {0.9, 0.999}, .weight_decay = 0}, buckets)) {
+  }
   GradientBuckets buckets;
   Optimizer optimizer;
 };

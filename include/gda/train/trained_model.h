@@ -31,7 +31,7 @@ struct TrainedModel {
       : parameters(options.specs, options.compute, world.size(), true, options.device),
         decoder(options.config, parameters, options.recompute, options.loss),
         buckets(parameters, world),
-        optimizer(buckets, make_update_rules(options.optimizer)),
+        optimizer(buckets, make_update_rules(options.optimizer, buckets)),
         step(decoder, buckets, optimizer, world, options.sources),
         checkpoints(options.checkpoints, options.checkpoint, world, buckets, optimizer) {}
   TrainedModel(const TrainedModel&) = delete;
