@@ -20,8 +20,10 @@ struct OptimizerState {
   CarriedState rule;
 };
 constexpr OptimizerState kMaster{"master", CarriedState::value};
-constexpr OptimizerState kStates[] = {
-    kMaster, {"exp_avg", CarriedState::first_moment}, {"exp_avg_sq", CarriedState::second_moment}};
+constexpr OptimizerState kStates[] = {kMaster,
+                                      {"exp_avg", CarriedState::first_moment},
+                                      {"exp_avg_sq", CarriedState::second_moment},
+                                      {"momentum", CarriedState::first_moment}};
 
 // Elements that are computed, converted and written at once, besides the tensor they come from.
 constexpr std::int64_t kBlockElements = std::int64_t{4} << 20;
