@@ -132,43 +132,45 @@ std::int64_t count_of(const AdamWStep& step, const AdamWOrigins& origins, std::i
 }
 
 // The formula of gda/ops/adamw.h as it stands there.
-void reference(const AdamWStep& step, const Tensor& gradient, const Tensor& master, const Tensor& m,
-               const Tensor& v, const Tensor& copy, const AdamWOrigins& origins) {
-  for (std::int64_t i = 0; i < master.elements(); ++i) {
-    const auto t = static_cast<double>(count_of(step, origins, i));
-    const double g = step.gradient_scale * gradient.data<double>()[i];
-    double& first = m.data<double>()[i];
-    double& second = v.data<double>()[i];
-    double& parameter = master.data<double>()[i];
+void reference(const ops::AdamWUpdate& a) {
+  const AdamWStep& step = a.step;
+  for (std::int64_t i = 0; i < a.master.elements(); ++i) {
+    const auto t = static_cast<double>(count_of(step, a.origins, i));
+    const double g = step.gradient_scale * a.gradient.data<double>()[i];
+    double& first = a.m.data<double>()[i];
+    double& second = a.v.data<double>()[i];
+    double& parameter = a.master.data<double>()[i];
     first = step.beta1 * first + (1 - step.beta1) * g;
     second = step.beta2 * second + (1 - step.beta2) * g * g;
     const double mean = first / (1 - std::pow(step.beta1, t));
     const double square = second / (1 - std::pow(step.beta2, t));
     parameter -= step.lr * (mean / (std::sqrt(square) + step.eps) + step.weight_decay * parameter);
-    if (!copy.empty()) copy.data<double>()[i] = parameter;
+    if (!a.copy.empty()) a.copy.data<double>()[i] = parameter;
   }
 }
 
 }  // namespace
 
-void adamw_update(const Context&, const AdamWStep& options, const Tensor& gradient,
-                  const Tensor& master, const Tensor& m, const Tensor& v, const Tensor& copy,
-                  const AdamWOrigins& origins) {
-  if (master.dtype() == DType::f64) {
-    return reference(options, gradient, master, m, v, copy, origins);
+void adamw_update(const Context&, const ops::AdamWUpdate& a) {
+  if (a.master.dtype() == DType::f64) {
+    return reference(a);
   }
   static const AdamWTable& table = choose(baseline::kAdamW, avx2::kAdamW, avx512::kAdamW);
-  const Arrays arrays{
-      .table = table, .gradient = gradient, .master = master, .m = m, .v = v, .copy = copy};
-  if (origins.empty()) {
-    const AdamWFactors<float> f = factors(options, options.step);
-    parallel_pieces(master.elements(), kPiece, [&](std::int64_t begin, std::int64_t end) {
+  const Arrays arrays{.table = table,
+                      .gradient = a.gradient,
+                      .master = a.master,
+                      .m = a.m,
+                      .v = a.v,
+                      .copy = a.copy};
+  if (a.origins.empty()) {
+    const AdamWFactors<float> f = factors(a.step, a.step.step);
+    parallel_pieces(a.master.elements(), kPiece, [&](std::int64_t begin, std::int64_t end) {
       update(f, arrays, begin, end - begin);
     });
     return;
   }
-  const RegionUpdate regions(options, origins);
-  parallel_pieces(master.elements(), kPiece,
+  const RegionUpdate regions(a.step, a.origins);
+  parallel_pieces(a.master.elements(), kPiece,
                   [&](std::int64_t begin, std::int64_t end) { regions.run(arrays, begin, end); });
 }
 

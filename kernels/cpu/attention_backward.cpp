@@ -75,21 +75,22 @@ struct Scratch {
 
 struct Backward {
   const AttentionKernels& kernels;
-  const AttentionShape& shape;
-  const Tensor &q, &k, &v, &first_key, &out, &lse, &dout, &dq, &dk, &dv, &delta;
+  const ops::AttentionBackward& a;
+  const AttentionShape& shape = a.shape;
 
   // delta of a head's queries; its dout is loaded.
   void load_delta(const Scratch::Head& head, std::int64_t query_head, const QueryTile& tile,
                   const Scratch& scratch) const {
-    if (delta) {
+    if (a.delta) {
       for (std::int64_t n = 0; n < tile.count; ++n) {
-        head.delta[n] = delta.data<float>()[(tile.row + n) * shape.query_heads() + query_head];
+        head.delta[n] = a.delta.data<float>()[(tile.row + n) * shape.query_heads() + query_head];
       }
       return;
     }
     // The value tile is free until the first values are loaded.
     const std::int64_t value_dim = shape.value_dim;
-    load_tile(kernels, out, tile.row, tile.count, query_head * value_dim, value_dim, scratch.value);
+    load_tile(kernels, a.out, tile.row, tile.count, query_head * value_dim, value_dim,
+              scratch.value);
     kernels.row_dots(head.dout, scratch.value, tile_stride(value_dim), tile.count,
                      padded_width(value_dim), head.delta);
   }
@@ -101,15 +102,17 @@ struct Backward {
     for (std::size_t h = run.begin; h < run.end; ++h) {
       const Scratch::Head& head = scratch.head[h - run.begin];
       const std::int64_t query_head = run.group->query_heads[h];
-      load_tile(kernels, q, tile.row, tile.count, query_head * d, d, head.query);
+      load_tile(kernels, a.q, tile.row, tile.count, query_head * d, d, head.query);
       kernels.transpose(head.query, tile_stride(d), tile.count, d, log2e * scratch.factors[0],
                         head.query_transposed, Policy::kQueries, tile.width);
-      load_tile(kernels, dout, tile.row, tile.count, query_head * value_dim, value_dim, head.dout);
+      load_tile(kernels, a.dout, tile.row, tile.count, query_head * value_dim, value_dim,
+                head.dout);
       kernels.transpose(head.dout, tile_stride(value_dim), tile.count, value_dim, 1,
                         head.dout_transposed, Policy::kQueries, tile.width);
       load_delta(head, query_head, tile, scratch);
       for (std::int64_t n = 0; n < tile.count; ++n) {
-        head.lse[n] = log2e * lse.data<float>()[(tile.row + n) * shape.query_heads() + query_head];
+        head.lse[n] =
+            log2e * a.lse.data<float>()[(tile.row + n) * shape.query_heads() + query_head];
       }
       std::fill_n(head.dquery, Policy::kQueries * tile_stride(d), 0.0F);
     }
@@ -121,9 +124,9 @@ struct Backward {
     const std::int64_t key_stride = tile_stride(shape.head_dim);
     const std::int64_t value_stride = tile_stride(shape.value_dim);
     constexpr std::int64_t kStride = Policy::kQueries;
-    const auto product = [](const float* a, std::int64_t a_stride, const float* b,
-                            std::int64_t b_stride, float* c, std::int64_t c_stride) {
-      return TileProduct{a, a_stride, b, b_stride, c, c_stride, 0, 0, 0};
+    const auto product = [](const float* left, std::int64_t left_stride, const float* right,
+                            std::int64_t right_stride, float* result, std::int64_t result_stride) {
+      return TileProduct{left, left_stride, right, right_stride, result, result_stride, 0, 0, 0};
     };
     TileProduct to_scores =
         product(scratch.key, key_stride, head.query_transposed, kStride, scratch.scores, kStride);
@@ -152,13 +155,13 @@ struct Backward {
 
   void run_tile(const HeadRun& run, std::int64_t batch, std::int64_t tile, Scratch& scratch,
                 const Gradients& gradients) const {
-    const QueryTile queries(shape, first_key, batch, tile);
+    const QueryTile queries(shape, a.first_key, batch, tile);
     load_queries(run, queries, scratch);
     for (std::int64_t j = queries.first_key; j < queries.end_key; j += Policy::kKeys) {
       const ScoreTile scores(queries, j);
       KeyValueTile loaded{scratch.key, scratch.value};
       for (std::size_t h = run.begin; h < run.end; ++h) {
-        loaded.load(kernels, shape, k, v, batch * shape.key_length + j, scores.keys,
+        loaded.load(kernels, shape, a.k, a.v, batch * shape.key_length + j, scores.keys,
                     run.group->query_heads[h]);
         differentiate(
             scratch.head[h - run.begin], scores, scratch,
@@ -167,7 +170,7 @@ struct Backward {
       }
     }
     for (std::size_t h = run.begin; h < run.end; ++h) {
-      store_tile(kernels, scratch.head[h - run.begin].dquery, scratch.factors, dq, queries.row,
+      store_tile(kernels, scratch.head[h - run.begin].dquery, scratch.factors, a.dq, queries.row,
                  queries.count, run.group->query_heads[h] * shape.head_dim, shape.head_dim);
     }
   }
@@ -199,13 +202,13 @@ struct Backward {
       std::fill_n(scratch.factors, Policy::kKeys,
                   1 / std::sqrt(static_cast<float>(shape.head_dim)));
       for (std::size_t h = 0; h < group.key_heads.size(); ++h) {
-        store_tile(kernels, gradients.key(h) + j * tile_stride(shape.head_dim), scratch.factors, dk,
-                   row + j, rows, group.key_heads[h] * shape.head_dim, shape.head_dim);
+        store_tile(kernels, gradients.key(h) + j * tile_stride(shape.head_dim), scratch.factors,
+                   a.dk, row + j, rows, group.key_heads[h] * shape.head_dim, shape.head_dim);
       }
       std::fill_n(scratch.factors, Policy::kKeys, 1.0F);
       for (std::size_t h = 0; h < group.value_heads.size(); ++h) {
         store_tile(kernels, gradients.value(h) + j * tile_stride(shape.value_dim), scratch.factors,
-                   dv, row + j, rows, group.value_heads[h] * shape.value_dim, shape.value_dim);
+                   a.dv, row + j, rows, group.value_heads[h] * shape.value_dim, shape.value_dim);
       }
     }
   }
@@ -228,13 +231,10 @@ void clear_unread_heads(const std::vector<int>& map, std::int64_t heads, std::in
 
 }  // namespace
 
-void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
-                        const Tensor& k, const Tensor& v, const Tensor& first_key,
-                        const Tensor& out, const Tensor& lse, const Tensor& dout, const Tensor& dq,
-                        const Tensor& dk, const Tensor& dv, const Tensor& delta) {
+void attention_backward(const Context& context, const ops::AttentionBackward& a) {
+  const AttentionShape& shape = a.shape;
   const std::vector<HeadGroup> groups = group_heads(shape);
-  const Backward backward{
-      attention_kernels(), shape, q, k, v, first_key, out, lse, dout, dq, dk, dv, delta};
+  const Backward backward{attention_kernels(), a};
   const auto group_count = static_cast<std::int64_t>(groups.size());
   const std::int64_t sums = shape.batch * group_count;
   const std::int64_t parts =
@@ -252,8 +252,8 @@ void attention_backward(const Context& context, const AttentionShape& shape, con
   // Whole tasks write their sums out at once and leave the block to the thread's next task.
   const std::int64_t sum_blocks = parts == 1 ? threads : sums * parts;
   auto* blocks = context.arena.allocate(DType::f32, {sum_blocks, sum_floats}).data<float>();
-  clear_unread_heads(shape.key_head, shape.key_heads, shape.head_dim, dk);
-  clear_unread_heads(shape.value_head, shape.value_heads, shape.value_dim, dv);
+  clear_unread_heads(shape.key_head, shape.key_heads, shape.head_dim, a.dk);
+  clear_unread_heads(shape.value_head, shape.value_heads, shape.value_dim, a.dv);
 #pragma omp parallel num_threads(threads)
   {
     Scratch scratch(shape, scratch_blocks + omp_get_thread_num() * scratch_floats);

@@ -49,8 +49,8 @@ struct Scratch {
 
 struct Forward {
   const AttentionKernels& kernels;
-  const AttentionShape& shape;
-  const Tensor &q, &k, &v, &first_key, &out, &lse;
+  const ops::AttentionForward& a;
+  const AttentionShape& shape = a.shape;
 
   void load_queries(const HeadRun& run, const QueryTile& tile, Scratch& scratch) const {
     const float factor =
@@ -58,7 +58,7 @@ struct Forward {
     for (std::size_t h = run.begin; h < run.end; ++h) {
       const Scratch::Head& head = scratch.head[h - run.begin];
       // The key tile is free until the first keys are loaded.
-      load_tile(kernels, q, tile.row, tile.count, run.group->query_heads[h] * shape.head_dim,
+      load_tile(kernels, a.q, tile.row, tile.count, run.group->query_heads[h] * shape.head_dim,
                 shape.head_dim, scratch.key);
       kernels.transpose(scratch.key, tile_stride(shape.head_dim), tile.count, shape.head_dim,
                         factor, head.query, Policy::kQueries, tile.width);
@@ -99,24 +99,24 @@ struct Forward {
       const Scratch::Head& head = scratch.head[h - run.begin];
       const std::int64_t query_head = run.group->query_heads[h];
       for (std::int64_t n = 0; n < tile.count; ++n) {
-        lse.data<float>()[(tile.row + n) * shape.query_heads() + query_head] =
+        a.lse.data<float>()[(tile.row + n) * shape.query_heads() + query_head] =
             (head.maximum[n] + std::log2(head.sum[n])) * std::numbers::ln2_v<float>;
         scratch.rescale[n] = 1 / head.sum[n];
       }
-      store_tile(kernels, head.output, scratch.rescale, out, tile.row, tile.count,
+      store_tile(kernels, head.output, scratch.rescale, a.out, tile.row, tile.count,
                  query_head * shape.value_dim, shape.value_dim);
     }
   }
 
   void run_task(const HeadRun& run, std::int64_t batch, std::int64_t tile, Scratch& scratch) const {
-    const QueryTile queries(shape, first_key, batch, tile);
+    const QueryTile queries(shape, a.first_key, batch, tile);
     load_queries(run, queries, scratch);
     for (std::int64_t j = queries.first_key; j < queries.end_key; j += Policy::kKeys) {
       const ScoreTile scores(queries, j);
       const std::int64_t row = batch * shape.key_length + j;
       KeyValueTile loaded{scratch.key, scratch.value};
       for (std::size_t h = run.begin; h < run.end; ++h) {
-        loaded.load(kernels, shape, k, v, row, scores.keys, run.group->query_heads[h]);
+        loaded.load(kernels, shape, a.k, a.v, row, scores.keys, run.group->query_heads[h]);
         attend(scratch.head[h - run.begin], scores, scratch);
       }
     }
@@ -126,15 +126,14 @@ struct Forward {
 
 }  // namespace
 
-void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
-                       const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
-                       const Tensor& lse) {
+void attention_forward(const Context& context, const ops::AttentionForward& a) {
+  const AttentionShape& shape = a.shape;
   const std::vector<HeadGroup> groups = group_heads(shape);
   std::vector<HeadRun> runs;
   for (const HeadGroup& group : groups) {
     for (const HeadRun& run : cut_runs(group)) runs.push_back(run);
   }
-  const Forward forward{attention_kernels(), shape, q, k, v, first_key, out, lse};
+  const Forward forward{attention_kernels(), a};
   const auto run_count = static_cast<std::int64_t>(runs.size());
   const std::int64_t tiles = query_tiles(shape);
   const std::int64_t tasks = shape.batch * run_count * tiles;

@@ -63,54 +63,49 @@ struct Rows {
 
 }  // namespace
 
-void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
-                       const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
-                       const Tensor& lse) {
+void attention_forward(const Context& context, const ops::AttentionForward& a) {
   const ArenaScope scope(context.arena);
-  auto* score = context.arena.allocate(DType::f64, {shape.key_length}).data<double>();
-  const double scale = 1 / std::sqrt(static_cast<double>(shape.head_dim));
-  const Rows rows{shape};
-  for_each_query(shape, first_key, [&](const Query& at) {
+  auto* score = context.arena.allocate(DType::f64, {a.shape.key_length}).data<double>();
+  const double scale = 1 / std::sqrt(static_cast<double>(a.shape.head_dim));
+  const Rows rows{a.shape};
+  for_each_query(a.shape, a.first_key, [&](const Query& at) {
     double maximum = -INFINITY;
     for (std::int64_t j = at.first_key; j < at.end_key; ++j) {
-      score[j] = scale * dot(rows.query(q, at), rows.key(k, at, j), shape.head_dim);
+      score[j] = scale * dot(rows.query(a.q, at), rows.key(a.k, at, j), a.shape.head_dim);
       maximum = std::max(maximum, score[j]);
     }
     double sum = 0;
     for (std::int64_t j = at.first_key; j < at.end_key; ++j) sum += std::exp(score[j] - maximum);
     const double log_sum = maximum + std::log(sum);
-    lse.data<double>()[at.row * shape.query_heads() + at.head] = log_sum;
-    double* output = rows.out(out, at);
-    std::fill_n(output, shape.value_dim, 0.0);
+    a.lse.data<double>()[at.row * a.shape.query_heads() + at.head] = log_sum;
+    double* output = rows.out(a.out, at);
+    std::fill_n(output, a.shape.value_dim, 0.0);
     for (std::int64_t j = at.first_key; j < at.end_key; ++j) {
-      add_scaled(output, std::exp(score[j] - log_sum), rows.value(v, at, j), shape.value_dim);
+      add_scaled(output, std::exp(score[j] - log_sum), rows.value(a.v, at, j), a.shape.value_dim);
     }
   });
 }
 
-void attention_backward(const Context&, const AttentionShape& shape, const Tensor& q,
-                        const Tensor& k, const Tensor& v, const Tensor& first_key,
-                        const Tensor& out, const Tensor& lse, const Tensor& dout, const Tensor& dq,
-                        const Tensor& dk, const Tensor& dv, const Tensor& given_delta) {
-  const double scale = 1 / std::sqrt(static_cast<double>(shape.head_dim));
-  const Rows rows{shape};
-  fill_zero(dq);
-  fill_zero(dk);
-  fill_zero(dv);
-  for_each_query(shape, first_key, [&](const Query& at) {
-    const double* gradient = rows.out(dout, at);
-    const std::int64_t pair = at.row * shape.query_heads() + at.head;
-    const double delta = given_delta ? given_delta.data<double>()[pair]
-                                     : dot(gradient, rows.out(out, at), shape.value_dim);
-    const double log_sum = lse.data<double>()[pair];
+void attention_backward(const Context&, const ops::AttentionBackward& a) {
+  const double scale = 1 / std::sqrt(static_cast<double>(a.shape.head_dim));
+  const Rows rows{a.shape};
+  fill_zero(a.dq);
+  fill_zero(a.dk);
+  fill_zero(a.dv);
+  for_each_query(a.shape, a.first_key, [&](const Query& at) {
+    const double* gradient = rows.out(a.dout, at);
+    const std::int64_t pair = at.row * a.shape.query_heads() + at.head;
+    const double delta = a.delta ? a.delta.data<double>()[pair]
+                                 : dot(gradient, rows.out(a.out, at), a.shape.value_dim);
+    const double log_sum = a.lse.data<double>()[pair];
     for (std::int64_t j = at.first_key; j < at.end_key; ++j) {
-      const double score = scale * dot(rows.query(q, at), rows.key(k, at, j), shape.head_dim);
+      const double score = scale * dot(rows.query(a.q, at), rows.key(a.k, at, j), a.shape.head_dim);
       const double weight = std::exp(score - log_sum);
-      add_scaled(rows.value(dv, at, j), weight, gradient, shape.value_dim);
-      const double dweight = dot(gradient, rows.value(v, at, j), shape.value_dim);
+      add_scaled(rows.value(a.dv, at, j), weight, gradient, a.shape.value_dim);
+      const double dweight = dot(gradient, rows.value(a.v, at, j), a.shape.value_dim);
       const double dscore = scale * weight * (dweight - delta);
-      add_scaled(rows.query(dq, at), dscore, rows.key(k, at, j), shape.head_dim);
-      add_scaled(rows.key(dk, at, j), dscore, rows.query(q, at), shape.head_dim);
+      add_scaled(rows.query(a.dq, at), dscore, rows.key(a.k, at, j), a.shape.head_dim);
+      add_scaled(rows.key(a.dk, at, j), dscore, rows.query(a.q, at), a.shape.head_dim);
     }
   });
 }

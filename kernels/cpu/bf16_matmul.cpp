@@ -8,7 +8,7 @@
 
 #include "gda/core/error.h"
 #include "isa.h"
-#include "ops/matmul_kernels.h"
+#include "ops/backend.h"
 
 namespace gda::cpu {
 namespace {

@@ -40,46 +40,44 @@ void with_accumulate_type(DType dtype, F&& f) {
   }
 }
 
-void reference_forward(const DifferentialShape& shape, const Tensor& attended, const Tensor& lambda,
-                       const Tensor& subln, const Tensor& y, const Tensor& rho) {
+void reference_forward(const ops::DifferentialForward& a) {
+  const DifferentialShape& shape = a.shape;
   const std::int64_t n = shape.value_dim;
-  const double l = *lambda.data<double>();
-  for (std::int64_t i = 0; i < attended.dim(0); ++i) {
+  const double l = *a.lambda.data<double>();
+  for (std::int64_t i = 0; i < a.attended.dim(0); ++i) {
     for (std::int64_t h = 0; h < shape.signal_heads(); ++h) {
       const std::int64_t group = h / shape.ratio;
-      const double* signal = row<double>(attended, i) + (h + group) * n;
+      const double* signal = row<double>(a.attended, i) + (h + group) * n;
       const double* noise =
-          row<double>(attended, i) + (group * (shape.ratio + 1) + shape.ratio) * n;
+          row<double>(a.attended, i) + (group * (shape.ratio + 1) + shape.ratio) * n;
       double sum = 0;
       for (std::int64_t j = 0; j < n; ++j) sum += std::pow(signal[j] - l * noise[j], 2);
       const double r = 1 / std::sqrt(sum / static_cast<double>(n) + shape.eps);
       for (std::int64_t j = 0; j < n; ++j) {
-        row<double>(y, i)[h * n + j] =
-            (1 - shape.lambda_init) * subln.data<double>()[j] * (signal[j] - l * noise[j]) * r;
+        row<double>(a.y, i)[h * n + j] =
+            (1 - shape.lambda_init) * a.subln.data<double>()[j] * (signal[j] - l * noise[j]) * r;
       }
-      row<double>(rho, i)[h] = r;
+      row<double>(a.rho, i)[h] = r;
     }
   }
 }
 
-void reference_backward(const DifferentialShape& shape, const Tensor& attended,
-                        const Tensor& lambda, const Tensor& subln, const Tensor& rho,
-                        const Tensor& dy, const Tensor& dattended, const Tensor& dsubln,
-                        const Tensor& dlambda) {
+void reference_backward(const ops::DifferentialBackward& a) {
+  const DifferentialShape& shape = a.shape;
   const std::int64_t n = shape.value_dim;
-  const double l = *lambda.data<double>();
-  const double* w = subln.data<double>();
-  std::fill_n(dattended.data<double>(), dattended.elements(), 0.0);
-  *dlambda.data<double>() = 0;
-  for (std::int64_t i = 0; i < attended.dim(0); ++i) {
+  const double l = *a.lambda.data<double>();
+  const double* w = a.subln.data<double>();
+  std::fill_n(a.dattended.data<double>(), a.dattended.elements(), 0.0);
+  *a.dlambda.data<double>() = 0;
+  for (std::int64_t i = 0; i < a.attended.dim(0); ++i) {
     for (std::int64_t h = 0; h < shape.signal_heads(); ++h) {
       const std::int64_t group = h / shape.ratio;
       const std::int64_t signal_at = (h + group) * n;
       const std::int64_t noise_at = (group * (shape.ratio + 1) + shape.ratio) * n;
-      const double* signal = row<double>(attended, i) + signal_at;
-      const double* noise = row<double>(attended, i) + noise_at;
-      const double* dout = row<double>(dy, i) + h * n;
-      const double r = row<double>(rho, i)[h];
+      const double* signal = row<double>(a.attended, i) + signal_at;
+      const double* noise = row<double>(a.attended, i) + noise_at;
+      const double* dout = row<double>(a.dy, i) + h * n;
+      const double r = row<double>(a.rho, i)[h];
       const double scale = 1 - shape.lambda_init;
       double dot = 0;
       for (std::int64_t j = 0; j < n; ++j)
@@ -88,10 +86,10 @@ void reference_backward(const DifferentialShape& shape, const Tensor& attended,
         const double difference = signal[j] - l * noise[j];
         const double gradient =
             r * scale * w[j] * dout[j] - r * r * r * difference * dot / static_cast<double>(n);
-        row<double>(dattended, i)[signal_at + j] = gradient;
-        row<double>(dattended, i)[noise_at + j] -= l * gradient;
-        if (dsubln) dsubln.data<double>()[j] += scale * dout[j] * difference * r;
-        *dlambda.data<double>() -= gradient * noise[j];
+        row<double>(a.dattended, i)[signal_at + j] = gradient;
+        row<double>(a.dattended, i)[noise_at + j] -= l * gradient;
+        if (a.dsubln) a.dsubln.data<double>()[j] += scale * dout[j] * difference * r;
+        *a.dlambda.data<double>() -= gradient * noise[j];
       }
     }
   }
@@ -169,49 +167,47 @@ DifferentialGroup group_of(const DifferentialShape& shape, const Tensor& lambda,
 }
 
 template <class T>
-void quick_forward(const DifferentialShape& shape, const Tensor& attended, const Tensor& lambda,
-                   const Tensor& subln, const Tensor& y, const Tensor& rho) {
+void quick_forward(const ops::DifferentialForward& a) {
+  const DifferentialShape& shape = a.shape;
   const auto forward = rows<T>().forward;
-  const DifferentialGroup group = group_of(shape, lambda, subln);
+  const DifferentialGroup group = group_of(shape, a.lambda, a.subln);
   const std::int64_t signal = shape.ratio * shape.value_dim;
   // Rows and groups are one contiguous sequence.
-#pragma omp parallel for schedule(static) if (attended.elements() > kParallelElements)
-  for (std::int64_t g = 0; g < attended.dim(0) * shape.noise_heads; ++g) {
-    forward(&group, attended.data<T>() + g * (signal + shape.value_dim), y.data<T>() + g * signal,
-            rho.data<float>() + g * shape.ratio);
+#pragma omp parallel for schedule(static) if (a.attended.elements() > kParallelElements)
+  for (std::int64_t g = 0; g < a.attended.dim(0) * shape.noise_heads; ++g) {
+    forward(&group, a.attended.data<T>() + g * (signal + shape.value_dim),
+            a.y.data<T>() + g * signal, a.rho.data<float>() + g * shape.ratio);
   }
 }
 
 template <class T>
-void quick_backward(const Context& context, const DifferentialShape& shape, const Tensor& attended,
-                    const Tensor& lambda, const Tensor& subln, const Tensor& rho, const Tensor& dy,
-                    const Tensor& dattended, const Tensor& dsubln, const Tensor& dlambda,
-                    const Tensor& delta) {
+void quick_backward(const Context& context, const ops::DifferentialBackward& a) {
+  const DifferentialShape& shape = a.shape;
   const auto backward = rows<T>().backward;
-  const DifferentialGroup group = group_of(shape, lambda, subln);
+  const DifferentialGroup group = group_of(shape, a.lambda, a.subln);
   const std::int64_t n = shape.value_dim;
   const std::int64_t signal = shape.ratio * n;
-  const RowBlocks blocks(attended.dim(0) * shape.noise_heads);
+  const RowBlocks blocks(a.attended.dim(0) * shape.noise_heads);
   const ArenaScope scope(context.arena);
   float* dsubln_of = context.arena.allocate(DType::f32, {blocks.count(), n}).data<float>();
   float* scratch_of = context.arena.allocate(DType::f32, {blocks.count(), n}).data<float>();
   double* dot_of = context.arena.allocate(DType::f64, {blocks.count()}).data<double>();
-#pragma omp parallel for schedule(static) if (attended.elements() > kParallelElements)
+#pragma omp parallel for schedule(static) if (a.attended.elements() > kParallelElements)
   for (std::int64_t b = 0; b < blocks.count(); ++b) {
     std::fill_n(dsubln_of + b * n, n, 0.0F);
     double dot = 0;
     for (std::int64_t g = blocks.begin(b); g < blocks.end(b); ++g) {
-      dot += backward(&group, attended.data<T>() + g * (signal + n),
-                      rho.data<float>() + g * shape.ratio, dy.data<T>() + g * signal,
-                      dattended.data<T>() + g * (signal + n), dsubln_of + b * n, scratch_of + b * n,
-                      delta ? delta.data<float>() + g * (shape.ratio + 1) : nullptr);
+      dot += backward(
+          &group, a.attended.data<T>() + g * (signal + n), a.rho.data<float>() + g * shape.ratio,
+          a.dy.data<T>() + g * signal, a.dattended.data<T>() + g * (signal + n), dsubln_of + b * n,
+          scratch_of + b * n, a.delta ? a.delta.data<float>() + g * (shape.ratio + 1) : nullptr);
     }
     dot_of[b] = dot;
   }
-  if (dsubln) add_blocks(dsubln_of, blocks.count(), n, dsubln.data<float>());
+  if (a.dsubln) add_blocks(dsubln_of, blocks.count(), n, a.dsubln.data<float>());
   double total = 0;
   for (std::int64_t b = 0; b < blocks.count(); ++b) total += dot_of[b];
-  *dlambda.data<float>() = static_cast<float>(-total);
+  *a.dlambda.data<float>() = static_cast<float>(-total);
 }
 
 }  // namespace
@@ -235,29 +231,23 @@ void lambda_backward(const Context& /*context*/, const LambdaVectors& vectors,
   });
 }
 
-void differential_forward(const Context& /*context*/, const DifferentialShape& shape,
-                          const Tensor& attended, const Tensor& lambda, const Tensor& subln,
-                          const Tensor& y, const Tensor& rho) {
-  ops::with_compute_type(attended.dtype(), [&]<class T>(std::type_identity<T>) {
+void differential_forward(const Context& /*context*/, const ops::DifferentialForward& a) {
+  ops::with_compute_type(a.attended.dtype(), [&]<class T>(std::type_identity<T>) {
     if constexpr (std::is_same_v<T, double>) {
-      reference_forward(shape, attended, lambda, subln, y, rho);
+      reference_forward(a);
     } else {
-      quick_forward<T>(shape, attended, lambda, subln, y, rho);
+      quick_forward<T>(a);
     }
   });
 }
 
-void differential_backward(const Context& context, const DifferentialShape& shape,
-                           const Tensor& attended, const Tensor& lambda, const Tensor& subln,
-                           const Tensor& rho, const Tensor& dy, const Tensor& dattended,
-                           const Tensor& dsubln, const Tensor& dlambda, const Tensor& delta) {
-  ops::with_compute_type(attended.dtype(), [&]<class T>(std::type_identity<T>) {
+void differential_backward(const Context& context, const ops::DifferentialBackward& a) {
+  ops::with_compute_type(a.attended.dtype(), [&]<class T>(std::type_identity<T>) {
     if constexpr (std::is_same_v<T, double>) {
-      reference_backward(shape, attended, lambda, subln, rho, dy, dattended, dsubln, dlambda);
-      if (delta) reference_delta(shape.value_dim, attended, dattended, delta);
+      reference_backward(a);
+      if (a.delta) reference_delta(a.shape.value_dim, a.attended, a.dattended, a.delta);
     } else {
-      quick_backward<T>(context, shape, attended, lambda, subln, rho, dy, dattended, dsubln,
-                        dlambda, delta);
+      quick_backward<T>(context, a);
     }
   });
 }

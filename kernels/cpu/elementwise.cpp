@@ -3,8 +3,8 @@
 #include <numeric>
 #include <vector>
 
+#include "ops/backend.h"
 #include "ops/dispatch.h"
-#include "ops/elementwise_kernels.h"
 #include "parallel.h"
 
 namespace gda::cpu {

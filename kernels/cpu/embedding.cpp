@@ -2,8 +2,8 @@
 
 #include <cstring>
 
+#include "ops/backend.h"
 #include "ops/dispatch.h"
-#include "ops/embedding_kernels.h"
 #include "parallel.h"
 
 namespace gda::cpu {

@@ -3,10 +3,9 @@
 
 #include "isa.h"
 #include "isa/linear_cross_entropy.h"
+#include "ops/backend.h"
 #include "ops/dispatch.h"
-#include "ops/elementwise_kernels.h"
 #include "ops/linear_cross_entropy_kernels.h"
-#include "ops/matmul_kernels.h"
 #include "parallel.h"
 
 namespace gda::cpu {
@@ -124,20 +123,17 @@ void linear_cross_entropy_forward(const Context& context, const Tensor& x, const
                  });
 }
 
-void linear_cross_entropy_forward_backward(const Context& context, const Tensor& x,
-                                           const Tensor& weight, const Tensor& target, double scale,
-                                           const Tensor& loss, const Tensor& dx,
-                                           const Tensor& dweight,
-                                           LinearCrossEntropyOptions options) {
-  check_targets("linear_cross_entropy_forward_backward", target, weight.dim(0));
-  for_each_chunk(context, x, weight, options,
+void linear_cross_entropy_forward_backward(const Context& context,
+                                           const ops::LinearCrossEntropyForwardBackward& a) {
+  check_targets("linear_cross_entropy_forward_backward", a.target, a.weight.dim(0));
+  for_each_chunk(context, a.x, a.weight, a.options,
                  [&](std::int64_t begin, std::int64_t count, const Tensor& logits) {
-                   const Tensor dlogits =
-                       losses_and_gradients(context, logits, x.dtype(), target.rows(begin, count),
-                                            scale, loss.rows(begin, count));
-                   cpu::matmul(context, dlogits, weight, dx.rows(begin, count), {});
-                   if (!dweight) return;
-                   cpu::matmul(context, dlogits, x.rows(begin, count), dweight,
+                   const Tensor dlogits = losses_and_gradients(context, logits, a.x.dtype(),
+                                                               a.target.rows(begin, count), a.scale,
+                                                               a.loss.rows(begin, count));
+                   cpu::matmul(context, dlogits, a.weight, a.dx.rows(begin, count), {});
+                   if (!a.dweight) return;
+                   cpu::matmul(context, dlogits, a.x.rows(begin, count), a.dweight,
                                {.transpose_a = true, .accumulate = true});
                  });
 }

@@ -6,8 +6,7 @@
 
 #include "bf16_matmul.h"
 #include "gda/core/error.h"
-#include "ops/elementwise_kernels.h"
-#include "ops/matmul_kernels.h"
+#include "ops/backend.h"
 
 #include <oneapi/dnnl/dnnl.h>
 

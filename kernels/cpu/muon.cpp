@@ -1,7 +1,7 @@
 #include <cmath>
 
+#include "ops/backend.h"
 #include "ops/dispatch.h"
-#include "ops/muon_kernels.h"
 #include "parallel.h"
 
 namespace gda::cpu {

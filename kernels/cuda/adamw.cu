@@ -127,20 +127,18 @@ void update_all(const Context& context, const AdamWStep& step, const Arrays<V>& 
 
 }  // namespace
 
-void adamw_update(const Context& context, const AdamWStep& options, const Tensor& gradient,
-                  const Tensor& master, const Tensor& m, const Tensor& v, const Tensor& copy,
-                  const AdamWOrigins& origins) {
-  const std::int64_t n = master.elements();
+void adamw_update(const Context& context, const ops::AdamWUpdate& a) {
+  const std::int64_t n = a.master.elements();
   if (n == 0) return;
   const auto run = [&]<class V>(std::type_identity<V>) {
-    const Arrays<V> arrays{gradient.data<V>(), master.data<V>(), m.data<V>(), v.data<V>()};
-    if (copy && copy.dtype() == DType::bf16) {
-      update_all(context, options, arrays, copy.data<bfloat16>(), n, origins);
+    const Arrays<V> arrays{a.gradient.data<V>(), a.master.data<V>(), a.m.data<V>(), a.v.data<V>()};
+    if (a.copy && a.copy.dtype() == DType::bf16) {
+      update_all(context, a.step, arrays, a.copy.data<bfloat16>(), n, a.origins);
     } else {
-      update_all(context, options, arrays, copy ? copy.data<V>() : nullptr, n, origins);
+      update_all(context, a.step, arrays, a.copy ? a.copy.data<V>() : nullptr, n, a.origins);
     }
   };
-  if (master.dtype() == DType::f64) {
+  if (a.master.dtype() == DType::f64) {
     run(std::type_identity<double>{});
   } else {
     run(std::type_identity<float>{});

@@ -2,7 +2,6 @@
 #include "attention_hopper.h"
 #include "attention_plain.h"
 #include "attention_tiled.h"
-#include "ops/attention_kernels.h"
 
 namespace gda::cuda {
 namespace {
@@ -50,35 +49,30 @@ void dot_heads(const Context& context, const AttentionShape& shape, const Tensor
 
 }  // namespace
 
-void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
-                       const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
-                       const Tensor& lse) {
-  if (hopper::takes(context, shape, q, k, v, out)) {
-    hopper::attention_forward(context, shape, q, k, v, first_key, out, lse);
-  } else if (tiled::takes(shape, q, k, v, out)) {
-    tiled::attention_forward(context, shape, q, k, v, first_key, out, lse);
+void attention_forward(const Context& context, const ops::AttentionForward& a) {
+  if (hopper::takes(context, a.shape, a.q, a.k, a.v, a.out)) {
+    hopper::attention_forward(context, a);
+  } else if (tiled::takes(a.shape, a.q, a.k, a.v, a.out)) {
+    tiled::attention_forward(context, a);
   } else {
-    plain::attention_forward(context, shape, q, k, v, first_key, out, lse);
+    plain::attention_forward(context, a);
   }
 }
 
-void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
-                        const Tensor& k, const Tensor& v, const Tensor& first_key,
-                        const Tensor& out, const Tensor& lse, const Tensor& dout, const Tensor& dq,
-                        const Tensor& dk, const Tensor& dv, const Tensor& given_delta) {
+void attention_backward(const Context& context, const ops::AttentionBackward& given) {
   const ArenaScope scope(context.arena);
-  Tensor delta = given_delta;
-  if (!delta) {
-    delta = context.arena.allocate(lse.dtype(), lse.shape());
-    dot_heads(context, shape, dout, out, delta);
+  ops::AttentionBackward a = given;
+  if (!a.delta) {
+    a.delta = context.arena.allocate(a.lse.dtype(), a.lse.shape());
+    dot_heads(context, a.shape, a.dout, a.out, a.delta);
   }
-  if (hopper::takes(context, shape, q, k, v, dout) &&
-      hopper::takes(context, shape, dq, dk, dv, dout)) {
-    hopper::attention_backward(context, shape, q, k, v, first_key, lse, dout, delta, dq, dk, dv);
-  } else if (tiled::takes_backward(shape, q, k, v, dout, dq, dk, dv)) {
-    tiled::attention_backward(context, shape, q, k, v, first_key, lse, dout, delta, dq, dk, dv);
+  if (hopper::takes(context, a.shape, a.q, a.k, a.v, a.dout) &&
+      hopper::takes(context, a.shape, a.dq, a.dk, a.dv, a.dout)) {
+    hopper::attention_backward(context, a);
+  } else if (tiled::takes_backward(a.shape, a.q, a.k, a.v, a.dout, a.dq, a.dk, a.dv)) {
+    tiled::attention_backward(context, a);
   } else {
-    plain::attention_backward(context, shape, q, k, v, first_key, lse, dout, delta, dq, dk, dv);
+    plain::attention_backward(context, a);
   }
 }
 

@@ -10,7 +10,7 @@
 // through memory.
 #pragma once
 
-#include "gda/ops/attention.h"
+#include "ops/attention_kernels.h"
 
 namespace gda::cuda::hopper {
 
@@ -19,13 +19,8 @@ namespace gda::cuda::hopper {
 bool takes(const Context& context, const AttentionShape& shape, const Tensor& q, const Tensor& k,
            const Tensor& v, const Tensor& out);
 
-void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
-                       const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
-                       const Tensor& lse);
-// delta as in attention_plain.h.
-void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
-                        const Tensor& k, const Tensor& v, const Tensor& first_key,
-                        const Tensor& lse, const Tensor& dout, const Tensor& delta,
-                        const Tensor& dq, const Tensor& dk, const Tensor& dv);
+void attention_forward(const Context& context, const ops::AttentionForward& a);
+// delta is there, and out is not read.
+void attention_backward(const Context& context, const ops::AttentionBackward& a);
 
 }  // namespace gda::cuda::hopper

@@ -109,16 +109,14 @@ __global__ void __launch_bounds__(kThreads, kForwardBlocks<kD, kDv>)
 
 }  // namespace
 
-void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
-                       const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
-                       const Tensor& lse) {
-  const Problem p = tiled::problem_of(shape, q, k, v, first_key);
-  with_widths(shape, [&]<int kD, int kDv>() {
+void attention_forward(const Context& context, const ops::AttentionForward& a) {
+  const Problem p = tiled::problem_of(a.shape, a.q, a.k, a.v, a.first_key);
+  with_widths(a.shape, [&]<int kD, int kDv>() {
     launch(context, "attention_forward", forward_rows<kD, kDv>,
-           {.blocks = row_grid(p, shape.batch),
+           {.blocks = row_grid(p, a.shape.batch),
             .threads = kThreads,
             .shared_bytes = ForwardMemory<kD, kDv>::kBytes},
-           p, rows_of<bfloat16>(out), lse.data<float>());
+           p, rows_of<bfloat16>(a.out), a.lse.data<float>());
   });
 }
 

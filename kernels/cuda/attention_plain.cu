@@ -195,38 +195,35 @@ Grid grid_of(std::int64_t length, std::int64_t heads, std::int64_t batch, std::s
 
 }  // namespace
 
-void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
-                       const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
-                       const Tensor& lse) {
-  ops::with_compute_type(q.dtype(), [&]<class T>(std::type_identity<T>) {
+void attention_forward(const Context& context, const ops::AttentionForward& a) {
+  const AttentionShape& shape = a.shape;
+  ops::with_compute_type(a.q.dtype(), [&]<class T>(std::type_identity<T>) {
     using V = accumulate_t<T>;
-    const Problem<T> p = problem_of<T>(shape, q, k, v, first_key);
+    const Problem<T> p = problem_of<T>(shape, a.q, a.k, a.v, a.first_key);
     launch(
         context, "attention_forward", forward_queries<T>,
         grid_of(shape.query_length, shape.query_heads(), shape.batch, thread_array_bytes<V>(p.dv)),
-        p, rows_of<T>(out), lse.data<V>());
+        p, rows_of<T>(a.out), a.lse.data<V>());
   });
 }
 
-void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
-                        const Tensor& k, const Tensor& v, const Tensor& first_key,
-                        const Tensor& lse, const Tensor& dout, const Tensor& delta,
-                        const Tensor& dq, const Tensor& dk, const Tensor& dv) {
+void attention_backward(const Context& context, const ops::AttentionBackward& a) {
   constexpr const char* kName = "attention_backward";
-  ops::with_compute_type(q.dtype(), [&]<class T>(std::type_identity<T>) {
+  const AttentionShape& shape = a.shape;
+  ops::with_compute_type(a.q.dtype(), [&]<class T>(std::type_identity<T>) {
     using V = accumulate_t<T>;
-    const Problem<T> p = problem_of<T>(shape, q, k, v, first_key);
-    const Gradients<T> g{constant_rows<T>(dout), lse.data<V>(), delta.data<V>()};
+    const Problem<T> p = problem_of<T>(shape, a.q, a.k, a.v, a.first_key);
+    const Gradients<T> g{constant_rows<T>(a.dout), a.lse.data<V>(), a.delta.data<V>()};
     launch(
         context, kName, backward_queries<T>,
         grid_of(shape.query_length, shape.query_heads(), shape.batch, thread_array_bytes<V>(p.d)),
-        p, g, rows_of<T>(dq));
+        p, g, rows_of<T>(a.dq));
     launch(context, kName, backward_keys<T, true>,
            grid_of(shape.key_length, shape.key_heads, shape.batch, thread_array_bytes<V>(p.d)), p,
-           g, rows_of<T>(dk));
+           g, rows_of<T>(a.dk));
     launch(context, kName, backward_keys<T, false>,
            grid_of(shape.key_length, shape.value_heads, shape.batch, thread_array_bytes<V>(p.dv)),
-           p, g, rows_of<T>(dv));
+           p, g, rows_of<T>(a.dv));
   });
 }
 

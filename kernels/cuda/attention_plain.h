@@ -2,17 +2,12 @@
 // tensor cores take runs in attention_tiled.h instead.
 #pragma once
 
-#include "gda/ops/attention.h"
+#include "ops/attention_kernels.h"
 
 namespace gda::cuda::plain {
 
-void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
-                       const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
-                       const Tensor& lse);
-// delta [B*Tq, Hq] accumulate: <dout, out> of each head.
-void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
-                        const Tensor& k, const Tensor& v, const Tensor& first_key,
-                        const Tensor& lse, const Tensor& dout, const Tensor& delta,
-                        const Tensor& dq, const Tensor& dk, const Tensor& dv);
+void attention_forward(const Context& context, const ops::AttentionForward& a);
+// delta is there, and out is not read.
+void attention_backward(const Context& context, const ops::AttentionBackward& a);
 
 }  // namespace gda::cuda::plain

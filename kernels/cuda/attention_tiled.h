@@ -8,7 +8,7 @@
 // twice, by queries and by keys.
 #pragma once
 
-#include "gda/ops/attention.h"
+#include "ops/attention_kernels.h"
 
 namespace gda::cuda::tiled {
 
@@ -20,13 +20,8 @@ bool takes(const AttentionShape& shape, const Tensor& q, const Tensor& k, const 
 bool takes_backward(const AttentionShape& shape, const Tensor& q, const Tensor& k, const Tensor& v,
                     const Tensor& dout, const Tensor& dq, const Tensor& dk, const Tensor& dv);
 
-void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
-                       const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
-                       const Tensor& lse);
-// delta as in attention_plain.h.
-void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
-                        const Tensor& k, const Tensor& v, const Tensor& first_key,
-                        const Tensor& lse, const Tensor& dout, const Tensor& delta,
-                        const Tensor& dq, const Tensor& dk, const Tensor& dv);
+void attention_forward(const Context& context, const ops::AttentionForward& a);
+// delta is there, and out is not read.
+void attention_backward(const Context& context, const ops::AttentionBackward& a);
 
 }  // namespace gda::cuda::tiled

@@ -6,15 +6,12 @@ bool fits_backward(const AttentionShape& shape) {
   return fits_backward_queries(shape) && fits_backward_keys(shape);
 }
 
-void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
-                        const Tensor& k, const Tensor& v, const Tensor& first_key,
-                        const Tensor& lse, const Tensor& dout, const Tensor& delta,
-                        const Tensor& dq, const Tensor& dk, const Tensor& dv) {
-  const Problem p = problem_of(shape, q, k, v, first_key);
+void attention_backward(const Context& context, const ops::AttentionBackward& a) {
+  const Problem p = problem_of(a.shape, a.q, a.k, a.v, a.first_key);
   const Gradients g{
-      {dout.data<bfloat16>(), dout.row_stride()}, lse.data<float>(), delta.data<float>()};
-  backward_queries(context, shape, p, g, dq);
-  backward_keys(context, shape, p, g, dk, dv);
+      {a.dout.data<bfloat16>(), a.dout.row_stride()}, a.lse.data<float>(), a.delta.data<float>()};
+  backward_queries(context, a.shape, p, g, a.dq);
+  backward_keys(context, a.shape, p, g, a.dk, a.dv);
 }
 
 }  // namespace gda::cuda::tiled

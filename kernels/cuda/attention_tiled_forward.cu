@@ -88,18 +88,16 @@ bool fits_forward(const AttentionShape& shape) {
   return fits<Forward>(shape);
 }
 
-void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
-                       const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
-                       const Tensor& lse) {
-  const Problem p = problem_of(shape, q, k, v, first_key);
-  with_widths(shape, [&]<int kD, int kDv>() {
+void attention_forward(const Context& context, const ops::AttentionForward& a) {
+  const Problem p = problem_of(a.shape, a.q, a.k, a.v, a.first_key);
+  with_widths(a.shape, [&]<int kD, int kDv>() {
     with_stages<Forward<kD, kDv, kMostStages>::kBytes>([&]<int kStages>() {
       using Shape = Forward<kD, kDv, kStages>;
       launch(context, "attention_forward", forward_tiles<kD, kDv, kStages>,
-             {.blocks = pack_grid(p, Shape::kRows, shape.batch),
+             {.blocks = pack_grid(p, Shape::kRows, a.shape.batch),
               .threads = Shape::kThreads,
               .shared_bytes = Shape::kBytes},
-             p, rows_of<bfloat16>(out), lse.data<float>());
+             p, rows_of<bfloat16>(a.out), a.lse.data<float>());
     });
   });
 }

@@ -1,6 +1,6 @@
 #include "column_sums.cuh"
+#include "ops/backend.h"
 #include "ops/differential_kernels.h"
-#include "ops/elementwise_kernels.h"
 
 namespace gda::cuda {
 namespace {
@@ -185,56 +185,53 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void differential_forward(const Context& context, const DifferentialShape& shape,
-                          const Tensor& attended, const Tensor& lambda, const Tensor& subln,
-                          const Tensor& y, const Tensor& rho) {
-  const std::int64_t stripes = attended.dim(0) * shape.noise_heads;
+void differential_forward(const Context& context, const ops::DifferentialForward& a) {
+  const DifferentialShape& shape = a.shape;
+  const std::int64_t stripes = a.attended.dim(0) * shape.noise_heads;
   if (stripes == 0) return;
   const std::int64_t n = shape.value_dim;
-  ops::with_compute_type(attended.dtype(), [&]<class T>(std::type_identity<T>) {
+  ops::with_compute_type(a.attended.dtype(), [&]<class T>(std::type_identity<T>) {
     using V = accumulate_t<T>;
-    with_pack_width<T>(in_packs(n, attended, y), [&](auto width) {
+    with_pack_width<T>(in_packs(n, a.attended, a.y), [&](auto width) {
       launch(context, "differential_forward", forward_stripes<T, decltype(width)::value>,
              {.blocks = {blocks_for(stripes, kWarps), 1, 1}, .threads = kThreads},
-             attended.data<T>(), lambda.data<V>(), vector_of<V>(subln), stripe_of<V>(shape),
-             stripes, y.data<T>(), rho.data<V>());
+             a.attended.data<T>(), a.lambda.data<V>(), vector_of<V>(a.subln), stripe_of<V>(shape),
+             stripes, a.y.data<T>(), a.rho.data<V>());
     });
   });
 }
 
-void differential_backward(const Context& context, const DifferentialShape& shape,
-                           const Tensor& attended, const Tensor& lambda, const Tensor& subln,
-                           const Tensor& rho, const Tensor& dy, const Tensor& dattended,
-                           const Tensor& dsubln, const Tensor& dlambda, const Tensor& delta) {
+void differential_backward(const Context& context, const ops::DifferentialBackward& a) {
+  const DifferentialShape& shape = a.shape;
   constexpr const char* kName = "differential_backward";
-  const std::int64_t stripes = attended.dim(0) * shape.noise_heads;
-  if (stripes == 0) return cuda::fill_zero(context, dlambda);
+  const std::int64_t stripes = a.attended.dim(0) * shape.noise_heads;
+  if (stripes == 0) return cuda::fill_zero(context, a.dlambda);
   const std::int64_t n = shape.value_dim;
   const unsigned blocks = std::min(blocks_for(stripes, kWarps), kBackwardBlocks);
   const ArenaScope scope(context.arena);
-  ops::with_compute_type(attended.dtype(), [&]<class T>(std::type_identity<T>) {
+  ops::with_compute_type(a.attended.dtype(), [&]<class T>(std::type_identity<T>) {
     using V = accumulate_t<T>;
     V* dsubln_partial = nullptr;
-    if (dsubln) {
+    if (a.dsubln) {
       dsubln_partial = context.arena.allocate(dtype_of<V>, {blocks, n}).template data<V>();
     }
     double* dlambda_partial = context.arena.allocate(DType::f64, {blocks}).data<double>();
-    with_pack_width<T>(in_packs(n, attended, dy, dattended), [&](auto width) {
+    with_pack_width<T>(in_packs(n, a.attended, a.dy, a.dattended), [&](auto width) {
       launch(
           context, kName, backward_stripes<T, decltype(width)::value>,
           {.blocks = {blocks, 1, 1},
            .threads = kThreads,
            .shared_bytes = kWarps * (sizeof(V) * 2 * static_cast<std::size_t>(n) + sizeof(double))},
-          attended.data<T>(), lambda.data<V>(), vector_of<V>(subln), rho.data<V>(), dy.data<T>(),
-          stripe_of<V>(shape), stripes, dattended.data<T>(), delta ? delta.data<V>() : nullptr,
-          dsubln_partial, dlambda_partial);
+          a.attended.data<T>(), a.lambda.data<V>(), vector_of<V>(a.subln), a.rho.data<V>(),
+          a.dy.data<T>(), stripe_of<V>(shape), stripes, a.dattended.data<T>(),
+          a.delta ? a.delta.data<V>() : nullptr, dsubln_partial, dlambda_partial);
     });
-    if (dsubln) {
+    if (a.dsubln) {
       add_partials(context, kName, static_cast<const V*>(dsubln_partial), blocks, n, V(1), true,
-                   dsubln.data<V>());
+                   a.dsubln.data<V>());
     }
     add_partials(context, kName, static_cast<const double*>(dlambda_partial), blocks, 1, 1.0, false,
-                 dlambda.data<V>());
+                 a.dlambda.data<V>());
   });
 }
 

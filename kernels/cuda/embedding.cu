@@ -1,5 +1,5 @@
 #include "numbers.cuh"
-#include "ops/embedding_kernels.h"
+#include "ops/backend.h"
 
 namespace gda::cuda {
 namespace {

@@ -1,6 +1,6 @@
 #include "numbers.cuh"
+#include "ops/backend.h"
 #include "ops/linear_cross_entropy_kernels.h"
-#include "ops/matmul_kernels.h"
 
 namespace gda::cuda {
 namespace {
@@ -155,20 +155,18 @@ void linear_cross_entropy_forward(const Context& context, const Tensor& x, const
   });
 }
 
-void linear_cross_entropy_forward_backward(const Context& context, const Tensor& x,
-                                           const Tensor& weight, const Tensor& target, double scale,
-                                           const Tensor& loss, const Tensor& dx,
-                                           const Tensor& dweight,
-                                           LinearCrossEntropyOptions options) {
-  ops::with_compute_type(x.dtype(), [&]<class T>(std::type_identity<T>) {
-    for_each_chunk(context, x, weight, dtype_of<T>, options,
+void linear_cross_entropy_forward_backward(const Context& context,
+                                           const ops::LinearCrossEntropyForwardBackward& a) {
+  ops::with_compute_type(a.x.dtype(), [&]<class T>(std::type_identity<T>) {
+    for_each_chunk(context, a.x, a.weight, dtype_of<T>, a.options,
                    [&](std::int64_t begin, std::int64_t count, const Tensor& logits) {
                      losses_of<T, true>(context, "linear_cross_entropy_forward_backward", logits,
-                                        target.rows(begin, count), scale, loss.rows(begin, count));
+                                        a.target.rows(begin, count), a.scale,
+                                        a.loss.rows(begin, count));
                      const Tensor& dlogits = logits;
-                     cuda::matmul(context, dlogits, weight, dx.rows(begin, count), {});
-                     if (!dweight) return;
-                     cuda::matmul(context, dlogits, x.rows(begin, count), dweight,
+                     cuda::matmul(context, dlogits, a.weight, a.dx.rows(begin, count), {});
+                     if (!a.dweight) return;
+                     cuda::matmul(context, dlogits, a.x.rows(begin, count), a.dweight,
                                   {.transpose_a = true, .accumulate = true});
                    });
   });

@@ -1,5 +1,5 @@
 // Matrix products by cuBLASLt.
-#include "ops/matmul_kernels.h"
+#include "ops/backend.h"
 
 #include <cublasLt.h>
 

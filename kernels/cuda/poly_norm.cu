@@ -163,49 +163,45 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void poly_norm_forward(const Context& context, const Tensor& gate, const Tensor& up,
-                       const Tensor& weight, const Tensor& bias, const Tensor& out,
-                       const ColumnMask& mask, double eps) {
-  if (out.elements() == 0) return;
-  ops::with_compute_type(gate.dtype(), [&]<class T>(std::type_identity<T>) {
+void poly_norm_forward(const Context& context, const ops::PolyNormForward& a) {
+  if (a.out.elements() == 0) return;
+  ops::with_compute_type(a.gate.dtype(), [&]<class T>(std::type_identity<T>) {
     using V = accumulate_t<T>;
-    with_pack_width<T>(in_packs(gate.dim(1), gate, up, out), [&](auto width) {
+    with_pack_width<T>(in_packs(a.gate.dim(1), a.gate, a.up, a.out), [&](auto width) {
       constexpr int kWidth = decltype(width)::value;
-      with_mask<V>(mask, gate.dim(1), [&]<class Mask>(const Mask& columns) {
+      with_mask<V>(a.mask, a.gate.dim(1), [&]<class Mask>(const Mask& columns) {
         launch(context, "poly_norm_forward", forward_rows<T, kWidth, Mask>,
-               {.blocks = {static_cast<unsigned>(gate.dim(0)), 1, 1},
-                .threads = threads_for(gate.dim(1) / kWidth, kThreads),
+               {.blocks = {static_cast<unsigned>(a.gate.dim(0)), 1, 1},
+                .threads = threads_for(a.gate.dim(1) / kWidth, kThreads),
                 .shared_bytes = sizeof(V) * kScratch},
-               rows_of<T>(gate), rows_of<T>(up), weight.data<V>(), bias.data<V>(),
-               gate.dim(1) / kWidth, columns, static_cast<V>(eps), rows_of<T>(out));
+               rows_of<T>(a.gate), rows_of<T>(a.up), a.weight.data<V>(), a.bias.data<V>(),
+               a.gate.dim(1) / kWidth, columns, static_cast<V>(a.eps), rows_of<T>(a.out));
       });
     });
   });
 }
 
-void poly_norm_backward(const Context& context, const Tensor& gate, const Tensor& up,
-                        const Tensor& weight, const Tensor& bias, const Tensor& dout,
-                        const Tensor& dgate, const Tensor& dup, const Tensor& dweight,
-                        const Tensor& dbias, const ColumnMask& mask, double eps) {
-  if (dout.elements() == 0) return;
+void poly_norm_backward(const Context& context, const ops::PolyNormBackward& a) {
+  if (a.dout.elements() == 0) return;
   constexpr const char* kName = "poly_norm_backward";
-  const unsigned blocks = row_blocks(gate.dim(0));
+  const unsigned blocks = row_blocks(a.gate.dim(0));
   const ArenaScope scope(context.arena);
-  ops::with_compute_type(gate.dtype(), [&]<class T>(std::type_identity<T>) {
+  ops::with_compute_type(a.gate.dtype(), [&]<class T>(std::type_identity<T>) {
     using V = accumulate_t<T>;
     V* partial = context.arena.allocate(dtype_of<V>, {blocks, kParameters}).template data<V>();
-    with_pack_width<T>(in_packs(gate.dim(1), gate, up, dout, dgate, dup), [&](auto width) {
-      constexpr int kWidth = decltype(width)::value;
-      with_mask<V>(mask, gate.dim(1), [&]<class Mask>(const Mask& columns) {
-        launch(context, kName, backward_rows<T, kWidth, Mask>,
-               {.blocks = {blocks, 1, 1},
-                .threads = threads_for(gate.dim(1) / kWidth, kThreads),
-                .shared_bytes = sizeof(V) * kScratch},
-               rows_of<T>(gate), rows_of<T>(up), weight.data<V>(), bias.data<V>(), rows_of<T>(dout),
-               gate.dim(0), gate.dim(1) / kWidth, columns, static_cast<V>(eps), rows_of<T>(dgate),
-               rows_of<T>(dup), partial);
-      });
-    });
+    with_pack_width<T>(
+        in_packs(a.gate.dim(1), a.gate, a.up, a.dout, a.dgate, a.dup), [&](auto width) {
+          constexpr int kWidth = decltype(width)::value;
+          with_mask<V>(a.mask, a.gate.dim(1), [&]<class Mask>(const Mask& columns) {
+            launch(context, kName, backward_rows<T, kWidth, Mask>,
+                   {.blocks = {blocks, 1, 1},
+                    .threads = threads_for(a.gate.dim(1) / kWidth, kThreads),
+                    .shared_bytes = sizeof(V) * kScratch},
+                   rows_of<T>(a.gate), rows_of<T>(a.up), a.weight.data<V>(), a.bias.data<V>(),
+                   rows_of<T>(a.dout), a.gate.dim(0), a.gate.dim(1) / kWidth, columns,
+                   static_cast<V>(a.eps), rows_of<T>(a.dgate), rows_of<T>(a.dup), partial);
+          });
+        });
     V* sums = context.arena.allocate(dtype_of<V>, {kParameters}).template data<V>();
     add_partials(context, kName, static_cast<const V*>(partial), blocks, kParameters, V(1), false,
                  sums);
@@ -213,8 +209,8 @@ void poly_norm_backward(const Context& context, const Tensor& gate, const Tensor
       if (!gradient) return;
       add_partials(context, kName, from, 1, gradient.elements(), V(1), true, gradient.data<V>());
     };
-    finish(sums, dweight);
-    finish(sums + 3, dbias);
+    finish(sums, a.dweight);
+    finish(sums + 3, a.dbias);
   });
 }
 

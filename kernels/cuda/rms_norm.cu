@@ -129,38 +129,35 @@ __global__ void __launch_bounds__(kThreads, kResident)
 
 }  // namespace
 
-void rms_norm_forward(const Context& context, const Tensor& x, const Tensor& weight, double eps,
-                      const Tensor& y, const Tensor& rho, const ColumnMask& mask) {
-  if (x.dim(0) == 0) return;
-  ops::with_compute_type(x.dtype(), [&]<class T>(std::type_identity<T>) {
+void rms_norm_forward(const Context& context, const ops::RmsNormForward& a) {
+  if (a.x.dim(0) == 0) return;
+  ops::with_compute_type(a.x.dtype(), [&]<class T>(std::type_identity<T>) {
     using V = accumulate_t<T>;
-    with_pack_width<T>(in_packs(x.dim(1), x, y), [&](auto width) {
+    with_pack_width<T>(in_packs(a.x.dim(1), a.x, a.y), [&](auto width) {
       constexpr int kWidth = decltype(width)::value;
-      with_mask<V>(mask, x.dim(1), [&]<class Mask>(const Mask& columns) {
+      with_mask<V>(a.mask, a.x.dim(1), [&]<class Mask>(const Mask& columns) {
         launch(context, "rms_norm_forward", forward_rows<T, kWidth, Mask>,
-               {.blocks = {static_cast<unsigned>(x.dim(0)), 1, 1},
-                .threads = threads_for(x.dim(1) / kWidth, kThreads),
+               {.blocks = {static_cast<unsigned>(a.x.dim(0)), 1, 1},
+                .threads = threads_for(a.x.dim(1) / kWidth, kThreads),
                 .shared_bytes = sizeof(V) * kScratch},
-               rows_of<T>(x), vector_of<V>(weight), static_cast<V>(eps), x.dim(1) / kWidth, columns,
-               rows_of<T>(y), rho.data<V>());
+               rows_of<T>(a.x), vector_of<V>(a.weight), static_cast<V>(a.eps), a.x.dim(1) / kWidth,
+               columns, rows_of<T>(a.y), a.rho.data<V>());
       });
     });
   });
 }
 
-void rms_norm_backward(const Context& context, const Tensor& dy, const Tensor& x,
-                       const Tensor& weight, const Tensor& rho, const Tensor& residual_gradient,
-                       const Tensor& dx, const Tensor& dweight, const ColumnMask& mask) {
-  if (x.dim(0) == 0) return;
+void rms_norm_backward(const Context& context, const ops::RmsNormBackward& a) {
+  if (a.x.dim(0) == 0) return;
   constexpr const char* kName = "rms_norm_backward";
-  const unsigned blocks = row_blocks(x.dim(0));
-  const std::int64_t n = x.dim(1);
+  const unsigned blocks = row_blocks(a.x.dim(0));
+  const std::int64_t n = a.x.dim(1);
   const ArenaScope scope(context.arena);
-  ops::with_compute_type(x.dtype(), [&]<class T>(std::type_identity<T>) {
+  ops::with_compute_type(a.x.dtype(), [&]<class T>(std::type_identity<T>) {
     using V = accumulate_t<T>;
     V* partial = nullptr;
-    if (dweight) partial = context.arena.allocate(dtype_of<V>, {blocks, n}).template data<V>();
-    const std::size_t sums_bytes = dweight ? sizeof(V) * static_cast<std::size_t>(n) : 0;
+    if (a.dweight) partial = context.arena.allocate(dtype_of<V>, {blocks, n}).template data<V>();
+    const std::size_t sums_bytes = a.dweight ? sizeof(V) * static_cast<std::size_t>(n) : 0;
     const auto run = [&](auto width, auto in_shared, const auto& columns) {
       constexpr int kWidth = decltype(width)::value;
       launch(context, kName,
@@ -169,11 +166,12 @@ void rms_norm_backward(const Context& context, const Tensor& dy, const Tensor& x
              {.blocks = {blocks, 1, 1},
               .threads = threads_for(n / kWidth, kThreads),
               .shared_bytes = sizeof(V) * kScratch + (in_shared ? sums_bytes : 0)},
-             rows_of<T>(dy), rows_of<T>(x), vector_of<V>(weight), rho.data<V>(),
-             rows_of<T>(residual_gradient), x.dim(0), n / kWidth, columns, rows_of<T>(dx), partial);
+             rows_of<T>(a.dy), rows_of<T>(a.x), vector_of<V>(a.weight), a.rho.data<V>(),
+             rows_of<T>(a.residual_gradient), a.x.dim(0), n / kWidth, columns, rows_of<T>(a.dx),
+             partial);
     };
-    with_pack_width<T>(in_packs(n, dy, x, residual_gradient, dx), [&](auto width) {
-      with_mask<V>(mask, n, [&](const auto& columns) {
+    with_pack_width<T>(in_packs(n, a.dy, a.x, a.residual_gradient, a.dx), [&](auto width) {
+      with_mask<V>(a.mask, n, [&](const auto& columns) {
         if (sums_bytes <= kMostSharedSums) {
           run(width, std::true_type{}, columns);
         } else {
@@ -181,9 +179,9 @@ void rms_norm_backward(const Context& context, const Tensor& dy, const Tensor& x
         }
       });
     });
-    if (dweight) {
+    if (a.dweight) {
       add_partials(context, kName, static_cast<const V*>(partial), blocks, n, V(1), true,
-                   dweight.data<V>());
+                   a.dweight.data<V>());
     }
   });
 }

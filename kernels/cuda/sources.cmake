@@ -13,6 +13,7 @@ set(GDA_CUDA_KERNELS
   attention_tiled_backward_keys.cu
   attention_tiled_backward_queries.cu
   attention_tiled_forward.cu
+  backend.cu
   differential.cu
   elementwise.cu
   embedding.cu

@@ -82,20 +82,20 @@ void swiglu_forward(const Context& context, const Tensor& gate, const Tensor& up
   });
 }
 
-void swiglu_backward(const Context& context, const Tensor& gate, const Tensor& up,
-                     const Tensor& dout, const Tensor& dgate, const Tensor& dup,
-                     const ColumnMask& mask) {
-  if (dout.elements() == 0) return;
-  ops::with_compute_type(gate.dtype(), [&]<class T>(std::type_identity<T>) {
-    with_pack_width<T>(in_packs(gate.dim(1), gate, up, dout, dgate, dup), [&](auto width) {
-      constexpr int kWidth = decltype(width)::value;
-      with_mask<accumulate_t<T>>(mask, gate.dim(1), [&]<class Mask>(const Mask& columns) {
-        const std::int64_t packs = gate.dim(1) / kWidth;
-        launch(context, "swiglu_backward", backward_packs<T, kWidth, Mask>,
-               grid_of(gate.dim(0), packs), rows_of<T>(gate), rows_of<T>(up), rows_of<T>(dout),
-               gate.dim(0), packs, columns, rows_of<T>(dgate), rows_of<T>(dup));
-      });
-    });
+void swiglu_backward(const Context& context, const ops::SwigluBackward& a) {
+  if (a.dout.elements() == 0) return;
+  ops::with_compute_type(a.gate.dtype(), [&]<class T>(std::type_identity<T>) {
+    with_pack_width<T>(
+        in_packs(a.gate.dim(1), a.gate, a.up, a.dout, a.dgate, a.dup), [&](auto width) {
+          constexpr int kWidth = decltype(width)::value;
+          with_mask<accumulate_t<T>>(a.mask, a.gate.dim(1), [&]<class Mask>(const Mask& columns) {
+            const std::int64_t packs = a.gate.dim(1) / kWidth;
+            launch(context, "swiglu_backward", backward_packs<T, kWidth, Mask>,
+                   grid_of(a.gate.dim(0), packs), rows_of<T>(a.gate), rows_of<T>(a.up),
+                   rows_of<T>(a.dout), a.gate.dim(0), packs, columns, rows_of<T>(a.dgate),
+                   rows_of<T>(a.dup));
+          });
+        });
   });
 }
 

@@ -4,7 +4,6 @@
 
 #include "gda/core/stream.h"
 #include "gda/ops/elementwise.h"
-#include "gda/ops/matmul.h"
 #include "gda/ops/rope.h"
 
 namespace gda {
@@ -34,26 +33,24 @@ AttentionShape attention_shape(const AttentionConfig& config) {
   return shape;
 }
 
-AttentionBlock::AttentionBlock(const ModelConfig& config, const ParameterStore& parameters,
-                               std::int64_t layer)
-    : config_(config.attention), layer_(layer), shape_(attention_shape(config.attention)) {
+AttentionBlock::AttentionBlock(const ModelConfig& config, const LayerPart& part,
+                               const ParameterStore& parameters, std::int64_t layer)
+    : config_(part.attention), layer_(layer), shape_(attention_shape(part.attention)) {
   const std::string prefix = fmt::format("model.layers.{}.self_attn.", layer);
   const bool gated = config_.type == "differential_v2";
   if (gated) gate_size_ = config_.num_attention_heads;
   std::vector<std::string> names = {prefix + "q_proj.weight", prefix + "k_proj.weight",
                                     prefix + "v_proj.weight"};
   if (gated) names.push_back(prefix + "lambda_proj.weight");
-  qkv_ = FusedLinear(parameters, names);
-  const Parameter& out = parameters.at(prefix + "o_proj.weight");
-  out_weight_ = out.value;
-  out_gradient_ = out.gradient;
+  qkv_ = Linear(parameters, names);
+  out_ = Linear(parameters, {prefix + "o_proj.weight"});
   if (!config_.is_differential()) return;
+  subln_ = parameters.at(prefix + "subln.weight").weight();
   const auto take = [&](const char* name, Tensor& value, Tensor& gradient) {
-    const Parameter& parameter = parameters.at(prefix + name);
-    value = parameter.value;
-    gradient = parameter.gradient;
+    const Weight& weight = parameters.at(prefix + name);
+    value = weight.value;
+    gradient = weight.gradient;
   };
-  take("subln.weight", subln_, subln_gradient_);
   take("lambda_q1", lambda_.q1, lambda_gradient_.q1);
   take("lambda_k1", lambda_.k1, lambda_gradient_.k1);
   take("lambda_q2", lambda_.q2, lambda_gradient_.q2);
@@ -86,21 +83,20 @@ void AttentionBlock::allocate_mixed(Arena& arena, std::int64_t rows,
                     : arena.allocate(qkv_.dtype(), {rows, config_.out_size()});
 }
 
-AttentionShape AttentionBlock::shape_for(std::int64_t batch, std::int64_t queries,
-                                         std::int64_t keys, std::int64_t offset) const {
+AttentionShape AttentionBlock::shape_for(const SequenceBatch& batch, std::int64_t before) const {
   AttentionShape shape = shape_;
-  shape.batch = batch;
-  shape.query_length = queries;
-  shape.key_length = keys;
-  shape.query_offset = offset;
+  shape.batch = batch.batch;
+  shape.query_length = batch.length;
+  shape.key_length = before + batch.length;
+  shape.query_offset = before;
   return shape;
 }
 
 void AttentionBlock::combine(const Context& context, const AttentionActivations& saved) const {
   if (has_lambda()) {
     lambda_forward(context, lambda_, differential_.lambda_init, saved.lambda);
-    differential_forward(context, differential_, saved.attended, saved.lambda, subln_, saved.mixed,
-                         saved.rho);
+    differential_forward(context, differential_, saved.attended, saved.lambda, subln_.value,
+                         saved.mixed, saved.rho);
   } else if (gate_size_ > 0) {
     const Tensor gate = saved.qkv.columns(saved.qkv.dim(1) - gate_size_, gate_size_);
     gated_difference_forward(context, saved.attended, gate, saved.mixed);
@@ -110,21 +106,29 @@ void AttentionBlock::combine(const Context& context, const AttentionActivations&
   scale_columns(context, heads, head_mask_, saved.mixed);
 }
 
-void AttentionBlock::forward(const Context& context, const SequenceBatch& input,
-                             const Tensor& rope_table, const Tensor& x,
+void AttentionBlock::forward(const Context& context, const AttentionInput& input, const Tensor& x,
                              const AttentionActivations& saved, const Tensor& residual,
                              const Tensor& out) const {
   const ProfileRange range("attention forward");
   const std::int64_t q = config_.q_size();
   const std::int64_t k = config_.k_size();
   qkv_.forward(context, x, saved.qkv);
-  rope_forward(context, saved.qkv.columns(0, q + k), input.position, rope_table);
-  attention_forward(context, shape_for(input.batch, input.length, input.length, 0),
-                    saved.qkv.columns(0, q), saved.qkv.columns(q, k),
-                    saved.qkv.columns(q + k, config_.v_size()), input.first_key, saved.attended,
-                    saved.lse);
+  rope_forward(context, saved.qkv.columns(0, q + k), input.batch.position, input.rope_table);
+  Tensor keys = saved.qkv.columns(q, k);
+  Tensor values = saved.qkv.columns(q + k, config_.v_size());
+  const std::int64_t before = input.cache != nullptr ? input.cache->length() : 0;
+  if (input.cache != nullptr) {
+    const auto join = [&](const Tensor& cached, Tensor& fresh) {
+      convert(context, fresh, cached.rows(before, fresh.dim(0)));
+      fresh = cached.rows(0, before + fresh.dim(0));
+    };
+    join(input.cache->keys(layer_), keys);
+    join(input.cache->values(layer_), values);
+  }
+  attention_forward(context, shape_for(input.batch, before), saved.qkv.columns(0, q), keys, values,
+                    input.batch.first_key, saved.attended, saved.lse);
   combine(context, saved);
-  matmul(context, saved.mixed, out_weight_, out, {.transpose_b = true, .addend = residual});
+  out_.forward(context, saved.mixed, out, residual);
 }
 
 void AttentionBlock::backward_combine(const Context& context, const AttentionActivations& saved,
@@ -132,8 +136,8 @@ void AttentionBlock::backward_combine(const Context& context, const AttentionAct
                                       const Tensor& dqkv, const Tensor& delta) const {
   if (has_lambda()) {
     const Tensor dlambda = context.arena.allocate(saved.lambda.dtype(), {1});
-    differential_backward(context, differential_, saved.attended, saved.lambda, subln_, saved.rho,
-                          dmixed, dattended, subln_gradient_, dlambda, delta);
+    differential_backward(context, differential_, saved.attended, saved.lambda, subln_.value,
+                          saved.rho, dmixed, dattended, subln_.gradient, dlambda, delta);
     lambda_backward(context, lambda_, dlambda, lambda_gradient_);
   } else {
     const std::int64_t begin = saved.qkv.dim(1) - gate_size_;
@@ -142,8 +146,7 @@ void AttentionBlock::backward_combine(const Context& context, const AttentionAct
   }
 }
 
-void AttentionBlock::backward(const Context& context, const SequenceBatch& input,
-                              const Tensor& rope_table, const Tensor& x,
+void AttentionBlock::backward(const Context& context, const AttentionInput& input, const Tensor& x,
                               const AttentionActivations& saved, const Tensor& dout,
                               const Tensor& dx) const {
   const ProfileRange range("attention backward");
@@ -155,10 +158,8 @@ void AttentionBlock::backward(const Context& context, const SequenceBatch& input
   const Tensor dqkv = context.arena.allocate(compute, saved.qkv.shape());
   const Tensor dmixed = context.arena.allocate(compute, saved.mixed.shape());
 
-  if (out_gradient_) {
-    matmul(context, dout, saved.mixed, out_gradient_, {.transpose_a = true, .accumulate = true});
-  }
-  matmul(context, dout, out_weight_, dmixed);
+  out_.backward_weight(context, saved.mixed, dout);
+  out_.backward_input(context, dout, dmixed);
   if (head_mask_) scale_columns(context, dmixed, head_mask_, dmixed);
   Tensor dattended = dmixed;
   // Where the heads' outputs are read for their gradients anyway, attention's backward pass need
@@ -169,35 +170,13 @@ void AttentionBlock::backward(const Context& context, const SequenceBatch& input
     dattended = context.arena.allocate(compute, saved.attended.shape());
     backward_combine(context, saved, dmixed, dattended, dqkv, delta);
   }
-  attention_backward(context, shape_for(input.batch, input.length, input.length, 0),
-                     saved.qkv.columns(0, q), saved.qkv.columns(q, k), saved.qkv.columns(q + k, v),
-                     input.first_key, saved.attended, saved.lse, dattended, dqkv.columns(0, q),
-                     dqkv.columns(q, k), dqkv.columns(q + k, v), delta);
-  rope_backward(context, dqkv.columns(0, q + k), input.position, rope_table);
-  qkv_.backward(context, x, dqkv, dx);
-}
-
-void AttentionBlock::forward_cached(const Context& context, const Tensor& position,
-                                    const Tensor& rope_table, const Tensor& x, const KvCache& cache,
-                                    const Tensor& residual, const Tensor& out) const {
-  const ArenaScope scope(context.arena);
-  const std::int64_t rows = x.dim(0);
-  const std::int64_t q = config_.q_size();
-  const std::int64_t k = config_.k_size();
-  AttentionActivations saved;
-  allocate_saved(context.arena, rows, saved);
-  allocate_mixed(context.arena, rows, saved);
-  qkv_.forward(context, x, saved.qkv);
-  rope_forward(context, saved.qkv.columns(0, q + k), position, rope_table);
-  convert(context, saved.qkv.columns(q, k), cache.keys(layer_).rows(cache.length(), rows));
-  convert(context, saved.qkv.columns(q + k, config_.v_size()),
-          cache.values(layer_).rows(cache.length(), rows));
-  attention_forward(context, shape_for(1, rows, cache.length() + rows, cache.length()),
-                    saved.qkv.columns(0, q), cache.keys(layer_).rows(0, cache.length() + rows),
-                    cache.values(layer_).rows(0, cache.length() + rows), {}, saved.attended,
-                    saved.lse);
-  combine(context, saved);
-  matmul(context, saved.mixed, out_weight_, out, {.transpose_b = true, .addend = residual});
+  attention_backward(context, shape_for(input.batch, 0), saved.qkv.columns(0, q),
+                     saved.qkv.columns(q, k), saved.qkv.columns(q + k, v), input.batch.first_key,
+                     saved.attended, saved.lse, dattended, dqkv.columns(0, q), dqkv.columns(q, k),
+                     dqkv.columns(q + k, v), delta);
+  rope_backward(context, dqkv.columns(0, q + k), input.batch.position, input.rope_table);
+  qkv_.backward_weight(context, x, dqkv);
+  qkv_.backward_input(context, dqkv, dx);
 }
 
 void AttentionBlock::lambda(const Context& context, const Tensor& out) const {

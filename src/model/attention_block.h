@@ -4,11 +4,21 @@
 #include <cstdint>
 
 #include "gda/model/decoder.h"
+#include "gda/model/layer_part.h"
 #include "gda/ops/attention.h"
 #include "gda/ops/differential.h"
-#include "model/fused_linear.h"
+#include "model/linear.h"
 
 namespace gda {
+
+// What attention reads besides its input.
+struct AttentionInput {
+  SequenceBatch batch;
+  Tensor rope_table;
+  // Generation: keys and values of the tokens before these, which join them. `batch` is then one
+  // sequence, without first_key, and there is no backward pass.
+  const KvCache* cache = nullptr;
+};
 
 // Which key and value head each query head reads, for the type of attention.
 AttentionShape attention_shape(const AttentionConfig& config);
@@ -24,7 +34,9 @@ struct AttentionActivations {
 
 class AttentionBlock {
  public:
-  AttentionBlock(const ModelConfig& config, const ParameterStore& parameters, std::int64_t layer);
+  // Of this place's heads, whose weights `parameters` has.
+  AttentionBlock(const ModelConfig& config, const LayerPart& part, const ParameterStore& parameters,
+                 std::int64_t layer);
 
   // Of the columns of o_proj's input [out_size], from now on; empty: none.
   void set_head_mask(const Tensor& mask) { head_mask_ = mask; }
@@ -34,39 +46,31 @@ class AttentionBlock {
   void allocate_mixed(Arena& arena, std::int64_t rows, AttentionActivations& saved) const;
 
   // x [N, D] is the normed input; fills everything. out = residual + attention(x).
-  void forward(const Context& context, const SequenceBatch& input, const Tensor& rope_table,
-               const Tensor& x, const AttentionActivations& saved, const Tensor& residual,
-               const Tensor& out) const;
+  void forward(const Context& context, const AttentionInput& input, const Tensor& x,
+               const AttentionActivations& saved, const Tensor& residual, const Tensor& out) const;
   // Fills `mixed` again.
   void combine(const Context& context, const AttentionActivations& saved) const;
-  void backward(const Context& context, const SequenceBatch& input, const Tensor& rope_table,
-                const Tensor& x, const AttentionActivations& saved, const Tensor& dout,
-                const Tensor& dx) const;
-
-  // One more stretch of a cached sequence: x [n, D] at positions position [n].
-  void forward_cached(const Context& context, const Tensor& position, const Tensor& rope_table,
-                      const Tensor& x, const KvCache& cache, const Tensor& residual,
-                      const Tensor& out) const;
+  void backward(const Context& context, const AttentionInput& input, const Tensor& x,
+                const AttentionActivations& saved, const Tensor& dout, const Tensor& dx) const;
 
   // [1], for reports; empty for types without lambda.
   void lambda(const Context& context, const Tensor& out) const;
   bool has_lambda() const { return config_.is_differential(); }
 
  private:
-  AttentionShape shape_for(std::int64_t batch, std::int64_t queries, std::int64_t keys,
-                           std::int64_t offset) const;
+  // `before`: cached tokens, whose keys come first.
+  AttentionShape shape_for(const SequenceBatch& batch, std::int64_t before) const;
   void backward_combine(const Context& context, const AttentionActivations& saved,
                         const Tensor& dmixed, const Tensor& dattended, const Tensor& dqkv,
                         const Tensor& delta) const;
 
-  AttentionConfig config_;
+  AttentionConfig config_;  // counts of this place's heads
   std::int64_t layer_;
   std::int64_t gate_size_ = 0;
   AttentionShape shape_;
   DifferentialShape differential_;
-  FusedLinear qkv_;
-  Tensor out_weight_, out_gradient_;
-  Tensor subln_, subln_gradient_;
+  Linear qkv_, out_;
+  Weight subln_;
   LambdaVectors lambda_, lambda_gradient_;
   Tensor head_mask_;
 };

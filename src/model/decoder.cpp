@@ -8,12 +8,10 @@
 #include "gda/core/error.h"
 #include "gda/core/stream.h"
 #include "gda/core/text.h"
-#include "gda/ops/embedding.h"
-#include "gda/ops/matmul.h"
-#include "gda/ops/rms_norm.h"
 #include "gda/ops/rope.h"
 #include "model/decoder_layer.h"
 #include "model/growth_masks.h"
+#include "model/linear.h"
 
 namespace gda {
 namespace {
@@ -29,48 +27,56 @@ BucketIndex trainable_bucket(const Parameter& parameter) {
   return parameter.spec.trainable ? BucketIndex(parameter.bucket) : std::nullopt;
 }
 
-void call(const std::function<void(std::size_t)>& hook, BucketIndex bucket) {
-  if (hook && bucket) hook(*bucket);
-}
-
 }  // namespace
-
-// What the forward pass leaves for the backward pass.
-struct Decoder::Trunk {
-  std::vector<LayerActivations> layers;
-  Tensor output;  // [N, D], after the last layer
-  Tensor normed;  // [N, D]
-  Tensor rho;     // [N]
-};
 
 Decoder::Decoder(const ModelConfig& config, const ParameterStore& parameters, Recompute recompute,
                  LinearCrossEntropyOptions loss_options)
+    : Decoder(config, parameters.specs(), {.stage = whole_model(config)}, parameters, recompute,
+              loss_options) {}
+
+Decoder::Decoder(const ModelConfig& config, const std::vector<ParameterSpec>& specs,
+                 const Placement& placement, const ParameterStore& parameters, Recompute recompute,
+                 LinearCrossEntropyOptions loss_options)
     : config_(config),
+      stage_(placement.stage),
       parameters_(&parameters),
       recompute_(recompute),
       loss_options_(loss_options) {
   config_.validate();
-  for (std::int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
-    layers_.emplace_back(config_, parameters, layer);
+  const IndexRange& layers = stage_.layers;
+  require<ConfigError>(
+      layers.begin >= 0 && layers.size() > 0 && layers.end <= config_.num_hidden_layers,
+      "decoder: a stage of layers [{}, {}) of {}; expected at least one layer", layers.begin,
+      layers.end, config_.num_hidden_layers);
+  require<ConfigError>(placement.tensor_size == 1,
+                       "decoder: a part of {} tensor-parallel ranks, whose partial sums are not "
+                       "exchanged; expected 1",
+                       placement.tensor_size);
+  const LayerPart part = layer_part(config_, placement);
+  for (std::int64_t layer = layers.begin; layer < layers.end; ++layer) {
+    layers_.emplace_back(config_, part, parameters, layer);
   }
-  const Parameter& embedding = parameters.at(kEmbeddingName);
-  embedding_ = embedding.value;
-  embedding_gradient_ = embedding.gradient;
-  embedding_bucket_ = trainable_bucket(embedding);
-  const Parameter& norm = parameters.at(kFinalNormName);
-  norm_ = norm.value;
-  norm_gradient_ = norm.gradient;
+  if (stage_.has_embedding) {
+    const Parameter& embedding = parameters.at(kEmbeddingName);
+    embedding_ = embedding.weight();
+    embedding_bucket_ = trainable_bucket(embedding);
+  }
+  if (stage_.has_head) {
+    norm_ = parameters.at(kFinalNormName).weight();
+    const std::string head(head_name(config_));
+    head_ = std::make_unique<Linear>(parameters, std::vector<std::string>{head});
+    head_bucket_ = trainable_bucket(parameters.at(head));
+  }
   vector_bucket_ = parameters.trainable_vectors();
-  const Parameter& head = parameters.at(head_name(config_));
-  head_ = head.value;
-  head_gradient_ = head.gradient;
-  head_bucket_ = trainable_bucket(head);
-  lowest_trained_layer_ =
-      static_cast<std::size_t>(lowest_trained_layer(config_, parameters.specs()));
+  lowest_trained_layer_ = lowest_trained_layer(config_, specs);
+  trains_embedding_ = std::any_of(specs.begin(), specs.end(), [](const ParameterSpec& spec) {
+    return spec.role == Role::embedding && spec.trainable;
+  });
+  const Device device = parameters.all().front().value.device();
   rope_table_ =
       make_rope_table(config_.rope.theta, config_.rope.scaling, config_.max_position_embeddings,
-                      config_.attention.head_dim, statistics_type(), embedding_.device());
-  masks_ = std::make_unique<GrowthMasks>(config_, statistics_type(), embedding_.device());
+                      config_.attention.head_dim, statistics_type(), device);
+  masks_ = std::make_unique<GrowthMasks>(config_, part, statistics_type(), device);
 }
 
 Decoder::~Decoder() = default;
@@ -80,8 +86,8 @@ void Decoder::set_growth(const GrowthMask& mask, double m) {
   mask.validate(config_);
   require<OpError>(m >= 0 && m <= 1, "[set_growth] expected a mask value in [0, 1], got {}", m);
   masks_->set(mask, m);
-  for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
-    layers_[layer].set_masks(masks_->layer(static_cast<std::int64_t>(layer)));
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    layers_[i].set_masks(masks_->layer(stage_.layers.begin + static_cast<std::int64_t>(i)));
   }
 }
 
@@ -89,85 +95,37 @@ void Decoder::set_growth_at(const GrowthState& growth, std::int64_t step) {
   set_growth(growth.ramp ? growth.ramp->mask : GrowthMask{}, growth.mask_at(step));
 }
 
-Decoder::Trunk Decoder::forward(const Context& context, const SequenceBatch& input, Recompute keep,
-                                const BucketHooks& hooks) {
-  const std::int64_t rows = input.batch * input.length;
-  const DType compute = embedding_.dtype();
-  const Shape shape{rows, config_.hidden_size};
-  const ProfileRange range("forward");
-  Trunk trunk;
-  call(hooks.before_use, vector_bucket_);
-  call(hooks.before_use, embedding_bucket_);
-  trunk.output = context.arena.allocate(compute, shape);
-  embedding_forward(context, input.token, embedding_, trunk.output);
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    call(hooks.before_use, layers_[i].bucket());
-    const Tensor next = context.arena.allocate(compute, shape);
-    // Layers that backward does not reach keep as little as possible.
-    const Recompute policy = i < lowest_trained_layer_ ? Recompute::full : keep;
-    trunk.layers.push_back(
-        layers_[i].forward(context, input, rope_table_.tensor, trunk.output, next, policy));
-    trunk.output = next;
-  }
-  if (head_bucket_ != embedding_bucket_) call(hooks.before_use, head_bucket_);
-  trunk.normed = context.arena.allocate(compute, shape);
-  trunk.rho = context.arena.allocate(accumulate_type(compute), {rows});
-  rms_norm_forward(context, trunk.output, norm_, config_.rms_norm_eps, trunk.normed, trunk.rho,
-                   masks_->hidden());
-  return trunk;
+void Decoder::check_whole(std::string_view op) const {
+  require<OpError>(stage_ == whole_model(config_),
+                   "[{}] expected the whole model, this is a stage of it: layers [{}, {}) of {}",
+                   op, stage_.layers.begin, stage_.layers.end, config_.num_hidden_layers);
 }
 
-void Decoder::backward(const Context& context, const SequenceBatch& input, const Trunk& trunk,
-                       const Tensor& dhidden, const BucketHooks& hooks) {
-  const ProfileRange range("backward");
-  // With lm_head alone trainable there is nothing to do here.
-  if (lowest_trained_layer_ == layers_.size() && !norm_gradient_) return;
-  const Tensor gradient = context.arena.allocate(dhidden.dtype(), dhidden.shape());
-  rms_norm_backward(context, dhidden, trunk.output, norm_, trunk.rho, {}, gradient, norm_gradient_,
-                    masks_->hidden());
-  for (std::size_t i = layers_.size(); i-- > lowest_trained_layer_;) {
-    layers_[i].backward(context, input, rope_table_.tensor, trunk.layers[i], gradient, recompute_);
-    call(hooks.gradient_ready, layers_[i].bucket());
-  }
-  if (embedding_gradient_) {
-    embedding_backward(context, input.token, gradient, embedding_gradient_);
-  }
-  call(hooks.gradient_ready, embedding_bucket_);
-  call(hooks.gradient_ready, vector_bucket_);
-}
-
-void Decoder::forward_backward(const Context& context, const SequenceBatch& input,
+void Decoder::forward_backward(const Context& context, const SequenceBatch& batch,
                                const Tensor& target, double scale, const Tensor& loss,
                                const BucketHooks& hooks) {
-  const ArenaScope scope(context.arena);
-  const Trunk trunk = forward(context, input, recompute_, hooks);
-  const Tensor dhidden = context.arena.allocate(trunk.normed.dtype(), trunk.normed.shape());
-  {
-    const ProfileRange range("loss");
-    linear_cross_entropy_forward_backward(context, trunk.normed, head_, target, scale, loss,
-                                          dhidden, head_gradient_, loss_options_);
-  }
-  if (hooks.backward_begins) hooks.backward_begins();
-  if (head_bucket_ != embedding_bucket_) call(hooks.gradient_ready, head_bucket_);
-  backward(context, input, trunk, dhidden, hooks);
+  check_whole("forward_backward");
+  ForwardState state = forward(context, context.arena, batch, {}, {}, hooks);
+  backward_from_loss(context, std::move(state), target, scale, loss, {}, hooks);
 }
 
-void Decoder::forward_loss(const Context& context, const SequenceBatch& input, const Tensor& target,
+void Decoder::forward_loss(const Context& context, const SequenceBatch& batch, const Tensor& target,
                            const Tensor& loss) {
+  check_whole("forward_loss");
   const ArenaScope scope(context.arena);
-  const Trunk trunk = forward(context, input, Recompute::full, {});
-  linear_cross_entropy_forward(context, trunk.normed, head_, target, loss, loss_options_);
+  loss_of(context, infer(context, batch, {}), target, loss);
 }
 
-void Decoder::forward_logits(const Context& context, const SequenceBatch& input,
+void Decoder::forward_logits(const Context& context, const SequenceBatch& batch,
                              const Tensor& logits) {
+  check_whole("forward_logits");
   const ArenaScope scope(context.arena);
-  const Trunk trunk = forward(context, input, Recompute::full, {});
-  matmul(context, trunk.normed, head_, logits, {.transpose_b = true});
+  logits_of(context, infer(context, batch, {}), logits);
 }
 
 void Decoder::forward_cached(const Context& context, const Tensor& token, KvCache& cache,
                              const Tensor& logits) {
+  check_whole("forward_cached");
   const std::int64_t rows = token.dim(0);
   require<OpError>(cache.length() + rows <= cache.capacity(),
                    "[forward_cached] the cache holds {}, it has {} and {} more came",
@@ -176,23 +134,14 @@ void Decoder::forward_cached(const Context& context, const Tensor& token, KvCach
                    "[forward_cached] the model has {}, of which {} are used and {} more came",
                    counted(config_.max_position_embeddings, "position"), cache.length(), rows);
   const ArenaScope scope(context.arena);
-  const DType compute = embedding_.dtype();
   const Tensor position = context.arena.allocate(DType::i32, {rows});
   fill_from_host(context.stream, position, [&](const Tensor& host) {
     std::iota(host.data<std::int32_t>(), host.data<std::int32_t>() + rows,
               static_cast<std::int32_t>(cache.length()));
   });
-  const Tensor x = context.arena.allocate(compute, {rows, config_.hidden_size});
-  embedding_forward(context, token, embedding_, x);
-  for (const DecoderLayer& layer : layers_) {
-    layer.forward_cached(context, position, rope_table_.tensor, x, cache);
-  }
-  cache.advance(rows);
-  const Tensor last = x.rows(rows - 1, 1);
-  const Tensor normed = context.arena.allocate(compute, {1, config_.hidden_size});
-  const Tensor rho = context.arena.allocate(accumulate_type(compute), {1});
-  rms_norm_forward(context, last, norm_, config_.rms_norm_eps, normed, rho, masks_->hidden());
-  matmul(context, normed, head_, logits, {.transpose_b = true});
+  const SequenceBatch batch{
+      .batch = 1, .length = rows, .token = token, .position = position, .first_key = {}};
+  logits_of(context, infer(context, batch, {}, &cache).rows(rows - 1, 1), logits);
 }
 
 std::vector<double> Decoder::lambdas(const Context& context) const {

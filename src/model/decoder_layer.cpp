@@ -7,20 +7,16 @@
 
 namespace gda {
 
-DecoderLayer::DecoderLayer(const ModelConfig& config, const ParameterStore& parameters,
-                           std::int64_t layer)
+DecoderLayer::DecoderLayer(const ModelConfig& config, const LayerPart& part,
+                           const ParameterStore& parameters, std::int64_t layer)
     : hidden_size_(config.hidden_size),
       eps_(config.rms_norm_eps),
-      attention_(config, parameters, layer),
-      feed_forward_(config, parameters, layer) {
+      attention_(config, part, parameters, layer),
+      feed_forward_(config, part, parameters, layer) {
   const std::string prefix = fmt::format("model.layers.{}.", layer);
   bucket_ = parameters.trainable_matrices(layer);
-  const Parameter& input_norm = parameters.at(prefix + "input_layernorm.weight");
-  input_norm_ = input_norm.value;
-  input_norm_gradient_ = input_norm.gradient;
-  const Parameter& post_norm = parameters.at(prefix + "post_attention_layernorm.weight");
-  post_norm_ = post_norm.value;
-  post_norm_gradient_ = post_norm.gradient;
+  input_norm_ = parameters.at(prefix + "input_layernorm.weight").weight();
+  post_norm_ = parameters.at(prefix + "post_attention_layernorm.weight").weight();
 }
 
 void DecoderLayer::set_masks(const LayerMasks& masks) {
@@ -46,105 +42,75 @@ void DecoderLayer::allocate_cheap(Arena& arena, std::int64_t rows, LayerActivati
   feed_forward_.allocate_inner(arena, rows, saved.feed_forward);
 }
 
-void DecoderLayer::compute(const Context& context, const SequenceBatch& input,
-                           const Tensor& rope_table, const LayerActivations& saved) const {
-  rms_norm_forward(context, saved.x, input_norm_, eps_, saved.input_normed, saved.input_rho,
+void DecoderLayer::compute(const Context& context, const AttentionInput& input,
+                           const LayerActivations& saved) const {
+  rms_norm_forward(context, saved.x, input_norm_.value, eps_, saved.input_normed, saved.input_rho,
                    masks_.hidden);
-  attention_.forward(context, input, rope_table, saved.input_normed, saved.attention, saved.x,
-                     saved.residual);
-  rms_norm_forward(context, saved.residual, post_norm_, eps_, saved.post_normed, saved.post_rho,
-                   masks_.hidden);
+  attention_.forward(context, input, saved.input_normed, saved.attention, saved.x, saved.residual);
+  rms_norm_forward(context, saved.residual, post_norm_.value, eps_, saved.post_normed,
+                   saved.post_rho, masks_.hidden);
   feed_forward_.forward(context, saved.post_normed, saved.feed_forward);
 }
 
 void DecoderLayer::compute_cheap(const Context& context, const LayerActivations& saved) const {
-  rms_norm_forward(context, saved.x, input_norm_, eps_, saved.input_normed, saved.input_rho,
+  rms_norm_forward(context, saved.x, input_norm_.value, eps_, saved.input_normed, saved.input_rho,
                    masks_.hidden);
   attention_.combine(context, saved.attention);
-  rms_norm_forward(context, saved.residual, post_norm_, eps_, saved.post_normed, saved.post_rho,
-                   masks_.hidden);
+  rms_norm_forward(context, saved.residual, post_norm_.value, eps_, saved.post_normed,
+                   saved.post_rho, masks_.hidden);
   feed_forward_.activate(context, saved.feed_forward);
 }
 
-LayerActivations DecoderLayer::forward(const Context& context, const SequenceBatch& input,
-                                       const Tensor& rope_table, const Tensor& x, const Tensor& out,
-                                       Recompute recompute) const {
+LayerActivations DecoderLayer::forward(const Context& context, Arena& kept,
+                                       const AttentionInput& input, const Tensor& x,
+                                       const Tensor& out, Recompute recompute) const {
   const std::int64_t rows = x.dim(0);
   LayerActivations saved;
   saved.x = x;
   // What is kept is taken first, so that the rest can be given back at the end of the scope.
-  if (recompute != Recompute::full) allocate_saved(context.arena, rows, saved);
-  if (recompute == Recompute::none) allocate_cheap(context.arena, rows, saved);
+  if (recompute != Recompute::full) allocate_saved(kept, rows, saved);
+  if (recompute == Recompute::none) allocate_cheap(kept, rows, saved);
   const ArenaScope scope(context.arena);
   LayerActivations all = saved;
   if (recompute == Recompute::full) allocate_saved(context.arena, rows, all);
   if (recompute != Recompute::none) allocate_cheap(context.arena, rows, all);
-  compute(context, input, rope_table, all);
+  compute(context, input, all);
   feed_forward_.project(context, all.feed_forward, all.residual, out);
   if (masks_.layer != 1) axpby(context, 1 - masks_.layer, x, masks_.layer, out);
   return saved;
 }
 
-void DecoderLayer::backward(const Context& context, const SequenceBatch& input,
-                            const Tensor& rope_table, LayerActivations saved,
-                            const Tensor& gradient, Recompute recompute) const {
+void DecoderLayer::backward(const Context& context, const AttentionInput& input,
+                            LayerActivations saved, const Tensor& gradient,
+                            Recompute recompute) const {
   const ArenaScope scope(context.arena);
   const std::int64_t rows = gradient.dim(0);
   if (recompute == Recompute::full) allocate_saved(context.arena, rows, saved);
   if (recompute != Recompute::none) allocate_cheap(context.arena, rows, saved);
-  if (recompute == Recompute::full) compute(context, input, rope_table, saved);
+  if (recompute == Recompute::full) compute(context, input, saved);
   if (recompute == Recompute::selective) compute_cheap(context, saved);
   if (masks_.layer == 1) {
-    backward_block(context, input, rope_table, saved, gradient);
+    backward_block(context, input, saved, gradient);
     return;
   }
   // out = (1 - m) x + m Block(x): the gradient takes both ways.
   const Tensor around = context.arena.allocate(gradient.dtype(), gradient.shape());
   convert(context, gradient, around);
   axpby(context, 0, around, masks_.layer, gradient);
-  backward_block(context, input, rope_table, saved, gradient);
+  backward_block(context, input, saved, gradient);
   axpby(context, 1 - masks_.layer, around, 1, gradient);
 }
 
-void DecoderLayer::backward_block(const Context& context, const SequenceBatch& input,
-                                  const Tensor& rope_table, const LayerActivations& saved,
-                                  const Tensor& gradient) const {
+void DecoderLayer::backward_block(const Context& context, const AttentionInput& input,
+                                  const LayerActivations& saved, const Tensor& gradient) const {
   const ArenaScope scope(context.arena);
   const Tensor dnormed = context.arena.allocate(gradient.dtype(), gradient.shape());
   feed_forward_.backward(context, saved.post_normed, saved.feed_forward, gradient, dnormed);
-  rms_norm_backward(context, dnormed, saved.residual, post_norm_, saved.post_rho, gradient,
-                    gradient, post_norm_gradient_, masks_.hidden);
-  attention_.backward(context, input, rope_table, saved.input_normed, saved.attention, gradient,
-                      dnormed);
-  rms_norm_backward(context, dnormed, saved.x, input_norm_, saved.input_rho, gradient, gradient,
-                    input_norm_gradient_, masks_.hidden);
-}
-
-void DecoderLayer::forward_cached(const Context& context, const Tensor& position,
-                                  const Tensor& rope_table, const Tensor& x,
-                                  const KvCache& cache) const {
-  const ArenaScope scope(context.arena);
-  const std::int64_t rows = x.dim(0);
-  const DType compute = x.dtype();
-  const Tensor normed = context.arena.allocate(compute, x.shape());
-  const Tensor residual = context.arena.allocate(compute, x.shape());
-  const Tensor rho = context.arena.allocate(accumulate_type(compute), {rows});
-  FeedForwardActivations inner;
-  feed_forward_.allocate_saved(context.arena, rows, inner);
-  feed_forward_.allocate_inner(context.arena, rows, inner);
-
-  // Where the layer is faded in, its input is needed at the end.
-  Tensor around;
-  if (masks_.layer != 1) {
-    around = context.arena.allocate(compute, x.shape());
-    convert(context, x, around);
-  }
-  rms_norm_forward(context, x, input_norm_, eps_, normed, rho, masks_.hidden);
-  attention_.forward_cached(context, position, rope_table, normed, cache, x, residual);
-  rms_norm_forward(context, residual, post_norm_, eps_, normed, rho, masks_.hidden);
-  feed_forward_.forward(context, normed, inner);
-  feed_forward_.project(context, inner, residual, x);
-  if (around) axpby(context, 1 - masks_.layer, around, masks_.layer, x);
+  rms_norm_backward(context, dnormed, saved.residual, post_norm_.value, saved.post_rho, gradient,
+                    gradient, post_norm_.gradient, masks_.hidden);
+  attention_.backward(context, input, saved.input_normed, saved.attention, gradient, dnormed);
+  rms_norm_backward(context, dnormed, saved.x, input_norm_.value, saved.input_rho, gradient,
+                    gradient, input_norm_.gradient, masks_.hidden);
 }
 
 }  // namespace gda

@@ -23,7 +23,9 @@ struct LayerActivations {
 
 class DecoderLayer {
  public:
-  DecoderLayer(const ModelConfig& config, const ParameterStore& parameters, std::int64_t layer);
+  // This place's part of it, whose weights `parameters` has.
+  DecoderLayer(const ModelConfig& config, const LayerPart& part, const ParameterStore& parameters,
+               std::int64_t layer);
 
   // Index of the bucket of this layer's trainable matrices, if it has any.
   std::optional<std::size_t> bucket() const { return bucket_; }
@@ -32,28 +34,24 @@ class DecoderLayer {
   // Of all passes from now on. The masks' memory must outlive their use.
   void set_masks(const LayerMasks& masks);
 
-  // out [N, D] = the layer's output. The activations that `recompute` keeps stay in the arena; the
-  // result holds views of them.
-  LayerActivations forward(const Context& context, const SequenceBatch& input,
-                           const Tensor& rope_table, const Tensor& x, const Tensor& out,
-                           Recompute recompute) const;
+  // out [N, D] = the layer's output, other memory than x. The activations that `recompute` keeps
+  // are taken from `kept`, which may be the context's arena, and stay there; the result holds views
+  // of them. Without a backward pass: Recompute::full, which keeps none.
+  LayerActivations forward(const Context& context, Arena& kept, const AttentionInput& input,
+                           const Tensor& x, const Tensor& out, Recompute recompute) const;
 
   // gradient [N, D]: of the output when called, of the input when it returns.
-  void backward(const Context& context, const SequenceBatch& input, const Tensor& rope_table,
-                LayerActivations saved, const Tensor& gradient, Recompute recompute) const;
-
-  // x [n, D] is replaced by the layer's output.
-  void forward_cached(const Context& context, const Tensor& position, const Tensor& rope_table,
-                      const Tensor& x, const KvCache& cache) const;
+  void backward(const Context& context, const AttentionInput& input, LayerActivations saved,
+                const Tensor& gradient, Recompute recompute) const;
 
  private:
   void allocate_saved(Arena& arena, std::int64_t rows, LayerActivations& saved) const;
   void allocate_cheap(Arena& arena, std::int64_t rows, LayerActivations& saved) const;
-  void compute(const Context& context, const SequenceBatch& input, const Tensor& rope_table,
+  void compute(const Context& context, const AttentionInput& input,
                const LayerActivations& saved) const;
   void compute_cheap(const Context& context, const LayerActivations& saved) const;
 
-  void backward_block(const Context& context, const SequenceBatch& input, const Tensor& rope_table,
+  void backward_block(const Context& context, const AttentionInput& input,
                       const LayerActivations& saved, const Tensor& gradient) const;
 
   std::int64_t hidden_size_;
@@ -61,8 +59,7 @@ class DecoderLayer {
   std::optional<std::size_t> bucket_;
   AttentionBlock attention_;
   FeedForward feed_forward_;
-  Tensor input_norm_, input_norm_gradient_;
-  Tensor post_norm_, post_norm_gradient_;
+  Weight input_norm_, post_norm_;
   LayerMasks masks_;
 };
 

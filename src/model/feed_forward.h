@@ -4,8 +4,9 @@
 #include <cstdint>
 
 #include "gda/model/decoder.h"
+#include "gda/model/layer_part.h"
 #include "gda/ops/column_mask.h"
-#include "model/fused_linear.h"
+#include "model/linear.h"
 
 namespace gda {
 
@@ -16,10 +17,13 @@ struct FeedForwardActivations {
 
 class FeedForward {
  public:
-  FeedForward(const ModelConfig& config, const ParameterStore& parameters, std::int64_t layer);
+  // Of this place's units (F below), whose weights `parameters` has. PolyNorm's means are over the
+  // units of all places: ConfigError if this one has not all of them.
+  FeedForward(const ModelConfig& config, const LayerPart& part, const ParameterStore& parameters,
+              std::int64_t layer);
 
   // Of `inner`, from now on; empty: none.
-  void set_mask(const ColumnMask& mask) { mask_ = mask; }
+  void set_mask(const ColumnMask& mask);
 
   void allocate_saved(Arena& arena, std::int64_t rows, FeedForwardActivations& saved) const;
   void allocate_inner(Arena& arena, std::int64_t rows, FeedForwardActivations& saved) const;
@@ -35,13 +39,11 @@ class FeedForward {
                 const Tensor& dout, const Tensor& dx) const;
 
  private:
-  std::int64_t inner_size_;
+  std::int64_t inner_size_;  // F
   bool poly_norm_;
   double poly_norm_eps_;
-  FusedLinear gate_up_;
-  Tensor down_weight_, down_gradient_;
-  Tensor act_weight_, act_weight_gradient_;
-  Tensor act_bias_, act_bias_gradient_;
+  Linear gate_up_, down_;
+  Weight act_weight_, act_bias_;  // PolyNorm's
   ColumnMask mask_;
 };
 

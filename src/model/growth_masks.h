@@ -3,6 +3,7 @@
 
 #include "gda/core/memory.h"
 #include "gda/model/growth_state.h"
+#include "gda/model/layer_part.h"
 #include "gda/ops/column_mask.h"
 
 namespace gda {
@@ -15,11 +16,12 @@ struct LayerMasks {
   double layer = 1;         // h + layer * (Block(h) - h)
 };
 
-// Owns the masks' numbers.
+// Owns the masks' numbers: factors of the heads and units of a place, sums over those of all
+// places.
 class GrowthMasks {
  public:
   // `statistics`: type of the factors. Takes memory when a mask is first set.
-  GrowthMasks(const ModelConfig& config, DType statistics, Device device);
+  GrowthMasks(const ModelConfig& config, const LayerPart& part, DType statistics, Device device);
 
   // See Decoder::set_growth.
   void set(const GrowthMask& mask, double m);
@@ -28,11 +30,16 @@ class GrowthMasks {
   LayerMasks layer(std::int64_t index) const;
 
  private:
-  // The factors of `columns` coordinates: m in the ranges, scaled up by `width`, and 1 elsewhere.
+  struct Axis {
+    std::int64_t size = 0;   // coordinates in all places
+    IndexRange here;         // those of this place
+    std::int64_t width = 1;  // columns of a coordinate
+  };
+  // The factors of the columns that are here: m in the ranges, and 1 elsewhere.
   ColumnMask fill(OwnedTensor& factors, const std::vector<IndexRange>& grown, double m,
-                  std::int64_t columns, std::int64_t width) const;
+                  const Axis& axis) const;
 
-  std::int64_t hidden_size_, intermediate_size_, out_size_, head_size_;
+  Axis hidden_axis_, unit_axis_, head_axis_;
   DType statistics_;
   Device device_;
   OwnedTensor hidden_factors_, feed_forward_factors_, head_factors_;

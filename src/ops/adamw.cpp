@@ -1,6 +1,6 @@
 #include "gda/ops/adamw.h"
 
-#include "ops/adamw_kernels.h"
+#include "ops/backend.h"
 #include "ops/dispatch.h"
 
 namespace gda {
@@ -51,10 +51,14 @@ void adamw_update(const Context& context, const AdamWStep& options, const Tensor
   check_copy(context, master, copy);
   check_origins(context, origins, master.elements());
   const Tensor target = copy.raw() == master.raw() ? Tensor() : copy;
-  ops::on_device(
-      context,
-      [&] { cpu::adamw_update(context, options, gradient, master, m, v, target, origins); },
-      [&] { cuda::adamw_update(context, options, gradient, master, m, v, target, origins); });
+  ops::backend(context.device())
+      .adamw_update(context, {.step = options,
+                              .gradient = gradient,
+                              .master = master,
+                              .m = m,
+                              .v = v,
+                              .copy = target,
+                              .origins = origins});
 }
 
 }  // namespace gda

@@ -1,5 +1,4 @@
-// Backends of gda/ops/adamw.h. Arguments are checked; `copy` is empty when there is nothing to
-// copy.
+// What backends share of gda/ops/adamw.h.
 #pragma once
 
 #include <cstdint>
@@ -22,14 +21,13 @@ constexpr double power(double beta, std::int64_t count) {
 
 }  // namespace gda
 
-namespace gda::cpu {
-void adamw_update(const Context& context, const AdamWStep& options, const Tensor& gradient,
-                  const Tensor& master, const Tensor& m, const Tensor& v, const Tensor& copy,
-                  const AdamWOrigins& origins);
-}  // namespace gda::cpu
+namespace gda::ops {
 
-namespace gda::cuda {
-void adamw_update(const Context& context, const AdamWStep& options, const Tensor& gradient,
-                  const Tensor& master, const Tensor& m, const Tensor& v, const Tensor& copy,
-                  const AdamWOrigins& origins);
-}  // namespace gda::cuda
+struct AdamWUpdate {
+  const AdamWStep& step;
+  Tensor gradient, master, m, v;
+  Tensor copy;  // empty: there is nothing to copy
+  const AdamWOrigins& origins;
+};
+
+}  // namespace gda::ops

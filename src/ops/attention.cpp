@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "ops/attention_kernels.h"
+#include "ops/backend.h"
 #include "ops/dispatch.h"
 
 namespace gda {
@@ -85,9 +85,10 @@ void attention_forward(const Context& context, const AttentionShape& shape, cons
   check_first_key(kOp, context, shape, first_key);
   check_tensor(kOp, "out", out, type, shapes.out, context, true);
   check_tensor(kOp, "lse", lse, accumulate_type(type), shapes.lse, context);
-  ops::on_device(
-      context, [&] { cpu::attention_forward(context, shape, q, k, v, first_key, out, lse); },
-      [&] { cuda::attention_forward(context, shape, q, k, v, first_key, out, lse); });
+  ops::backend(context.device())
+      .attention_forward(
+          context,
+          {.shape = shape, .q = q, .k = k, .v = v, .first_key = first_key, .out = out, .lse = lse});
 }
 
 void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
@@ -110,16 +111,19 @@ void attention_backward(const Context& context, const AttentionShape& shape, con
   check_tensor(kOp, "dk", dk, type, shapes.k, context, true);
   check_tensor(kOp, "dv", dv, type, shapes.v, context, true);
   if (delta) check_tensor(kOp, "delta", delta, accumulate_type(type), shapes.lse, context);
-  ops::on_device(
-      context,
-      [&] {
-        cpu::attention_backward(context, shape, q, k, v, first_key, out, lse, dout, dq, dk, dv,
-                                delta);
-      },
-      [&] {
-        cuda::attention_backward(context, shape, q, k, v, first_key, out, lse, dout, dq, dk, dv,
-                                 delta);
-      });
+  ops::backend(context.device())
+      .attention_backward(context, {.shape = shape,
+                                    .q = q,
+                                    .k = k,
+                                    .v = v,
+                                    .first_key = first_key,
+                                    .out = out,
+                                    .lse = lse,
+                                    .dout = dout,
+                                    .dq = dq,
+                                    .dk = dk,
+                                    .dv = dv,
+                                    .delta = delta});
 }
 
 }  // namespace gda

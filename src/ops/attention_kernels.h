@@ -1,28 +1,24 @@
-// Implementations of gda/ops/attention.h by device. Arguments have been checked.
+// Arguments of gda/ops/attention.h as backends take them.
 #pragma once
 
 #include "gda/ops/attention.h"
 
-namespace gda::cpu {
+namespace gda::ops {
 
-void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
-                       const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
-                       const Tensor& lse);
-void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
-                        const Tensor& k, const Tensor& v, const Tensor& first_key,
-                        const Tensor& out, const Tensor& lse, const Tensor& dout, const Tensor& dq,
-                        const Tensor& dk, const Tensor& dv, const Tensor& delta);
+struct AttentionForward {
+  const AttentionShape& shape;
+  Tensor q, k, v;
+  Tensor first_key;  // or empty
+  Tensor out, lse;
+};
 
-}  // namespace gda::cpu
+struct AttentionBackward {
+  const AttentionShape& shape;
+  Tensor q, k, v;
+  Tensor first_key;  // or empty
+  Tensor out, lse, dout;
+  Tensor dq, dk, dv;
+  Tensor delta;  // or empty
+};
 
-namespace gda::cuda {
-
-void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
-                       const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
-                       const Tensor& lse);
-void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,
-                        const Tensor& k, const Tensor& v, const Tensor& first_key,
-                        const Tensor& out, const Tensor& lse, const Tensor& dout, const Tensor& dq,
-                        const Tensor& dk, const Tensor& dv, const Tensor& delta);
-
-}  // namespace gda::cuda
+}  // namespace gda::ops

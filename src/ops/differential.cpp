@@ -1,6 +1,6 @@
 #include "gda/ops/differential.h"
 
-#include "ops/differential_kernels.h"
+#include "ops/backend.h"
 #include "ops/dispatch.h"
 
 namespace gda {
@@ -72,9 +72,7 @@ void lambda_forward(const Context& context, const LambdaVectors& vectors, double
                     const Tensor& lambda) {
   check_lambda_inputs("lambda_forward", context, vectors);
   check_tensor("lambda_forward", "lambda", lambda, vectors.q1.dtype(), {1}, context);
-  ops::on_device(
-      context, [&] { cpu::lambda_forward(context, vectors, lambda_init, lambda); },
-      [&] { cuda::lambda_forward(context, vectors, lambda_init, lambda); });
+  ops::backend(context.device()).lambda_forward(context, vectors, lambda_init, lambda);
 }
 
 void lambda_backward(const Context& context, const LambdaVectors& vectors, const Tensor& dlambda,
@@ -83,9 +81,7 @@ void lambda_backward(const Context& context, const LambdaVectors& vectors, const
   check_lambda_inputs(op, context, vectors);
   check_tensor(op, "dlambda", dlambda, vectors.q1.dtype(), {1}, context);
   check_vectors(op, "d", context, dvectors, vectors.q1.dtype(), vectors.q1.shape());
-  ops::on_device(
-      context, [&] { cpu::lambda_backward(context, vectors, dlambda, dvectors); },
-      [&] { cuda::lambda_backward(context, vectors, dlambda, dvectors); });
+  ops::backend(context.device()).lambda_backward(context, vectors, dlambda, dvectors);
 }
 
 void differential_forward(const Context& context, const DifferentialShape& shape,
@@ -97,9 +93,13 @@ void differential_forward(const Context& context, const DifferentialShape& shape
                    shape.eps);
   check_tensor(op, "y", y, attended.dtype(), signal_rows(shape, attended), context);
   check_tensor(op, "rho", rho, subln.dtype(), {attended.dim(0), shape.signal_heads()}, context);
-  ops::on_device(
-      context, [&] { cpu::differential_forward(context, shape, attended, lambda, subln, y, rho); },
-      [&] { cuda::differential_forward(context, shape, attended, lambda, subln, y, rho); });
+  ops::backend(context.device())
+      .differential_forward(context, {.shape = shape,
+                                      .attended = attended,
+                                      .lambda = lambda,
+                                      .subln = subln,
+                                      .y = y,
+                                      .rho = rho});
 }
 
 void differential_backward(const Context& context, const DifferentialShape& shape,
@@ -116,16 +116,17 @@ void differential_backward(const Context& context, const DifferentialShape& shap
   if (delta) {
     check_tensor(op, "delta", delta, subln.dtype(), {attended.dim(0), shape.heads()}, context);
   }
-  ops::on_device(
-      context,
-      [&] {
-        cpu::differential_backward(context, shape, attended, lambda, subln, rho, dy, dattended,
-                                   dsubln, dlambda, delta);
-      },
-      [&] {
-        cuda::differential_backward(context, shape, attended, lambda, subln, rho, dy, dattended,
-                                    dsubln, dlambda, delta);
-      });
+  ops::backend(context.device())
+      .differential_backward(context, {.shape = shape,
+                                       .attended = attended,
+                                       .lambda = lambda,
+                                       .subln = subln,
+                                       .rho = rho,
+                                       .dy = dy,
+                                       .dattended = dattended,
+                                       .dsubln = dsubln,
+                                       .dlambda = dlambda,
+                                       .delta = delta});
 }
 
 void gated_difference_forward(const Context& context, const Tensor& attended, const Tensor& gate,
@@ -133,9 +134,7 @@ void gated_difference_forward(const Context& context, const Tensor& attended, co
   constexpr std::string_view op = "gated_difference_forward";
   check_gated(op, context, attended, gate);
   check_tensor(op, "out", out, attended.dtype(), {attended.dim(0), attended.dim(1) / 2}, context);
-  ops::on_device(
-      context, [&] { cpu::gated_difference_forward(context, attended, gate, out); },
-      [&] { cuda::gated_difference_forward(context, attended, gate, out); });
+  ops::backend(context.device()).gated_difference_forward(context, attended, gate, out);
 }
 
 void gated_difference_backward(const Context& context, const Tensor& attended, const Tensor& gate,
@@ -145,10 +144,8 @@ void gated_difference_backward(const Context& context, const Tensor& attended, c
   check_tensor(op, "dout", dout, attended.dtype(), {attended.dim(0), attended.dim(1) / 2}, context);
   check_tensor(op, "dattended", dattended, attended.dtype(), attended.shape(), context);
   check_tensor(op, "dgate", dgate, attended.dtype(), gate.shape(), context, true);
-  ops::on_device(
-      context,
-      [&] { cpu::gated_difference_backward(context, attended, gate, dout, dattended, dgate); },
-      [&] { cuda::gated_difference_backward(context, attended, gate, dout, dattended, dgate); });
+  ops::backend(context.device())
+      .gated_difference_backward(context, attended, gate, dout, dattended, dgate);
 }
 
 }  // namespace gda

@@ -1,44 +1,24 @@
-// What each backend implements of gda/ops/differential.h. Arguments are checked by the callers.
+// Arguments of gda/ops/differential.h as backends take them, where there are many.
 #pragma once
 
 #include "gda/ops/differential.h"
 
-namespace gda::cpu {
+namespace gda::ops {
 
-void lambda_forward(const Context& context, const LambdaVectors& vectors, double lambda_init,
-                    const Tensor& lambda);
-void lambda_backward(const Context& context, const LambdaVectors& vectors, const Tensor& dlambda,
-                     const LambdaVectors& dvectors);
-void differential_forward(const Context& context, const DifferentialShape& shape,
-                          const Tensor& attended, const Tensor& lambda, const Tensor& subln,
-                          const Tensor& y, const Tensor& rho);
-void differential_backward(const Context& context, const DifferentialShape& shape,
-                           const Tensor& attended, const Tensor& lambda, const Tensor& subln,
-                           const Tensor& rho, const Tensor& dy, const Tensor& dattended,
-                           const Tensor& dsubln, const Tensor& dlambda, const Tensor& delta);
-void gated_difference_forward(const Context& context, const Tensor& attended, const Tensor& gate,
-                              const Tensor& out);
-void gated_difference_backward(const Context& context, const Tensor& attended, const Tensor& gate,
-                               const Tensor& dout, const Tensor& dattended, const Tensor& dgate);
+struct DifferentialForward {
+  const DifferentialShape& shape;
+  Tensor attended, lambda, subln;
+  Tensor y, rho;
+};
 
-}  // namespace gda::cpu
+struct DifferentialBackward {
+  const DifferentialShape& shape;
+  Tensor attended, lambda, subln;
+  Tensor rho, dy;
+  Tensor dattended;
+  Tensor dsubln;  // or empty
+  Tensor dlambda;
+  Tensor delta;  // or empty
+};
 
-namespace gda::cuda {
-
-void lambda_forward(const Context& context, const LambdaVectors& vectors, double lambda_init,
-                    const Tensor& lambda);
-void lambda_backward(const Context& context, const LambdaVectors& vectors, const Tensor& dlambda,
-                     const LambdaVectors& dvectors);
-void differential_forward(const Context& context, const DifferentialShape& shape,
-                          const Tensor& attended, const Tensor& lambda, const Tensor& subln,
-                          const Tensor& y, const Tensor& rho);
-void differential_backward(const Context& context, const DifferentialShape& shape,
-                           const Tensor& attended, const Tensor& lambda, const Tensor& subln,
-                           const Tensor& rho, const Tensor& dy, const Tensor& dattended,
-                           const Tensor& dsubln, const Tensor& dlambda, const Tensor& delta);
-void gated_difference_forward(const Context& context, const Tensor& attended, const Tensor& gate,
-                              const Tensor& out);
-void gated_difference_backward(const Context& context, const Tensor& attended, const Tensor& gate,
-                               const Tensor& dout, const Tensor& dattended, const Tensor& dgate);
-
-}  // namespace gda::cuda
+}  // namespace gda::ops

@@ -1,5 +1,7 @@
 #include "ops/dispatch.h"
 
+#include "ops/backend.h"
+
 namespace gda::ops {
 
 void check_tensor(std::string_view op, std::string_view name, const Tensor& tensor, DType dtype,
@@ -32,9 +34,12 @@ void check_compute_type(std::string_view op, const Tensor& tensor) {
                    "[{}] expected fp64, fp32 or bf16, got {}", op, tensor.str());
 }
 
-void fail_missing(std::string_view op, std::string_view build_option) {
-  fail<OpError>("[{}] this build has no CUDA implementation (configured with {}=OFF)", op,
-                build_option);
+void fail_missing(std::string_view op) {
+  fail<OpError>("[{}] this build has no CUDA implementation (configured with GDA_CUDA=OFF)", op);
+}
+
+const Backend& backend(const Device& device) {
+  return device.type == DeviceType::cpu ? cpu::kBackend : cuda::kBackend;
 }
 
 }  // namespace gda::ops

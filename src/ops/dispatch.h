@@ -1,4 +1,4 @@
-// Shared by the operators' dispatchers: checks of arguments, and the choice of backend and type.
+// Shared by the operators: checks of arguments, and the choice of a type.
 #pragma once
 
 #include <string_view>
@@ -24,16 +24,6 @@ void check_mask(std::string_view op, const ColumnMask& mask, DType dtype, std::i
 // Throws unless the type is f64, f32 or bf16.
 void check_compute_type(std::string_view op, const Tensor& tensor);
 
-// Runs the implementation of the context's device.
-template <class Cpu, class Cuda>
-void on_device(const Context& context, Cpu&& cpu, Cuda&& cuda) {
-  if (context.device().type == DeviceType::cpu) {
-    cpu();
-  } else {
-    cuda();
-  }
-}
-
 // Calls f with std::type_identity<double>, <float> or <bfloat16>.
 template <class F>
 void with_compute_type(DType dtype, F&& f) {
@@ -49,7 +39,7 @@ void with_compute_type(DType dtype, F&& f) {
   }
 }
 
-// For kernels/missing: this build has no implementation.
-[[noreturn]] void fail_missing(std::string_view op, std::string_view build_option);
+// This build has no backend for the operator's device.
+[[noreturn]] void fail_missing(std::string_view op);
 
 }  // namespace gda::ops

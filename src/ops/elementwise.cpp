@@ -1,14 +1,13 @@
 #include "gda/ops/elementwise.h"
 
+#include "ops/backend.h"
 #include "ops/dispatch.h"
-#include "ops/elementwise_kernels.h"
 
 namespace gda {
 
 void fill_zero(const Context& context, const Tensor& x) {
   ops::check_tensor("fill_zero", "x", x, x.dtype(), x.shape(), context, true);
-  ops::on_device(
-      context, [&] { cpu::fill_zero(context, x); }, [&] { cuda::fill_zero(context, x); });
+  ops::backend(context.device()).fill_zero(context, x);
 }
 
 void convert(const Context& context, const Tensor& from, const Tensor& to) {
@@ -20,25 +19,21 @@ void convert(const Context& context, const Tensor& from, const Tensor& to) {
   const bool strided = from.shape() == to.shape();
   ops::check_tensor("convert", "from", from, from.dtype(), from.shape(), context, strided);
   ops::check_tensor("convert", "to", to, to.dtype(), to.shape(), context, strided);
-  ops::on_device(
-      context, [&] { cpu::convert(context, from, to); }, [&] { cuda::convert(context, from, to); });
+  ops::backend(context.device()).convert(context, from, to);
 }
 
 void stochastic_round(const Context& context, const Tensor& from, const Tensor& to,
                       const Philox& random, std::uint64_t draw, std::int64_t offset) {
   ops::check_tensor("stochastic_round", "from", from, DType::f32, from.shape(), context);
   ops::check_tensor("stochastic_round", "to", to, DType::bf16, from.shape(), context);
-  ops::on_device(
-      context, [&] { cpu::stochastic_round(context, from, to, random, draw, offset); },
-      [&] { cuda::stochastic_round(context, from, to, random, draw, offset); });
+  ops::backend(context.device()).stochastic_round(context, from, to, random, draw, offset);
 }
 
 void add(const Context& context, const Tensor& x, const Tensor& y) {
   ops::check_compute_type("add", x);
   ops::check_tensor("add", "x", x, x.dtype(), x.shape(), context);
   ops::check_tensor("add", "y", y, x.dtype(), x.shape(), context);
-  ops::on_device(
-      context, [&] { cpu::add(context, x, y); }, [&] { cuda::add(context, x, y); });
+  ops::backend(context.device()).add(context, x, y);
 }
 
 void scale_columns(const Context& context, const Tensor& x, const Tensor& column, const Tensor& y) {
@@ -48,17 +43,14 @@ void scale_columns(const Context& context, const Tensor& x, const Tensor& column
   ops::check_tensor("scale_columns", "column", column, accumulate_type(x.dtype()), {x.dim(1)},
                     context);
   ops::check_tensor("scale_columns", "y", y, x.dtype(), x.shape(), context);
-  ops::on_device(
-      context, [&] { cpu::scale_columns(context, x, column, y); },
-      [&] { cuda::scale_columns(context, x, column, y); });
+  ops::backend(context.device()).scale_columns(context, x, column, y);
 }
 
 void axpby(const Context& context, double a, const Tensor& x, double b, const Tensor& y) {
   ops::check_compute_type("axpby", x);
   ops::check_tensor("axpby", "x", x, x.dtype(), x.shape(), context);
   ops::check_tensor("axpby", "y", y, x.dtype(), x.shape(), context);
-  ops::on_device(
-      context, [&] { cpu::axpby(context, a, x, b, y); }, [&] { cuda::axpby(context, a, x, b, y); });
+  ops::backend(context.device()).axpby(context, a, x, b, y);
 }
 
 void sum_of_squares(const Context& context, const Tensor& x, const Tensor& sum) {
@@ -66,9 +58,7 @@ void sum_of_squares(const Context& context, const Tensor& x, const Tensor& sum) 
                    "[sum_of_squares] expected fp32 or fp64, got {}", x.str());
   ops::check_tensor("sum_of_squares", "x", x, x.dtype(), x.shape(), context);
   ops::check_tensor("sum_of_squares", "sum", sum, DType::f64, {1}, context);
-  ops::on_device(
-      context, [&] { cpu::sum_of_squares(context, x, sum); },
-      [&] { cuda::sum_of_squares(context, x, sum); });
+  ops::backend(context.device()).sum_of_squares(context, x, sum);
 }
 
 }  // namespace gda

@@ -1,7 +1,7 @@
 #include "gda/ops/embedding.h"
 
+#include "ops/backend.h"
 #include "ops/dispatch.h"
-#include "ops/embedding_kernels.h"
 
 namespace gda {
 namespace {
@@ -24,9 +24,7 @@ void embedding_forward(const Context& context, const Tensor& token, const Tensor
   check(kOp, context, token, table, "table", y, "y");
   ops::check_compute_type(kOp, y);
   ops::check_tensor(kOp, "table", table, y.dtype(), table.shape(), context);
-  ops::on_device(
-      context, [&] { cpu::embedding_forward(context, token, table, y); },
-      [&] { cuda::embedding_forward(context, token, table, y); });
+  ops::backend(context.device()).embedding_forward(context, token, table, y);
 }
 
 void embedding_backward(const Context& context, const Tensor& token, const Tensor& dy,
@@ -35,9 +33,7 @@ void embedding_backward(const Context& context, const Tensor& token, const Tenso
   check(kOp, context, token, dtable, "dtable", dy, "dy");
   ops::check_compute_type(kOp, dy);
   ops::check_tensor(kOp, "dtable", dtable, accumulate_type(dy.dtype()), dtable.shape(), context);
-  ops::on_device(
-      context, [&] { cpu::embedding_backward(context, token, dy, dtable); },
-      [&] { cuda::embedding_backward(context, token, dy, dtable); });
+  ops::backend(context.device()).embedding_backward(context, token, dy, dtable);
 }
 
 }  // namespace gda

@@ -1,7 +1,7 @@
 #include "gda/ops/gated_activation.h"
 
+#include "ops/backend.h"
 #include "ops/dispatch.h"
-#include "ops/gated_activation_kernels.h"
 
 namespace gda {
 namespace {
@@ -32,9 +32,7 @@ void swiglu_forward(const Context& context, const Tensor& gate, const Tensor& up
   constexpr std::string_view op = "swiglu_forward";
   check_inputs(op, context, gate, up, mask);
   check_tensor(op, "out", out, gate.dtype(), gate.shape(), context);
-  ops::on_device(
-      context, [&] { cpu::swiglu_forward(context, gate, up, out, mask); },
-      [&] { cuda::swiglu_forward(context, gate, up, out, mask); });
+  ops::backend(context.device()).swiglu_forward(context, gate, up, out, mask);
 }
 
 void swiglu_backward(const Context& context, const Tensor& gate, const Tensor& up,
@@ -43,9 +41,10 @@ void swiglu_backward(const Context& context, const Tensor& gate, const Tensor& u
   constexpr std::string_view op = "swiglu_backward";
   check_inputs(op, context, gate, up, mask);
   check_gradients(op, context, gate, dout, dgate, dup);
-  ops::on_device(
-      context, [&] { cpu::swiglu_backward(context, gate, up, dout, dgate, dup, mask); },
-      [&] { cuda::swiglu_backward(context, gate, up, dout, dgate, dup, mask); });
+  ops::backend(context.device())
+      .swiglu_backward(
+          context,
+          {.gate = gate, .up = up, .dout = dout, .dgate = dgate, .dup = dup, .mask = mask});
 }
 
 void poly_norm_forward(const Context& context, const Tensor& gate, const Tensor& up,
@@ -57,9 +56,14 @@ void poly_norm_forward(const Context& context, const Tensor& gate, const Tensor&
   check_tensor(op, "weight", weight, accumulate, {3}, context);
   check_tensor(op, "bias", bias, accumulate, {1}, context);
   check_tensor(op, "out", out, gate.dtype(), gate.shape(), context);
-  ops::on_device(
-      context, [&] { cpu::poly_norm_forward(context, gate, up, weight, bias, out, mask, eps); },
-      [&] { cuda::poly_norm_forward(context, gate, up, weight, bias, out, mask, eps); });
+  ops::backend(context.device())
+      .poly_norm_forward(context, {.gate = gate,
+                                   .up = up,
+                                   .weight = weight,
+                                   .bias = bias,
+                                   .out = out,
+                                   .mask = mask,
+                                   .eps = eps});
 }
 
 void poly_norm_backward(const Context& context, const Tensor& gate, const Tensor& up,
@@ -74,16 +78,18 @@ void poly_norm_backward(const Context& context, const Tensor& gate, const Tensor
   check_gradients(op, context, gate, dout, dgate, dup);
   if (dweight) check_tensor(op, "dweight", dweight, accumulate, {3}, context);
   if (dbias) check_tensor(op, "dbias", dbias, accumulate, {1}, context);
-  ops::on_device(
-      context,
-      [&] {
-        cpu::poly_norm_backward(context, gate, up, weight, bias, dout, dgate, dup, dweight, dbias,
-                                mask, eps);
-      },
-      [&] {
-        cuda::poly_norm_backward(context, gate, up, weight, bias, dout, dgate, dup, dweight, dbias,
-                                 mask, eps);
-      });
+  ops::backend(context.device())
+      .poly_norm_backward(context, {.gate = gate,
+                                    .up = up,
+                                    .weight = weight,
+                                    .bias = bias,
+                                    .dout = dout,
+                                    .dgate = dgate,
+                                    .dup = dup,
+                                    .dweight = dweight,
+                                    .dbias = dbias,
+                                    .mask = mask,
+                                    .eps = eps});
 }
 
 }  // namespace gda

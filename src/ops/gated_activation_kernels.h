@@ -1,38 +1,29 @@
-// What each backend implements of gda/ops/gated_activation.h. Arguments are checked by the callers.
+// Arguments of gda/ops/gated_activation.h as backends take them, where there are many.
 #pragma once
 
 #include "gda/ops/gated_activation.h"
 
-namespace gda::cpu {
+namespace gda::ops {
 
-void swiglu_forward(const Context& context, const Tensor& gate, const Tensor& up, const Tensor& out,
-                    const ColumnMask& mask);
-void swiglu_backward(const Context& context, const Tensor& gate, const Tensor& up,
-                     const Tensor& dout, const Tensor& dgate, const Tensor& dup,
-                     const ColumnMask& mask);
-void poly_norm_forward(const Context& context, const Tensor& gate, const Tensor& up,
-                       const Tensor& weight, const Tensor& bias, const Tensor& out,
-                       const ColumnMask& mask, double eps);
-void poly_norm_backward(const Context& context, const Tensor& gate, const Tensor& up,
-                        const Tensor& weight, const Tensor& bias, const Tensor& dout,
-                        const Tensor& dgate, const Tensor& dup, const Tensor& dweight,
-                        const Tensor& dbias, const ColumnMask& mask, double eps);
+struct SwigluBackward {
+  Tensor gate, up, dout;
+  Tensor dgate, dup;
+  const ColumnMask& mask;
+};
 
-}  // namespace gda::cpu
+struct PolyNormForward {
+  Tensor gate, up, weight, bias;
+  Tensor out;
+  const ColumnMask& mask;
+  double eps;
+};
 
-namespace gda::cuda {
+struct PolyNormBackward {
+  Tensor gate, up, weight, bias, dout;
+  Tensor dgate, dup;
+  Tensor dweight, dbias;  // or empty
+  const ColumnMask& mask;
+  double eps;
+};
 
-void swiglu_forward(const Context& context, const Tensor& gate, const Tensor& up, const Tensor& out,
-                    const ColumnMask& mask);
-void swiglu_backward(const Context& context, const Tensor& gate, const Tensor& up,
-                     const Tensor& dout, const Tensor& dgate, const Tensor& dup,
-                     const ColumnMask& mask);
-void poly_norm_forward(const Context& context, const Tensor& gate, const Tensor& up,
-                       const Tensor& weight, const Tensor& bias, const Tensor& out,
-                       const ColumnMask& mask, double eps);
-void poly_norm_backward(const Context& context, const Tensor& gate, const Tensor& up,
-                        const Tensor& weight, const Tensor& bias, const Tensor& dout,
-                        const Tensor& dgate, const Tensor& dup, const Tensor& dweight,
-                        const Tensor& dbias, const ColumnMask& mask, double eps);
-
-}  // namespace gda::cuda
+}  // namespace gda::ops

@@ -1,7 +1,7 @@
 #include "gda/ops/linear_cross_entropy.h"
 
+#include "ops/backend.h"
 #include "ops/dispatch.h"
-#include "ops/linear_cross_entropy_kernels.h"
 
 namespace gda {
 namespace {
@@ -35,10 +35,8 @@ void linear_cross_entropy_forward(const Context& context, const Tensor& x, const
   check("linear_cross_entropy_forward", context, x, weight, target, loss);
   if (x.elements() == 0) return;
   options = complete(options, context);
-  ops::on_device(
-      context,
-      [&] { cpu::linear_cross_entropy_forward(context, x, weight, target, loss, options); },
-      [&] { cuda::linear_cross_entropy_forward(context, x, weight, target, loss, options); });
+  ops::backend(context.device())
+      .linear_cross_entropy_forward(context, x, weight, target, loss, options);
 }
 
 void linear_cross_entropy_forward_backward(const Context& context, const Tensor& x,
@@ -54,16 +52,15 @@ void linear_cross_entropy_forward_backward(const Context& context, const Tensor&
   }
   if (x.elements() == 0) return;
   options = complete(options, context);
-  ops::on_device(
-      context,
-      [&] {
-        cpu::linear_cross_entropy_forward_backward(context, x, weight, target, scale, loss, dx,
-                                                   dweight, options);
-      },
-      [&] {
-        cuda::linear_cross_entropy_forward_backward(context, x, weight, target, scale, loss, dx,
-                                                    dweight, options);
-      });
+  ops::backend(context.device())
+      .linear_cross_entropy_forward_backward(context, {.x = x,
+                                                       .weight = weight,
+                                                       .target = target,
+                                                       .scale = scale,
+                                                       .loss = loss,
+                                                       .dx = dx,
+                                                       .dweight = dweight,
+                                                       .options = options});
 }
 
 }  // namespace gda

@@ -1,5 +1,4 @@
-// Backends of gda/ops/linear_cross_entropy.h. Types and shapes are checked, no extent is 0, and
-// neither is max_logit_bytes; targets are checked by the backend.
+// What backends share of gda/ops/linear_cross_entropy.h.
 #pragma once
 
 #include <algorithm>
@@ -18,26 +17,13 @@ inline std::int64_t chunk_rows(std::int64_t rows, std::int64_t vocabulary, DType
   return (rows + chunks - 1) / chunks;
 }
 
+// No extent is 0, and neither is max_logit_bytes.
+struct LinearCrossEntropyForwardBackward {
+  Tensor x, weight, target;
+  double scale;
+  Tensor loss, dx;
+  Tensor dweight;  // or empty
+  LinearCrossEntropyOptions options;
+};
+
 }  // namespace gda::ops
-
-namespace gda::cpu {
-void linear_cross_entropy_forward(const Context& context, const Tensor& x, const Tensor& weight,
-                                  const Tensor& target, const Tensor& loss,
-                                  LinearCrossEntropyOptions options);
-void linear_cross_entropy_forward_backward(const Context& context, const Tensor& x,
-                                           const Tensor& weight, const Tensor& target, double scale,
-                                           const Tensor& loss, const Tensor& dx,
-                                           const Tensor& dweight,
-                                           LinearCrossEntropyOptions options);
-}  // namespace gda::cpu
-
-namespace gda::cuda {
-void linear_cross_entropy_forward(const Context& context, const Tensor& x, const Tensor& weight,
-                                  const Tensor& target, const Tensor& loss,
-                                  LinearCrossEntropyOptions options);
-void linear_cross_entropy_forward_backward(const Context& context, const Tensor& x,
-                                           const Tensor& weight, const Tensor& target, double scale,
-                                           const Tensor& loss, const Tensor& dx,
-                                           const Tensor& dweight,
-                                           LinearCrossEntropyOptions options);
-}  // namespace gda::cuda

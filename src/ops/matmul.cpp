@@ -1,8 +1,8 @@
 #include "gda/ops/matmul.h"
 
 #include "gda/ops/elementwise.h"
+#include "ops/backend.h"
 #include "ops/dispatch.h"
-#include "ops/matmul_kernels.h"
 
 namespace gda {
 namespace {
@@ -45,14 +45,11 @@ void matmul(const Context& context, const Tensor& a, const Tensor& b, const Tens
     if (!options.accumulate) fill_zero(context, out);
     return;
   }
-  ops::on_device(
-      context, [&] { cpu::matmul(context, a, b, out, options); },
-      [&] { cuda::matmul(context, a, b, out, options); });
+  ops::backend(context.device()).matmul(context, a, b, out, options);
 }
 
 bool bf16_matmul_is_native(Device device) {
-  return device.type == DeviceType::cpu ? cpu::bf16_matmul_is_native()
-                                        : cuda::bf16_matmul_is_native();
+  return ops::backend(device).bf16_matmul_is_native();
 }
 
 }  // namespace gda

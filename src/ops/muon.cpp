@@ -1,7 +1,7 @@
 #include "gda/ops/muon.h"
 
+#include "ops/backend.h"
 #include "ops/dispatch.h"
-#include "ops/muon_kernels.h"
 
 namespace gda {
 namespace {
@@ -41,9 +41,7 @@ void momentum_update(const Context& context, double mu, double gradient_scale,
   ops::check_tensor(kOp, "gradient", gradient, gradient.dtype(), gradient.shape(), context);
   ops::check_tensor(kOp, "momentum", momentum, gradient.dtype(), gradient.shape(), context);
   if (gradient.elements() == 0) return;
-  ops::on_device(
-      context, [&] { cpu::momentum_update(context, mu, gradient_scale, gradient, momentum); },
-      [&] { cuda::momentum_update(context, mu, gradient_scale, gradient, momentum); });
+  ops::backend(context.device()).momentum_update(context, mu, gradient_scale, gradient, momentum);
 }
 
 void scale_by_norm(const Context& context, double scale, const Tensor& x, const Tensor& squares,
@@ -54,9 +52,7 @@ void scale_by_norm(const Context& context, double scale, const Tensor& x, const 
   ops::check_tensor(kOp, "squares", squares, DType::f64, {1}, context);
   check_beside(kOp, "y", y, x, context);
   if (x.elements() == 0) return;
-  ops::on_device(
-      context, [&] { cpu::scale_by_norm(context, scale, x, squares, eps, y); },
-      [&] { cuda::scale_by_norm(context, scale, x, squares, eps, y); });
+  ops::backend(context.device()).scale_by_norm(context, scale, x, squares, eps, y);
 }
 
 void apply_direction(const Context& context, double decay, double step, const Tensor& x,
@@ -66,9 +62,7 @@ void apply_direction(const Context& context, double decay, double step, const Te
   check_beside(kOp, "x", x, master, context);
   if (master.elements() == 0) return;
   const Tensor target = unless_same(copy, master);
-  ops::on_device(
-      context, [&] { cpu::apply_direction(context, decay, step, x, master, target); },
-      [&] { cuda::apply_direction(context, decay, step, x, master, target); });
+  ops::backend(context.device()).apply_direction(context, decay, step, x, master, target);
 }
 
 void scale_rows(const Context& context, const Tensor& factors, std::int64_t row_length,
@@ -83,9 +77,7 @@ void scale_rows(const Context& context, const Tensor& factors, std::int64_t row_
       offset + master.elements(), rows, row_length);
   if (master.elements() == 0) return;
   const Tensor target = unless_same(copy, master);
-  ops::on_device(
-      context, [&] { cpu::scale_rows(context, factors, row_length, offset, master, target); },
-      [&] { cuda::scale_rows(context, factors, row_length, offset, master, target); });
+  ops::backend(context.device()).scale_rows(context, factors, row_length, offset, master, target);
 }
 
 }  // namespace gda

@@ -1,7 +1,7 @@
 #include "gda/ops/rms_norm.h"
 
+#include "ops/backend.h"
 #include "ops/dispatch.h"
-#include "ops/rms_norm_kernels.h"
 
 namespace gda {
 namespace {
@@ -31,9 +31,9 @@ void rms_norm_forward(const Context& context, const Tensor& x, const Tensor& wei
   check_eps(op, eps);
   check_tensor(op, "y", y, x.dtype(), x.shape(), context);
   check_tensor(op, "rho", rho, accumulate_type(x.dtype()), {x.dim(0)}, context);
-  ops::on_device(
-      context, [&] { cpu::rms_norm_forward(context, x, weight, eps, y, rho, mask); },
-      [&] { cuda::rms_norm_forward(context, x, weight, eps, y, rho, mask); });
+  ops::backend(context.device())
+      .rms_norm_forward(context,
+                        {.x = x, .weight = weight, .eps = eps, .y = y, .rho = rho, .mask = mask});
 }
 
 void rms_norm_backward(const Context& context, const Tensor& dy, const Tensor& x,
@@ -49,14 +49,15 @@ void rms_norm_backward(const Context& context, const Tensor& dy, const Tensor& x
   }
   check_tensor(op, "dx", dx, x.dtype(), x.shape(), context);
   if (dweight) check_tensor(op, "dweight", dweight, accumulate, {x.dim(1)}, context);
-  ops::on_device(
-      context,
-      [&] {
-        cpu::rms_norm_backward(context, dy, x, weight, rho, residual_gradient, dx, dweight, mask);
-      },
-      [&] {
-        cuda::rms_norm_backward(context, dy, x, weight, rho, residual_gradient, dx, dweight, mask);
-      });
+  ops::backend(context.device())
+      .rms_norm_backward(context, {.dy = dy,
+                                   .x = x,
+                                   .weight = weight,
+                                   .rho = rho,
+                                   .residual_gradient = residual_gradient,
+                                   .dx = dx,
+                                   .dweight = dweight,
+                                   .mask = mask});
 }
 
 }  // namespace gda

@@ -1,24 +1,23 @@
-// What each backend implements of gda/ops/rms_norm.h. Arguments are checked by the callers.
+// Arguments of gda/ops/rms_norm.h as backends take them.
 #pragma once
 
 #include "gda/ops/rms_norm.h"
 
-namespace gda::cpu {
+namespace gda::ops {
 
-void rms_norm_forward(const Context& context, const Tensor& x, const Tensor& weight, double eps,
-                      const Tensor& y, const Tensor& rho, const ColumnMask& mask);
-void rms_norm_backward(const Context& context, const Tensor& dy, const Tensor& x,
-                       const Tensor& weight, const Tensor& rho, const Tensor& residual_gradient,
-                       const Tensor& dx, const Tensor& dweight, const ColumnMask& mask);
+struct RmsNormForward {
+  Tensor x, weight;
+  double eps;
+  Tensor y, rho;
+  const ColumnMask& mask;
+};
 
-}  // namespace gda::cpu
+struct RmsNormBackward {
+  Tensor dy, x, weight, rho;
+  Tensor residual_gradient;  // or empty
+  Tensor dx;
+  Tensor dweight;  // or empty
+  const ColumnMask& mask;
+};
 
-namespace gda::cuda {
-
-void rms_norm_forward(const Context& context, const Tensor& x, const Tensor& weight, double eps,
-                      const Tensor& y, const Tensor& rho, const ColumnMask& mask);
-void rms_norm_backward(const Context& context, const Tensor& dy, const Tensor& x,
-                       const Tensor& weight, const Tensor& rho, const Tensor& residual_gradient,
-                       const Tensor& dx, const Tensor& dweight, const ColumnMask& mask);
-
-}  // namespace gda::cuda
+}  // namespace gda::ops

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "gda/core/stream.h"
+#include "ops/backend.h"
 #include "ops/dispatch.h"
 #include "ops/rope_kernels.h"
 
@@ -38,6 +39,17 @@ double scale(double frequency, const RopeScaling& scaling) {
   return (1 - kept) * frequency / scaling.factor + kept * frequency;
 }
 
+// Reads the positions, so it is for those in the host's memory only.
+void check_positions(std::string_view op, const Tensor& position, std::int64_t positions) {
+  for (std::int64_t i = 0; i < position.elements(); ++i) {
+    const std::int32_t p = position.data<std::int32_t>()[i];
+    require<OpError>(p >= 0 && p < positions,
+                     "[{}] position[{}]: expected 0 to {} (the table has {} positions; make it "
+                     "longer for longer sequences), got {}",
+                     op, i, positions - 1, positions, p);
+  }
+}
+
 void check_arguments(std::string_view op, const Context& context, std::string_view name,
                      const Tensor& x, const Tensor& position, const Tensor& table) {
   ops::check_compute_type(op, x);
@@ -51,17 +63,7 @@ void check_arguments(std::string_view op, const Context& context, std::string_vi
                    name, head_dim, x.str());
   check_tensor(op, name, x, x.dtype(), x.shape(), context, true);
   check_tensor(op, "position", position, DType::i32, {x.dim(0)}, context);
-}
-
-// Reads the positions, so it is for those in the host's memory only.
-void check_positions(std::string_view op, const Tensor& position, std::int64_t positions) {
-  for (std::int64_t i = 0; i < position.elements(); ++i) {
-    const std::int32_t p = position.data<std::int32_t>()[i];
-    require<OpError>(p >= 0 && p < positions,
-                     "[{}] position[{}]: expected 0 to {} (the table has {} positions; make it "
-                     "longer for longer sequences), got {}",
-                     op, i, positions - 1, positions, p);
-  }
+  if (context.device().type == DeviceType::cpu) check_positions(op, position, table.dim(1));
 }
 
 }  // namespace
@@ -98,25 +100,13 @@ OwnedTensor make_rope_table(double theta, const std::optional<RopeScaling>& scal
 void rope_forward(const Context& context, const Tensor& x, const Tensor& position,
                   const Tensor& table) {
   check_arguments("rope_forward", context, "x", x, position, table);
-  ops::on_device(
-      context,
-      [&] {
-        check_positions("rope_forward", position, table.dim(1));
-        cpu::rope_forward(context, x, position, table);
-      },
-      [&] { cuda::rope_forward(context, x, position, table); });
+  ops::backend(context.device()).rope_forward(context, x, position, table);
 }
 
 void rope_backward(const Context& context, const Tensor& dx, const Tensor& position,
                    const Tensor& table) {
   check_arguments("rope_backward", context, "dx", dx, position, table);
-  ops::on_device(
-      context,
-      [&] {
-        check_positions("rope_backward", position, table.dim(1));
-        cpu::rope_backward(context, dx, position, table);
-      },
-      [&] { cuda::rope_backward(context, dx, position, table); });
+  ops::backend(context.device()).rope_backward(context, dx, position, table);
 }
 
 }  // namespace gda

@@ -293,7 +293,8 @@ TEST(GrowthRamp, IsAQuotientOfIntegers) {
 // The numbers of a mask, by hand: m on new coordinates, and what they sum to.
 TEST(GrowthMasks, FactorsAndTheirSum) {
   const ModelConfig config = test::tiny_config("grouped_differential");  // 12, 20, 6 heads of 8
-  GrowthMasks masks(config, DType::f64, Device{});
+  GrowthMasks masks(config, layer_part(config, {.stage = whole_model(config)}), DType::f64,
+                    Device{});
   const auto expect_mask = [](const Tensor& factors, std::int64_t begin, std::int64_t end,
                               double m) {
     for (std::int64_t i = 0; i < factors.elements(); ++i) {

@@ -59,12 +59,14 @@ inline AttentionShape attention_shape(const HeadMapping& mapping, std::int64_t b
   return shape;
 }
 
-// Documents of 37 tokens, so that borders fall inside tiles.
+// Documents of 37 tokens, so that borders fall inside tiles; each sequence of a batch has its own.
 inline TestTensor document_starts(const AttentionShape& shape, std::int64_t length = 37) {
   TestTensor first(DType::i32, {shape.batch * shape.query_length});
   for (std::int64_t row = 0; row < first.tensor.dim(0); ++row) {
     const std::int64_t position = row % shape.query_length + shape.query_offset;
-    set(first.tensor, row, static_cast<double>(position / length * length));
+    const std::int64_t shift = 2 * (row / shape.query_length) % length;
+    const std::int64_t start = (position + shift) / length * length - shift;
+    set(first.tensor, row, static_cast<double>(std::max<std::int64_t>(0, start)));
   }
   return first;
 }

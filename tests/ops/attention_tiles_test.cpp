@@ -89,6 +89,24 @@ TEST(AttentionTiles, FirstKeysInAnyOrder) {
   expect_like_reference(run);
 }
 
+// A query alone sees fewer keys than those around it, wherever in a tile of queries it is, among
+// keys that all others of its tile see.
+TEST(AttentionTiles, OneQueryBeginsLater) {
+  for (const std::int64_t query : {0, 7, 8, 20, 31, 40, 63, 100}) {
+    AttentionRun run = bf16_run(pack_of(1), 260);
+    set_documents(run, [&](std::int64_t i) { return i == 128 + query ? 40 : 0; });
+    expect_like_reference(run);
+  }
+}
+
+// Packs read keys and values that are neither alike in number nor in order.
+TEST(AttentionTiles, AnyKeyWithAnyValue) {
+  for (const HeadMapping& mapping : head_mappings()) {
+    AttentionRun run = bf16_run(mapping, 20);
+    expect_like_reference(run);
+  }
+}
+
 // The widest tiles, of which shared memory holds the fewest.
 TEST(AttentionTiles, WidestHeads) {
   for (const int value_factor : {1, 2}) {
@@ -98,10 +116,12 @@ TEST(AttentionTiles, WidestHeads) {
   }
 }
 
-// Sequences of a batch: the second begins where the first ends, within tiles.
+// Sequences of a batch: the second begins where the first ends, within tiles, and has other
+// documents.
 TEST(AttentionTiles, SequencesAreApart) {
   AttentionRun run(attention_shape(head_mappings()[3], 2, 130, 0, 64), DType::bf16);
   set_documents(run, [](std::int64_t i) { return i < 70 ? 0 : 70; });
+  for (std::int64_t i = 0; i < 130; ++i) set(run.first_key.tensor, 130 + i, i < 20 ? 0 : 20);
   expect_like_reference(run);
 }
 

@@ -76,6 +76,13 @@ class GrowthStagesTest : public ::testing::Test {
     return fs::path(config.run_dir) / "checkpoints" / step_folder_name(name);
   }
 
+  static std::vector<float> numbers(const CheckpointReader& reader, const std::string& name,
+                                    const Shape& shape) {
+    const OwnedTensor tensor(DType::f32, shape);
+    reader.read_parameter(name, tensor.tensor);
+    return {tensor.tensor.data<float>(), tensor.tensor.data<float>() + shape.elements()};
+  }
+
   static std::vector<Json> metrics(const RunConfig& config) {
     std::vector<Json> lines;
     std::ifstream stream(fs::path(config.run_dir) / "metrics.jsonl");
@@ -159,6 +166,42 @@ TEST_F(GrowthStagesTest, AHalfWrittenGrowthIsDoneAgain) {
   fs::remove(fs::path(grown.string() + ".tmp") / "manifest.json");
   EXPECT_EQ(run(config, true), expected);
   EXPECT_FALSE(fs::exists(grown.string() + ".tmp"));
+}
+
+// What a growth adds is drawn with the seed of its own stage.
+TEST_F(GrowthStagesTest, EachDrawsWithItsSeed) {
+  RunConfig config = staged("seeds");
+  config.train.steps = 6;
+  std::int64_t number = 0;
+  for (GrowthStageConfig& stage : config.growth.stages) {
+    ++number;
+    Masked masked;
+    masked.layers = config.model.num_hidden_layers + number;
+    masked.ramp_steps = 1;
+    stage = {};
+    stage.step = 2 * number;
+    stage.plan = plan_of({masked});
+    stage.seed = 4 + number;
+  }
+  run(config, false);
+  for (const GrowthStageConfig& stage : config.growth.stages) {
+    const CheckpointReader before(checkpoint(config, {.step = *stage.step}));
+    const CheckpointReader after(checkpoint(config, {.step = *stage.step, .grown = true}));
+    std::int64_t drawn = 0;
+    for (const TensorMap& tensor : stage.plan->map(before.config()).tensors) {
+      std::vector<float> source;
+      if (!tensor.source.empty()) source = numbers(before, tensor.source, tensor.source_shape);
+      const auto grown = [&](std::int64_t seed) {
+        std::vector<float> target(static_cast<std::size_t>(tensor.target.shape.elements()));
+        apply(tensor, CarriedState::value, static_cast<std::uint64_t>(seed), source, target);
+        return target;
+      };
+      EXPECT_EQ(numbers(after, tensor.target.name, tensor.target.shape), grown(stage.seed))
+          << "stage at step " << *stage.step << ": " << tensor.target.name;
+      drawn += grown(stage.seed) != grown(stage.seed + 1) ? 1 : 0;
+    }
+    EXPECT_GT(drawn, 0);
+  }
 }
 
 TEST_F(GrowthStagesTest, NewLayersAloneAreTrained) {

@@ -55,6 +55,13 @@ class WholeRunTest : public ::testing::Test {
     return config;
   }
 
+  static void grow_at(RunConfig& config, std::int64_t step) {
+    config.growth.stages.resize(1);
+    config.growth.stages[0].step = step;
+    config.growth.stages[0].plan = GrowthPlan{};
+    config.growth.stages[0].plan->steps.push_back({SignalHeads{.factor = 2}});
+  }
+
   // Back to the newest checkpoint of up to `step`.
   static void forget_after(const RunConfig& config, std::int64_t step) {
     test::world().barrier();
@@ -158,16 +165,20 @@ TEST_F(WholeRunTest, IsTheOneDoneByHand) {
   }
 }
 
-// Losses, those of sources and of evaluations, norms, lambdas, counts.
+// Losses, those of sources, of evaluations and of growth, norms, lambdas, counts. One rank's
+// micro-batch has the rows of all ranks'.
 TEST_F(WholeRunTest, SeveralRanksTellWhatOneTells) {
   RunConfig alone = config(test::SharedFolder::own("alone"));
-  // Not a multiple of the ranks times micro_batch_size: the last rows are of some ranks only.
-  alone.eval.steps = 2;
+  grow_at(alone, 11);
+  alone.train.micro_batch_size = test::world().size();
+  // All of the 45 and 27 samples: the last micro-batch is a shorter one, or of some ranks only.
+  alone.eval.steps = 4;
   const auto self = make_self_communicator();
   Trainer one(alone, *self);
   test::train(one);
   RunConfig together = alone;
   together.run_dir = (folder_.path() / "together").string();
+  together.train.micro_batch_size = 1;
   Trainer many(together, test::world());
   test::train(many);
   test::world().barrier();
@@ -192,12 +203,7 @@ class LateTest : public WholeRunTest, public ::testing::WithParamInterface<const
     config.eval.every_steps = reader == "evaluation" ? 1 : 0;
     config.checkpoint.every_steps = reader.ends_with("checkpoint") ? 1 : 0;
     config.checkpoint.async = reader == "asynchronous checkpoint";
-    if (reader == "growth") {
-      config.growth.stages.resize(1);
-      config.growth.stages[0].step = 3;
-      config.growth.stages[0].plan = GrowthPlan{};
-      config.growth.stages[0].plan->steps.push_back({SignalHeads{.factor = 2}});
-    }
+    if (reader == "growth") grow_at(config, 3);
     return config;
   }
 
@@ -238,6 +244,26 @@ TEST_P(LateTest, NothingIsReadBeforeItIsThere) {
 INSTANTIATE_TEST_SUITE_P(Readers, LateTest,
                          ::testing::Values("report", "evaluation", "checkpoint",
                                            "asynchronous checkpoint", "growth"));
+
+// The embedding of a token that no text has, of whichever rank it is.
+TEST_F(WholeRunTest, WeightsThatAreNotFiniteAreUnhealthyWhereTheLossIsFinite) {
+  for (const double value : {HUGE_VAL, -HUGE_VAL, std::nan("")}) {
+    RunConfig run = config("broken by " + std::to_string(value));
+    run.model.vocab_size = 20;  // of which the data has 19
+    run.train.steps = 1;
+    Trainer trainer(run, test::world());
+    trainer.begin();
+    const Tensor& embedding = trainer.parameters().at("model.embed_tokens.weight").value;
+    embedding.data<double>()[embedding.elements() - 1] = value;
+    trainer.run(StopRequest());
+    EXPECT_TRUE(std::isfinite(trainer.last_step().loss));
+    EXPECT_EQ(trainer.last_step().skipped, "");
+    test::world().barrier();
+    const auto saved = list_step_folders(fs::path(run.run_dir) / "checkpoints");
+    ASSERT_EQ(saved.size(), 1U);
+    EXPECT_EQ(read_manifest(saved[0].path).unhealthy, "its weights are not finite") << value;
+  }
+}
 
 TEST_F(WholeRunTest, ACheckpointWaitsForWhatIsGathered) {
   const RunConfig run = config("run");

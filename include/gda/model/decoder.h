@@ -1,4 +1,4 @@
-// A pre-norm decoder-only transformer with an explicit backward pass.
+// A pre-norm decoder-only transformer with an explicit backward pass: the model, or a stage of it.
 //
 //   x_0 = embedding(token)
 //   u_l = x_l + attention(RMSNorm(x_l))          x_{l+1} = u_l + feed_forward(RMSNorm(u_l))
@@ -6,18 +6,21 @@
 //
 // Gradients of parameters accumulate in the ParameterStore; gradients of activations overwrite.
 // Frozen parameters get none, and backward ends at the lowest layer that has a trainable one.
-// Activations live in the context's arena between the two passes.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <vector>
 
+#include "gda/model/forward_state.h"
 #include "gda/model/growth_state.h"
+#include "gda/model/kv_cache.h"
 #include "gda/model/model_config.h"
 #include "gda/model/parameters.h"
+#include "gda/model/placement.h"
 #include "gda/ops/context.h"
 #include "gda/ops/linear_cross_entropy.h"
 
@@ -34,29 +37,9 @@ enum class Recompute : std::uint8_t { none, selective, full };
 struct SequenceBatch {
   std::int64_t batch = 0;   // B
   std::int64_t length = 0;  // T
-  Tensor token;             // [B*T] i32
+  Tensor token;             // [B*T] i32; read where the embedding is
   Tensor position;          // [B*T] i32, position in the document: RoPE's angle
   Tensor first_key;         // [B*T] i32 or empty: first position of the document (attention.h)
-};
-
-// Keys and values of the tokens of one sequence that were seen, for generation.
-class KvCache {
- public:
-  KvCache(const ModelConfig& config, DType compute, std::int64_t capacity, Device device = {});
-
-  std::int64_t capacity() const { return capacity_; }
-  std::int64_t length() const { return length_; }
-  void advance(std::int64_t tokens) { length_ += tokens; }
-  void clear() { length_ = 0; }
-  // [capacity, k_size] and [capacity, v_size] of a layer.
-  const Tensor& keys(std::int64_t layer) const;
-  const Tensor& values(std::int64_t layer) const;
-
- private:
-  std::int64_t capacity_;
-  std::int64_t length_ = 0;
-  std::vector<OwnedTensor> keys_;
-  std::vector<OwnedTensor> values_;
 };
 
 // Called with indices of trainable buckets in ParameterStore::buckets().
@@ -66,18 +49,28 @@ struct BucketHooks {
   std::function<void()> backward_begins = {};       // once the loss is known
 };
 
+struct AttentionInput;
+struct LayerActivations;
 class DecoderLayer;
 class GrowthMasks;
+class Linear;
 
 class Decoder {
  public:
-  // `parameters` must outlive the decoder and hold parameter_specs(config).
+  // The whole model. `parameters` must outlive the decoder and hold parameter_specs(config).
   Decoder(const ModelConfig& config, const ParameterStore& parameters,
+          Recompute recompute = Recompute::none, LinearCrossEntropyOptions loss_options = {});
+  // The stage of `placement`. `specs` are those of the whole model, since what earlier stages train
+  // decides how far backward goes; `parameters` holds place(specs, placement). ConfigError if the
+  // stage has no layer, or for a tensor_size above 1: partial sums are not exchanged.
+  Decoder(const ModelConfig& config, const std::vector<ParameterSpec>& specs,
+          const Placement& placement, const ParameterStore& parameters,
           Recompute recompute = Recompute::none, LinearCrossEntropyOptions loss_options = {});
   ~Decoder();
   Decoder(Decoder&&) noexcept;
 
   const ModelConfig& config() const { return config_; }
+  const Stage& stage() const { return stage_; }
   DType compute_type() const { return parameters_->compute_type(); }
   // Type of losses and logits.
   DType statistics_type() const { return accumulate_type(parameters_->compute_type()); }
@@ -103,45 +96,92 @@ class Decoder {
   // The mask of a run at this step; without a ramp, none.
   void set_growth_at(const GrowthState& growth, std::int64_t step);
 
+  // Of a stage. The residual stream [N, D] goes from each to the next, its gradient the other way.
+  //
+  // input: the stream; empty where the embedding is. Backward reads it again. output: memory for
+  // the stream behind the last layer; empty: it is taken from `kept` (forward_state.h). In the
+  // stage with the head, that is in front of the last norm.
+  ForwardState forward(const Context& context, Arena& kept, const SequenceBatch& batch,
+                       const Tensor& input, const Tensor& output,
+                       const BucketHooks& hooks = {}) const;
+  // For stages without the head. gradient: of the output when called, of the input when it returns;
+  // may be empty if takes_gradient() is false.
+  void backward(const Context& context, ForwardState state, const Tensor& gradient,
+                const BucketHooks& hooks = {}) const;
+  // For the stage with the head: last norm, loss, and the backward pass of scale * sum(loss).
+  // target [N] i32 (kIgnoreTarget: left out); loss [N] accumulate type, per token. gradient: gets
+  // that of the input; may be empty if gives_gradient() is false.
+  void backward_from_loss(const Context& context, ForwardState state, const Tensor& target,
+                          double scale, const Tensor& loss, const Tensor& gradient,
+                          const BucketHooks& hooks = {}) const;
+  // Whether anything is trained in this stage or before it, and whether anything is before it.
+  bool takes_gradient() const { return backward_begins_below(stage_.layers.end); }
+  bool gives_gradient() const;
+
+  // Without a backward pass: the stream behind the last layer, in the context's arena. With a cache
+  // of the stage's layers, `batch` is one sequence, without first_key, that continues the cached
+  // one and joins it.
+  Tensor infer(const Context& context, const SequenceBatch& batch, const Tensor& input,
+               KvCache* cache = nullptr) const;
+  // Of a stream [n, D], in the stage with the head: per-token loss, and logits [n, V] (accumulate
+  // type).
+  void loss_of(const Context& context, const Tensor& stream, const Tensor& target,
+               const Tensor& loss) const;
+  void logits_of(const Context& context, const Tensor& stream, const Tensor& logits) const;
+
+  // Of the whole model; OpError for a stage.
+  //
   // Forward and backward of scale * sum(loss). target [N] i32 (kIgnoreTarget: left out);
-  // loss [N] accumulate type, per token.
-  void forward_backward(const Context& context, const SequenceBatch& input, const Tensor& target,
+  // loss [N] accumulate type, per token. Activations are in the context's arena meanwhile.
+  void forward_backward(const Context& context, const SequenceBatch& batch, const Tensor& target,
                         double scale, const Tensor& loss, const BucketHooks& hooks = {});
 
   // Per-token loss alone.
-  void forward_loss(const Context& context, const SequenceBatch& input, const Tensor& target,
+  void forward_loss(const Context& context, const SequenceBatch& batch, const Tensor& target,
                     const Tensor& loss);
 
   // Logits [B*T, V] in the accumulate type, of every row.
-  void forward_logits(const Context& context, const SequenceBatch& input, const Tensor& logits);
+  void forward_logits(const Context& context, const SequenceBatch& batch, const Tensor& logits);
 
   // Appends tokens [n] i32 to the cached sequence and gives the logits [1, V] (accumulate type) of
   // the token that follows the last. OpError when the cache or the model's positions are exhausted.
   void forward_cached(const Context& context, const Tensor& token, KvCache& cache,
                       const Tensor& logits);
 
-  // lambda of each layer now, for reports; empty for types without it.
+  // lambda of each layer of the stage now, for reports; empty for types without it.
   std::vector<double> lambdas(const Context& context) const;
 
  private:
-  struct Trunk;
-  Trunk forward(const Context& context, const SequenceBatch& input, Recompute keep,
-                const BucketHooks& hooks);
-  void backward(const Context& context, const SequenceBatch& input, const Trunk& trunk,
-                const Tensor& dhidden, const BucketHooks& hooks);
+  // The stream behind the last layer; what layers keep is appended to `saved`, or nothing is kept.
+  Tensor run(const Context& context, Arena& kept, const AttentionInput& attention,
+             const Tensor& input, const Tensor& output, const BucketHooks& hooks,
+             std::vector<LayerActivations>* saved) const;
+  // The gradient of the last layer's output becomes that of the stage's input.
+  void backward_layers(const Context& context, ForwardState& state, const Tensor& gradient,
+                       const BucketHooks& hooks) const;
+  struct LastNorm {
+    Tensor y;    // [n, D]
+    Tensor rho;  // [n]
+  };
+  // Of a stream, in the context's arena.
+  LastNorm last_norm(const Context& context, const Tensor& stream) const;
+  // Whether a layer below this one, or the embedding, is trained.
+  bool backward_begins_below(std::int64_t layer) const;
+  void check_whole(std::string_view op) const;
 
   ModelConfig config_;
+  Stage stage_;
   const ParameterStore* parameters_;
   Recompute recompute_;
   LinearCrossEntropyOptions loss_options_;
   std::unique_ptr<GrowthMasks> masks_;
   std::vector<DecoderLayer> layers_;
-  Tensor embedding_, embedding_gradient_;
-  Tensor norm_, norm_gradient_;
-  Tensor head_, head_gradient_;
+  Weight embedding_, norm_;
+  std::unique_ptr<Linear> head_;
   // Of trainable parameters; none where they are frozen.
   std::optional<std::size_t> embedding_bucket_, head_bucket_, vector_bucket_;
-  std::size_t lowest_trained_layer_ = 0;
+  std::int64_t lowest_trained_layer_ = 0;  // of the whole model
+  bool trains_embedding_ = false;
   OwnedTensor rope_table_;
 };
 

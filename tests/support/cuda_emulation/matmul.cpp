@@ -1,5 +1,5 @@
 // Matrix products are cuBLAS's, which needs a GPU: the emulated device's are the host's.
-#include "ops/matmul_kernels.h"
+#include "ops/backend.h"
 
 #include "streams.h"
 

@@ -185,15 +185,17 @@ std::string versions() {
   return "emulated";
 }
 
+// One, or as many as are asked for: a rank each.
 int device_count() {
-  return 1;
+  const char* const count = std::getenv("GDA_EMULATION_DEVICES");
+  return count == nullptr ? 1 : std::stoi(count);
 }
 
-DeviceFacts facts_of(int /*device*/) {
+DeviceFacts facts_of(int device) {
   // As if it were another: its name, and an H200's multiprocessors.
   const char* const name = std::getenv("GDA_EMULATION_NAME");
   return {.name = name == nullptr ? "emulated" : name,
-          .uuid = "00000000000000000000000000000000",
+          .uuid = fmt::format("{:032}", device),
           .memory_bytes = kMemoryBytes,
           // With the shared memory of Hopper, one.
           .major = cuda::shared_memory_limit() < (std::size_t{227} << 10) ? 8 : 9,

@@ -1,0 +1,7 @@
+#include "ops/backend.h"
+
+namespace gda::cuda {
+
+constinit const ops::Backend kBackend{};
+
+}  // namespace gda::cuda
