@@ -20,6 +20,7 @@ set(GDA_CUDA_KERNELS
   gated_difference.cu
   lambda.cu
   linear_cross_entropy.cu
+  muon.cu
   poly_norm.cu
   rms_norm.cu
   rope.cu

@@ -13,6 +13,7 @@
 #include "gda/ops/elementwise.h"
 #include "gda/ops/embedding.h"
 #include "gda/ops/matmul.h"
+#include "gda/ops/muon.h"
 #include "gda/ops/rope.h"
 #include "ops/adamw_kernels.h"
 #include "ops/attention_kernels.h"
@@ -54,6 +55,10 @@ using Takes = void(const Context&, const Arguments&);
   OPERATOR(linear_cross_entropy_forward_backward, Takes<LinearCrossEntropyForwardBackward>) \
   OPERATOR(matmul, decltype(gda::matmul))                                                   \
   OPERATOR(bf16_matmul_is_native, bool())                                                   \
+  OPERATOR(momentum_update, decltype(gda::momentum_update))                                 \
+  OPERATOR(scale_by_norm, decltype(gda::scale_by_norm))                                     \
+  OPERATOR(apply_direction, decltype(gda::apply_direction))                                 \
+  OPERATOR(scale_rows, decltype(gda::scale_rows))                                           \
   OPERATOR(rms_norm_forward, Takes<RmsNormForward>)                                         \
   OPERATOR(rms_norm_backward, Takes<RmsNormBackward>)                                       \
   OPERATOR(rope_forward, decltype(gda::rope_forward))                                       \

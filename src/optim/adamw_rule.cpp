@@ -41,7 +41,7 @@ std::vector<OptimizerPiece> joined(const std::vector<OptimizerPiece>& pieces) {
 void AdamW::update(const Context& context, const std::vector<OptimizerPiece>& pieces,
                    const UpdateStep& step) {
   for (const OptimizerPiece& piece : joined(pieces)) {
-    const AdamWStep options{.lr = step.lr,
+    const AdamWStep options{.lr = options_.lr_scale * step.lr,
                             .beta1 = options_.beta1,
                             .beta2 = options_.beta2,
                             .eps = options_.eps,

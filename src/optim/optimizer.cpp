@@ -7,15 +7,36 @@
 #include "gda/core/stream.h"
 #include "gda/ops/elementwise.h"
 #include "gda/optim/adamw.h"
+#include "gda/optim/muon.h"
 
 namespace gda {
 
-UpdateRules make_update_rules(const OptimizerConfig& config) {
+namespace {
+
+AdamWOptions adamw_options(const OptimizerConfig& config) {
+  if (config.name == "adamw") {
+    return {.beta1 = config.betas[0],
+            .beta2 = config.betas[1],
+            .eps = config.eps,
+            .weight_decay = config.weight_decay};
+  }
+  const AdamWGroupConfig group = config.adamw.value_or(AdamWGroupConfig{});
+  return {.beta1 = group.betas[0],
+          .beta2 = group.betas[1],
+          .eps = group.eps,
+          .weight_decay = group.weight_decay.value_or(config.weight_decay),
+          .lr_scale = group.lr && config.lr > 0 ? *group.lr / config.lr : 1};
+}
+
+}  // namespace
+
+UpdateRules make_update_rules(const OptimizerConfig& config, const GradientBuckets& buckets) {
   UpdateRules rules;
-  rules.push_back(std::make_unique<AdamW>(AdamWOptions{.beta1 = config.betas[0],
-                                                       .beta2 = config.betas[1],
-                                                       .eps = config.eps,
-                                                       .weight_decay = config.weight_decay}));
+  if (config.name == "muon") {
+    rules.push_back(std::make_unique<Muon>(
+        buckets, MuonOptions{.momentum = config.momentum, .weight_decay = config.weight_decay}));
+  }
+  rules.push_back(std::make_unique<AdamW>(adamw_options(config)));
   return rules;
 }
 

@@ -13,13 +13,30 @@ namespace {
 
 constexpr const char* kMaster = "master";
 
-// Whether a parameter was frozen when the checkpoint was written. A checkpoint that has a state of
-// no parameter at all is not a run's, and reading it says so.
+bool has_any(const CheckpointReader& reader, const std::vector<std::string>& states,
+             const std::string& name) {
+  return std::any_of(states.begin(), states.end(),
+                     [&](const std::string& state) { return reader.has_state(state, name); });
+}
+
+// The states that rules keep.
+std::vector<std::string> states_of_rules(const CheckpointReader& reader) {
+  std::vector<std::string> states = reader.states();
+  std::erase(states, kMaster);
+  return states;
+}
+
+// Whether a parameter was frozen, or updated by another rule, when the checkpoint was written. One
+// without a state of any parameter is not a run's, and reading it says so.
 bool has_no_states(const CheckpointReader& reader, const std::vector<std::string>& states,
                    const std::string& name) {
-  return std::any_of(states.begin(), states.end(), [&](const std::string& state) {
-    return reader.has_state(state) && !reader.has_state(state, name);
-  });
+  return !states.empty() && !has_any(reader, states, name) && !states_of_rules(reader).empty();
+}
+
+void tell(const std::vector<std::string>& names, const char* why) {
+  if (names.empty()) return;
+  log::info("{} of the trained parameters {} (the first is {}, the last {})", names.size(), why,
+            names.front(), names.back());
 }
 
 void check_origins(const CheckpointReader& reader, const RestoredRun& run) {
@@ -75,21 +92,22 @@ RestoredRun RunCheckpoints::restore(const Context& context, const CheckpointRead
 
 void RunCheckpoints::begin_afresh(const CheckpointReader& reader, RestoredRun& run) const {
   std::vector<UpdateOrigin>& origins = run.growth.origins;
-  std::vector<std::string> names;
+  const std::vector<std::string> all = states_of_rules(reader);
+  std::vector<std::string> frozen;
+  std::vector<std::string> others;
   for (const Parameter& parameter : parameters_.all()) {
     const std::string& name = parameter.spec.name;
     if (!has_no_states(reader, optimizer_.states(parameter.spec), name)) continue;
-    names.push_back(name);
+    (has_any(reader, all, name) ? others : frozen).push_back(name);
     std::erase_if(origins, [&](const UpdateOrigin& origin) { return origin.name == name; });
     origins.push_back({.name = name,
                        .rows = {{.length = parameter.spec.shape[0], .value = run.state.updates}},
                        .columns = {}});
   }
-  if (names.empty()) return;
-  log::info(
-      "{} of the trained parameters were frozen until now: their optimizer moments begin at zero "
-      "(the first is {}, the last {})",
-      names.size(), names.front(), names.back());
+  tell(frozen, "were frozen until now: their optimizer moments begin at zero");
+  tell(others,
+       "were updated by another optimizer until now: their states begin at zero, and those of the "
+       "checkpoint are left");
 }
 
 void RunCheckpoints::initialise_from(const Context& context, const ModelFolder& folder) {

@@ -20,6 +20,8 @@
 #include "gda/ops/elementwise.h"
 #include "gda/ops/gated_activation.h"
 #include "gda/ops/linear_cross_entropy.h"
+#include "gda/ops/muon.h"
+#include "gda/ops/newton_schulz.h"
 #include "gda/ops/rms_norm.h"
 #include "support/device.h"
 
@@ -201,6 +203,22 @@ void adamw(Bench& bench) {
   bench.expect_finite("adamw", {&master, &m, &v, &copy});
 }
 
+void muon(Bench& bench) {
+  const Shape shape{257, 129};
+  const Shape flat{shape.elements()};
+  const OwnedTensor gradient = bench.numbers(DType::f32, flat);
+  const OwnedTensor momentum = bench.zeros(DType::f32, flat);
+  const OwnedTensor master = bench.numbers(DType::f32, flat);
+  const OwnedTensor factors = bench.numbers(DType::f32, {shape[0]}, 0);
+  const OwnedTensor x = bench.empty(DType::bf16, shape);
+  const OwnedTensor copy = bench.empty(DType::bf16, flat);
+  momentum_update(bench.context, 0.95, 1, gradient.tensor, momentum.tensor);
+  newton_schulz(bench.context, gradient.tensor.reshape(shape), x.tensor);
+  apply_direction(bench.context, 1e-4, 1e-3, x.tensor.reshape(flat), master.tensor, copy.tensor);
+  scale_rows(bench.context, factors.tensor, shape[1], 0, master.tensor, copy.tensor);
+  bench.expect_finite("muon", {&gradient, &momentum, &x, &master, &copy});
+}
+
 void managed() {
   const TestTensor from(DType::f32, {256});
   const TestTensor to(DType::bf16, {256});
@@ -231,6 +249,7 @@ void run(const std::string& what, Bench& bench) {
   difference(bench);
   loss(bench);
   adamw(bench);
+  muon(bench);
 }
 
 int main_of(int argc, char** argv) {

@@ -27,7 +27,8 @@ class Optimized {
       : group_(group),
         parameters_(specs(which), which.compute, group.size(), true),
         buckets_(parameters_, group),
-        optimizer_(buckets_, make_update_rules({.betas = {0.9, 0.999}, .weight_decay = 0.1})) {
+        optimizer_(buckets_,
+                   make_update_rules({.betas = {0.9, 0.999}, .weight_decay = 0.1}, buckets_)) {
     parameters_.initialize(3);
     optimizer_.copy_masters_from_values(context());
     optimizer_.set_origins(context(), origins());

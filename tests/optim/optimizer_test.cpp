@@ -24,7 +24,8 @@ std::vector<ParameterSpec> half_frozen() {
 struct Sharded {
   Sharded(const ParameterStore& parameters, Communicator& group)
       : buckets(parameters, group),
-        optimizer(buckets, make_update_rules({.betas = {0.9, 0.999}, .weight_decay = 0})) {}
+        optimizer(buckets, make_update_rules({.betas = {0.9, 0.999}, .weight_decay = 0}, buckets)) {
+  }
   GradientBuckets buckets;
   Optimizer optimizer;
 };
@@ -136,7 +137,7 @@ TEST_F(OptimizerTest, WhatIsMarkedDecays) {
   parameters.initialize(7);
   before.initialize(7);
   GradientBuckets buckets(parameters, *self_);
-  Optimizer optimizer(buckets, make_update_rules({.weight_decay = 0.5}));
+  Optimizer optimizer(buckets, make_update_rules({.weight_decay = 0.5}, buckets));
   for (std::size_t i = 0; i < parameters.buckets().size(); ++i) buckets.reduce(i);
   EXPECT_EQ(buckets.gradient_norm(context()), 0);
   optimizer.update(context(), {.lr = 0.01, .update = 1});

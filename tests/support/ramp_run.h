@@ -31,7 +31,7 @@ inline void write_ramp_checkpoint(Communicator& world, const RunConfig& config,
   ParameterStore parameters(parameter_specs(config.model), config.precision.compute_type(),
                             world.size(), true);
   GradientBuckets buckets(parameters, world);
-  Optimizer optimizer(buckets, make_update_rules({}));
+  Optimizer optimizer(buckets, make_update_rules({}, buckets));
   Arena arena;
   const Context context{Stream{}, arena};
   parameters.initialize(static_cast<std::uint64_t>(config.train.seed));

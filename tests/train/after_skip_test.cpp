@@ -24,7 +24,7 @@ class Steps {
         parameters_(parameter_specs(config.model), DType::f64, 1, true),
         decoder_(config.model, parameters_),
         buckets_(parameters_, *self_),
-        optimizer_(buckets_, make_update_rules({})),
+        optimizer_(buckets_, make_update_rules({}, buckets_)),
         step_(decoder_, buckets_, optimizer_, *self_, config.data.sources.size()),
         data_(config.data, config.model.vocab_size, [](std::int64_t step) { return step * kRows; }),
         guard_({}) {

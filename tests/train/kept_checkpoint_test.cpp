@@ -14,9 +14,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const Tensor& state_of(const ShardedAdamW::Piece& piece, std::string_view state) {
-  if (state == "exp_avg") return piece.m;
-  return state == "exp_avg_sq" ? piece.v : piece.master;
+const Tensor& state_of(const OptimizerPiece& piece, std::string_view state) {
+  return state == "master" ? piece.master : piece.state(state);
 }
 
 std::string hash_of(const Trainer& trainer, std::string_view state) {
@@ -24,9 +23,8 @@ std::string hash_of(const Trainer& trainer, std::string_view state) {
   return test::hash_of_state(trainer.parameters().specs(), [&](const ParameterSpec& spec,
                                                                const Tensor& to) {
     const auto piece = std::ranges::find_if(
-        pieces, [&](const ShardedAdamW::Piece& entry) { return entry.spec->name == spec.name; });
-    const bool is_narrow = piece->master.raw() != piece->value.raw();
-    if (state == "master" && !is_narrow) return false;
+        pieces, [&](const OptimizerPiece& entry) { return entry.spec().name == spec.name; });
+    if (state == "master" && !piece->has_own_master()) return false;
     Arena arena;
     convert({Stream{}, arena}, state == "parameter" ? piece->value : state_of(*piece, state), to);
     return true;
@@ -35,8 +33,8 @@ std::string hash_of(const Trainer& trainer, std::string_view state) {
 
 double squares_of(const Trainer& trainer, std::string_view state) {
   double sum = 0;
-  for (const ShardedAdamW::Piece& piece : trainer.optimizer().pieces()) {
-    if (state == "master" && piece.master.raw() == piece.value.raw()) continue;
+  for (const OptimizerPiece& piece : trainer.optimizer().pieces()) {
+    if (state == "master" && !piece.has_own_master()) continue;
     const Tensor& values = state_of(piece, state);
     for (std::int64_t i = 0; i < values.elements(); ++i) {
       const double value = values.data<float>()[i];

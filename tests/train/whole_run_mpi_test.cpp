@@ -270,7 +270,7 @@ TEST_F(WholeRunTest, ACheckpointWaitsForWhatIsGathered) {
   test::LateCommunicator late(test::world());
   ParameterStore parameters(parameter_specs(run.model), DType::f64, late.size(), true);
   GradientBuckets buckets(parameters, late);
-  Optimizer optimizer(buckets, make_update_rules({}));
+  Optimizer optimizer(buckets, make_update_rules({}, buckets));
   Arena arena;
   const Context context{Stream{}, arena};
   parameters.initialize(3);

@@ -13,6 +13,7 @@ struct AdamWOptions {
   double beta2 = 0.95;
   double eps = 1e-8;
   double weight_decay = 0;  // of parameters that ask for it
+  double lr_scale = 1;      // multiplies the rates of the steps
 };
 
 // Takes every parameter. States: "exp_avg" and "exp_avg_sq", the names that PyTorch has for them.

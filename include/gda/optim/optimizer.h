@@ -20,8 +20,9 @@ namespace gda {
 
 using UpdateRules = std::vector<std::unique_ptr<UpdateRule>>;
 
-// The rules of a configuration, the ones that take fewer parameters first.
-UpdateRules make_update_rules(const OptimizerConfig& config);
+// The rules of a configuration, the ones that take fewer parameters first. `buckets` must outlive
+// them.
+UpdateRules make_update_rules(const OptimizerConfig& config, const GradientBuckets& buckets);
 
 class Optimizer {
  public:

@@ -56,7 +56,8 @@ class UpdateRule {
   virtual bool takes(const ParameterSpec& spec) const = 0;
   // The states that it keeps of each element. They begin at zero.
   virtual std::vector<std::string> states() const = 0;
-  // Updates masters and states of all pieces, which lie in the order of the store's buckets.
+  // Updates masters and states of all pieces, which lie in the order of the store's buckets. Their
+  // gradients are zeroed afterwards: a rule may use that memory.
   // Collective: every rank of the group calls it with its own pieces.
   virtual void update(const Context& context, const std::vector<OptimizerPiece>& pieces,
                       const UpdateStep& step) = 0;

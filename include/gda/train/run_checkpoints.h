@@ -36,9 +36,11 @@ class RunCheckpoints {
                  Communicator& world, GradientBuckets& buckets, Optimizer& optimizer);
 
   // Parameters, optimizer states and counters from a checkpoint. Parameters that were frozen when
-  // it was written have no states there; those that are trainable now begin with states of zero and
-  // an UpdateOrigin of their own, and a line of the log says so. Throws FormatError if it is of
-  // another model. Collective.
+  // it was written have no states there, and those that another rule updated have not the ones that
+  // are needed: they begin with states of zero and an UpdateOrigin of their own, and a line of the
+  // log says so. (AdamW's exp_avg is no momentum of Muon's: it decays at another rate and has
+  // another scale. From zero, Muon's first update is as large as any.) Throws FormatError if it is
+  // of another model. Collective.
   RestoredRun restore(const Context& context, const CheckpointReader& reader);
   // Parameters alone, from any model folder; the optimizer starts afresh.
   void initialise_from(const Context& context, const ModelFolder& folder);

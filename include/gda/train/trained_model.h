@@ -32,7 +32,7 @@ struct TrainedModel {
       : parameters(options.specs, options.compute, replicas.size(), true, options.device),
         decoder(options.config, parameters, options.recompute, options.loss),
         buckets(parameters, replicas),
-        optimizer(buckets, make_update_rules(options.optimizer)),
+        optimizer(buckets, make_update_rules(options.optimizer, buckets)),
         step(decoder, buckets, optimizer, replicas, options.sources),
         checkpoints(options.checkpoints, options.checkpoint, world, buckets, optimizer) {}
   TrainedModel(const TrainedModel&) = delete;
