@@ -99,8 +99,12 @@ struct Forward {
       const Scratch::Head& head = scratch.head[h - run.begin];
       const std::int64_t query_head = run.group->query_heads[h];
       for (std::int64_t n = 0; n < tile.count; ++n) {
-        a.lse.data<float>()[(tile.row + n) * shape.query_heads() + query_head] =
+        const std::int64_t pair = (tile.row + n) * shape.query_heads() + query_head;
+        a.lse.data<float>()[pair] =
             (head.maximum[n] + std::log2(head.sum[n])) * std::numbers::ln2_v<float>;
+        if (a.row_max) {
+          a.row_max.data<float>()[pair] = head.maximum[n] * std::numbers::ln2_v<float>;
+        }
         scratch.rescale[n] = 1 / head.sum[n];
       }
       store_tile(kernels, head.output, scratch.rescale, a.out, tile.row, tile.count,

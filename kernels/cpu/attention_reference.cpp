@@ -77,7 +77,9 @@ void attention_forward(const Context& context, const ops::AttentionForward& a) {
     double sum = 0;
     for (std::int64_t j = at.first_key; j < at.end_key; ++j) sum += std::exp(score[j] - maximum);
     const double log_sum = maximum + std::log(sum);
-    a.lse.data<double>()[at.row * a.shape.query_heads() + at.head] = log_sum;
+    const std::int64_t pair = at.row * a.shape.query_heads() + at.head;
+    a.lse.data<double>()[pair] = log_sum;
+    if (a.row_max) a.row_max.data<double>()[pair] = maximum;
     double* output = rows.out(a.out, at);
     std::fill_n(output, a.shape.value_dim, 0.0);
     for (std::int64_t j = at.first_key; j < at.end_key; ++j) {

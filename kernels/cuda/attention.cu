@@ -7,6 +7,7 @@ namespace gda::cuda {
 namespace {
 
 constexpr int kWarps = 4;
+constexpr unsigned kMaxLogitThreads = 256;
 
 // <dout, out> of each query and head; a warp takes one. Rows that do not begin on 16 bytes are read
 // in another way and summed in the same order.
@@ -36,6 +37,23 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   if (lane == 0) result[pair] = sum;
 }
 
+// A block takes a head; a thread its rows threadIdx.x, threadIdx.x + blockDim.x, ...
+template <class V>
+__global__ void __launch_bounds__(kMaxLogitThreads)
+    raise_max_logit(const V* row_max, const V* lse, std::int64_t rows, V* max_logit) {
+  const std::int64_t heads = gridDim.x;
+  V largest = -INFINITY;
+  for (std::int64_t row = threadIdx.x; row < rows; row += blockDim.x) {
+    const std::int64_t at = row * heads + blockIdx.x;
+    // (a finite score is below +infinity, which stands for NaN until the end)
+    const V value = std::isnan(lse[at]) ? V(INFINITY) : row_max[at];
+    largest = value > largest ? value : largest;
+  }
+  largest = block_max(largest, shared_memory<V>(0, kMaxLogitThreads / kWarp));
+  V& held = max_logit[blockIdx.x];
+  if (threadIdx.x == 0 && largest > held) held = largest == V(INFINITY) ? V(NAN) : largest;
+}
+
 void dot_heads(const Context& context, const AttentionShape& shape, const Tensor& dout,
                const Tensor& out, const Tensor& delta) {
   ops::with_compute_type(out.dtype(), [&]<class T>(std::type_identity<T>) {
@@ -56,6 +74,21 @@ void attention_forward(const Context& context, const ops::AttentionForward& a) {
     tiled::attention_forward(context, a);
   } else {
     plain::attention_forward(context, a);
+  }
+}
+
+void attention_max_logit(const Context& context, const ops::AttentionMaxLogit& a) {
+  const auto run = [&]<class V>(std::type_identity<V>) {
+    launch(context, "attention_max_logit", raise_max_logit<V>,
+           {.blocks = {static_cast<unsigned>(a.max_logit.elements()), 1, 1},
+            .threads = kMaxLogitThreads,
+            .shared_bytes = sizeof(V) * kMaxLogitThreads / kWarp},
+           a.row_max.data<V>(), a.lse.data<V>(), a.lse.dim(0), a.max_logit.data<V>());
+  };
+  if (a.max_logit.dtype() == DType::f64) {
+    run(std::type_identity<double>{});
+  } else {
+    run(std::type_identity<float>{});
   }
 }
 

@@ -59,9 +59,19 @@ struct Softmax {
   }
 };
 
+// Writes the largest scores of a thread's two rows, apart from what every pass writes.
+__device__ inline void store_largest(const PackRows& rows, int first, const Softmax& softmax,
+                                     float* row_max) {
+  for (int half = 0; half < 2; ++half) {
+    const int m = first + warp_row() + sum_row(2 * half);
+    if (m >= rows.count() || threadIdx.x % 4 != 0) continue;
+    row_max[rows.statistic(m)] = rows.p.scale * softmax.largest[half];
+  }
+}
+
 template <int kD, int kDv>
 __global__ void __launch_bounds__(kThreads, kForwardBlocks<kD, kDv>)
-    forward_rows(const Problem p, Rows<bfloat16> out, float* lse) {
+    forward_rows(const Problem p, Rows<bfloat16> out, float* lse, float* row_max) {
   using Memory = ForwardMemory<kD, kDv>;
   constexpr int kSteps = kForwardSteps<kD, kDv>;
   const PackRows rows = rows_of_block(p);
@@ -101,9 +111,11 @@ __global__ void __launch_bounds__(kThreads, kForwardBlocks<kD, kDv>)
     factor[half] = 1 / total;
     const int m = first + warp_row() + sum_row(2 * half);
     if (m < rows.count() && threadIdx.x % 4 == 0) {
-      lse[rows.statistic(m)] = p.scale * softmax.largest[half] + std::log(total);
+      // Fused by hand, so that it has the same bits beside the product of store_largest.
+      lse[rows.statistic(m)] = std::fma(p.scale, softmax.largest[half], std::log(total));
     }
   }
+  if (row_max != nullptr) store_largest(rows, first, softmax, row_max);
   store_rows<kDv>(rows, first, sums, factor, out);
 }
 
@@ -116,7 +128,8 @@ void attention_forward(const Context& context, const ops::AttentionForward& a) {
            {.blocks = row_grid(p, a.shape.batch),
             .threads = kThreads,
             .shared_bytes = ForwardMemory<kD, kDv>::kBytes},
-           p, rows_of<bfloat16>(a.out), a.lse.data<float>());
+           p, rows_of<bfloat16>(a.out), a.lse.data<float>(),
+           a.row_max ? a.row_max.data<float>() : nullptr);
   });
 }
 

@@ -84,7 +84,7 @@ __device__ QueryOfThread query_of_thread(const Problem<T>& p) {
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    forward_queries(Problem<T> p, Rows<T> out, accumulate_t<T>* lse) {
+    forward_queries(Problem<T> p, Rows<T> out, accumulate_t<T>* lse, accumulate_t<T>* row_max) {
   using V = accumulate_t<T>;
   const auto [query, head, row, keys] = query_of_thread(p);
   if (query >= p.length.queries) return;
@@ -107,6 +107,7 @@ __global__ void __launch_bounds__(kThreads)
   T* to = out[row] + static_cast<std::int64_t>(head) * p.dv;
   for (int n = 0; n < p.dv; ++n) to[n] = static_cast<T>(sums[n] / total);
   lse[row * p.heads.count + head] = largest + std::log(total);
+  if (row_max != nullptr) row_max[row * p.heads.count + head] = largest;
 }
 
 // What the backward pass has besides.
@@ -203,7 +204,7 @@ void attention_forward(const Context& context, const ops::AttentionForward& a) {
     launch(
         context, "attention_forward", forward_queries<T>,
         grid_of(shape.query_length, shape.query_heads(), shape.batch, thread_array_bytes<V>(p.dv)),
-        p, rows_of<T>(a.out), a.lse.data<V>());
+        p, rows_of<T>(a.out), a.lse.data<V>(), a.row_max ? a.row_max.data<V>() : nullptr);
   });
 }
 

@@ -6,6 +6,8 @@
 namespace gda::cuda::tiled {
 namespace {
 
+constexpr auto kLn2 = static_cast<float>(M_LN2);
+
 template <int kD, int kDv, int kStages>
 struct Forward {
   static constexpr int kWarps = kQueryWarps<kDv>;
@@ -25,7 +27,7 @@ struct Forward {
 // scripts/check/attention_sass.json counts blocks by it.
 static_assert(Forward<128, 256, 2>::kBytes == 138272);
 
-// Writes a warp's 16 rows from row m of a pack: sums over totals, and log-sum-exp.
+// Writes a warp's 16 rows from row `first` of a pack: sums over totals, and log-sum-exp.
 template <int kDv>
 __device__ void store_rows(const PackRows& rows, int first, const Sums<kDv / 8>& sums,
                            const Softmax& state, const Rows<bfloat16>& out, float* lse) {
@@ -44,15 +46,26 @@ __device__ void store_rows(const PackRows& rows, int first, const Sums<kDv / 8>&
           pack_bf16x2(column[2 * half] * factor, column[2 * half + 1] * factor);
     }
     if (threadIdx.x % 4 == 0) {
-      lse[rows.statistic(m)] = static_cast<float>(M_LN2) * state.largest[half] + std::log(total);
+      // Fused by hand, so that it has the same bits beside the product of store_largest.
+      lse[rows.statistic(m)] = std::fma(kLn2, state.largest[half], std::log(total));
     }
+  }
+}
+
+// And their largest scores, apart from what every pass writes.
+__device__ inline void store_largest(const PackRows& rows, int first, const Softmax& state,
+                                     float* row_max) {
+  for (int half = 0; half < 2; ++half) {
+    const int m = first + sum_row(2 * half);
+    if (m >= rows.count() || threadIdx.x % 4 != 0) continue;
+    row_max[rows.statistic(m)] = kLn2 * state.largest[half];
   }
 }
 
 template <int kD, int kDv, int kStages>
 __global__ void __launch_bounds__(Forward<kD, kDv, kStages>::kThreads,
                                   Forward<kD, kDv, kStages>::kBlocks)
-    forward_tiles(Problem p, Rows<bfloat16> out, float* lse) {
+    forward_tiles(Problem p, Rows<bfloat16> out, float* lse, float* row_max) {
   using Shape = Forward<kD, kDv, kStages>;
   const PackRows rows(p, static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.z));
   // Tiles with the most keys first.
@@ -80,6 +93,7 @@ __global__ void __launch_bounds__(Forward<kD, kDv, kStages>::kThreads,
     multiply_sums(scores, tiles.v(), 0, sums);
   }
   store_rows<kDv>(rows, first + row, sums, state, out, lse);
+  if (row_max != nullptr) store_largest(rows, first + row, state, row_max);
 }
 
 }  // namespace
@@ -97,7 +111,8 @@ void attention_forward(const Context& context, const ops::AttentionForward& a) {
              {.blocks = pack_grid(p, Shape::kRows, a.shape.batch),
               .threads = Shape::kThreads,
               .shared_bytes = Shape::kBytes},
-             p, rows_of<bfloat16>(a.out), a.lse.data<float>());
+             p, rows_of<bfloat16>(a.out), a.lse.data<float>(),
+             a.row_max ? a.row_max.data<float>() : nullptr);
     });
   });
 }

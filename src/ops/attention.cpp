@@ -73,7 +73,7 @@ struct Shapes {
 
 void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
                        const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
-                       const Tensor& lse) {
+                       const Tensor& lse, const Tensor& max_logit) {
   constexpr std::string_view kOp = "attention_forward";
   ops::check_compute_type(kOp, q);
   check_shape(kOp, shape);
@@ -85,10 +85,24 @@ void attention_forward(const Context& context, const AttentionShape& shape, cons
   check_first_key(kOp, context, shape, first_key);
   check_tensor(kOp, "out", out, type, shapes.out, context, true);
   check_tensor(kOp, "lse", lse, accumulate_type(type), shapes.lse, context);
-  ops::backend(context.device())
-      .attention_forward(
-          context,
-          {.shape = shape, .q = q, .k = k, .v = v, .first_key = first_key, .out = out, .lse = lse});
+  const ArenaScope scope(context.arena);
+  Tensor row_max;
+  if (max_logit) {
+    check_tensor(kOp, "max_logit", max_logit, lse.dtype(), {shape.query_heads()}, context);
+    row_max = context.arena.allocate(lse.dtype(), lse.shape());
+  }
+  const ops::Backend& backend = ops::backend(context.device());
+  backend.attention_forward(context, {.shape = shape,
+                                      .q = q,
+                                      .k = k,
+                                      .v = v,
+                                      .first_key = first_key,
+                                      .out = out,
+                                      .lse = lse,
+                                      .row_max = row_max});
+  if (max_logit) {
+    backend.attention_max_logit(context, {.row_max = row_max, .lse = lse, .max_logit = max_logit});
+  }
 }
 
 void attention_backward(const Context& context, const AttentionShape& shape, const Tensor& q,

@@ -31,6 +31,7 @@ using Takes = void(const Context&, const Arguments&);
 #define GDA_OPERATORS(OPERATOR)                                                             \
   OPERATOR(adamw_update, Takes<AdamWUpdate>)                                                \
   OPERATOR(attention_forward, Takes<AttentionForward>)                                      \
+  OPERATOR(attention_max_logit, Takes<AttentionMaxLogit>)                                   \
   OPERATOR(attention_backward, Takes<AttentionBackward>)                                    \
   OPERATOR(lambda_forward, decltype(gda::lambda_forward))                                   \
   OPERATOR(lambda_backward, decltype(gda::lambda_backward))                                 \

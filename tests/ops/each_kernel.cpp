@@ -116,11 +116,13 @@ void attention(Bench& bench, std::int64_t d, std::int64_t value_dim, int groups,
   const OwnedTensor dq = empty(DType::bf16, shape.query_heads() * d);
   const OwnedTensor dk = empty(DType::bf16, shape.key_heads * d);
   const OwnedTensor dv = empty(DType::bf16, shape.value_heads * value_dim);
-  attention_forward(bench.context, shape, q.tensor, k.tensor, v.tensor, {}, out.tensor, lse.tensor);
+  const OwnedTensor max_logit = bench.zeros(DType::f32, {shape.query_heads()});
+  attention_forward(bench.context, shape, q.tensor, k.tensor, v.tensor, {}, out.tensor, lse.tensor,
+                    max_logit.tensor);
   attention_backward(bench.context, shape, q.tensor, k.tensor, v.tensor, {}, out.tensor, lse.tensor,
                      dout.tensor, dq.tensor, dk.tensor, dv.tensor);
   bench.expect_finite("attention d " + std::to_string(d) + " d_v " + std::to_string(value_dim),
-                      {&out, &lse, &dq, &dk, &dv});
+                      {&out, &lse, &max_logit, &dq, &dk, &dv});
 }
 
 void norms(Bench& bench) {

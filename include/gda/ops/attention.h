@@ -37,9 +37,16 @@ struct AttentionShape {
 // first_key [B*Tq] i32 or empty: query i sees no key below first_key[b*Tq + i], the start of its
 // document inside the sequence (0 <= first_key <= i + query_offset). Keys after the last query are
 // not read. A NaN in k or v reaches every query that sees it, and may reach hidden neighbours.
+//
+// max_logit [Hq] accumulate, or empty: it is not wanted then, which costs nothing and gives the
+// same out and lse. Each head's element is raised to the head's largest scaled score q k / sqrt(d)
+// over all queries of the call and the keys that they see; it is never lowered, so that it holds
+// the largest of several calls. Fill it with -infinity before the first. It becomes NaN, and stays
+// so, where a score was NaN or +infinity. Takes scratch memory of lse's size. For QK-clip (Kimi K2,
+// arXiv 2507.20534), which scales the weights of heads whose logits have grown too large.
 void attention_forward(const Context& context, const AttentionShape& shape, const Tensor& q,
                        const Tensor& k, const Tensor& v, const Tensor& first_key, const Tensor& out,
-                       const Tensor& lse);
+                       const Tensor& lse, const Tensor& max_logit = {});
 
 // With P the attention weights and delta_i = <dout_i, out_i>:
 //   dv = P^T dout,  dS = P * (dout v^T - delta),  dq = dS k / sqrt(d),  dk = dS^T q / sqrt(d),
