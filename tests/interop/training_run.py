@@ -12,6 +12,12 @@ from reference_model import Model
 from sample_order import IGNORED, Mixture, Source
 
 
+NEWTON_SCHULZ = [
+    (4.0848, -6.8946, 2.9270), (3.9505, -6.3029, 2.6377), (3.7418, -5.5913, 2.3037), (2.8769, -3.1427, 1.2046),
+    (2.8366, -3.0525, 1.2012),
+]
+
+
 def learning_rate(schedule, peak, steps, step):
     """gda/optim/schedule.h."""
     warmup, least = schedule["warmup_steps"], schedule.get("min_lr_ratio", 0.1)
@@ -63,8 +69,7 @@ class TrainingRun:
         ]
         weights = [[(point["step"], point["value"]) for point in source["weight"]] for source in data["sources"]]
         self.mixture = Mixture(weights, self.steps + 1, self.first_sample)
-        self.m = {name: numpy.zeros_like(value) for name, value in tensors.items()}
-        self.v = {name: numpy.zeros_like(value) for name, value in tensors.items()}
+        self.states = {}  # of the optimizer: name in checkpoints, then the parameter's
         self.guard, self.updates, self.skipped, self.clipped = Guard(config["train"]["skip"]), 0, 0, 0
         self.gradient = autograd.value_and_grad(self.loss)
 
@@ -120,22 +125,48 @@ class TrainingRun:
         return [float(model.lambda_of(layer)) for layer in range(self.shape["num_hidden_layers"])]
 
     def update(self, gradient, norm, rate):
-        """AdamW (Loshchilov and Hutter 2019); weight decay is for matrices."""
         options = self.config["optimizer"]
-        (beta1, beta2), clip = options["betas"], options["grad_clip"]
+        clip = options["grad_clip"]
         self.updates += 1
         factor = clip / norm if clip > 0 and norm > clip else 1.0
         self.clipped += factor != 1.0
         updated = {}
         for name, value in self.tensors.items():
-            g = gradient[name] * factor
-            self.m[name] = beta1 * self.m[name] + (1 - beta1) * g
-            self.v[name] = beta2 * self.v[name] + (1 - beta2) * g * g
-            mean = self.m[name] / (1 - beta1**self.updates)
-            square = self.v[name] / (1 - beta2**self.updates)
-            decay = options["weight_decay"] if value.ndim == 2 else 0.0
-            updated[name] = value - rate * (mean / (numpy.sqrt(square) + options["eps"]) + decay * value)
+            rule = self.muon if self.is_muons(name) else self.adamw
+            updated[name] = rule(name, value, gradient[name] * factor, rate)
         self.tensors = updated
+
+    def is_muons(self, name):
+        """Muon has the matrices of the layers."""
+        return self.config["optimizer"]["name"] == "muon" and ".layers." in name and self.tensors[name].ndim == 2
+
+    def adamw(self, name, value, g, rate):
+        """AdamW (Loshchilov and Hutter 2019); weight decay is for matrices."""
+        options = self.config["optimizer"]
+        if options["name"] == "muon":
+            group = options.get("adamw") or {}
+            rate *= group.get("lr", options["lr"]) / options["lr"]
+            options = {"weight_decay": options["weight_decay"], "betas": [0.9, 0.95], "eps": 1e-8, **group}
+        beta1, beta2 = options["betas"]
+        states = self.states.setdefault("exp_avg", {}), self.states.setdefault("exp_avg_sq", {})
+        m, v = (state.get(name, numpy.zeros_like(value)) for state in states)
+        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
+        states[0][name], states[1][name] = m, v
+        mean, square = m / (1 - beta1**self.updates), v / (1 - beta2**self.updates)
+        decay = options["weight_decay"] if value.ndim == 2 else 0.0
+        return value - rate * (mean / (numpy.sqrt(square) + options["eps"]) + decay * value)
+
+    def muon(self, name, value, g, rate):
+        """Muon (Jordan et al. 2024; step size of Liu et al. 2025). The polynomials act on singular values."""
+        options, state = self.config["optimizer"], self.states.setdefault("momentum", {})
+        mu = options["momentum"]
+        state[name] = mu * state.get(name, numpy.zeros_like(value)) + g
+        u = g + mu * state[name]
+        left, sigma, right = numpy.linalg.svd(u / (numpy.linalg.norm(u) + 1e-7), full_matrices=False)
+        for a, b, c in NEWTON_SCHULZ:
+            sigma = a * sigma + b * sigma**3 + c * sigma**5
+        step = 0.2 * math.sqrt(max(value.shape)) * (left * sigma) @ right
+        return value * (1 - rate * options["weight_decay"]) - rate * step
 
     def evaluate(self):
         """Mean loss and number of targets of the first rows that were held out, by source."""
