@@ -3,8 +3,8 @@
 // The list below has every operator once. From it come the declarations gda::cpu::x and
 // gda::cuda::x, a table's slots, and the tables (kernels/*/backend.*). A function has the public
 // one's type, or takes the named fields of x_kernels.h where there are more than five arguments.
-// Types, shapes and devices are checked by the callers in src/ops, token ids and targets by the
-// backend; of matmul and linear_cross_entropy no extent is 0.
+// Types, shapes and devices are checked by the callers in src/ops, token ids by the backend; of
+// matmul and the functions of the cross-entropy no extent is 0.
 #pragma once
 
 #include <type_traits>
@@ -28,41 +28,42 @@ namespace gda::ops {
 template <class Arguments>
 using Takes = void(const Context&, const Arguments&);
 
-#define GDA_OPERATORS(OPERATOR)                                                             \
-  OPERATOR(adamw_update, Takes<AdamWUpdate>)                                                \
-  OPERATOR(attention_forward, Takes<AttentionForward>)                                      \
-  OPERATOR(attention_max_logit, Takes<AttentionMaxLogit>)                                   \
-  OPERATOR(attention_backward, Takes<AttentionBackward>)                                    \
-  OPERATOR(lambda_forward, decltype(gda::lambda_forward))                                   \
-  OPERATOR(lambda_backward, decltype(gda::lambda_backward))                                 \
-  OPERATOR(differential_forward, Takes<DifferentialForward>)                                \
-  OPERATOR(differential_backward, Takes<DifferentialBackward>)                              \
-  OPERATOR(gated_difference_forward, decltype(gda::gated_difference_forward))               \
-  OPERATOR(gated_difference_backward, decltype(gda::gated_difference_backward))             \
-  OPERATOR(fill_zero, decltype(gda::fill_zero))                                             \
-  OPERATOR(convert, decltype(gda::convert))                                                 \
-  OPERATOR(stochastic_round, decltype(gda::stochastic_round))                               \
-  OPERATOR(add, decltype(gda::add))                                                         \
-  OPERATOR(scale_columns, decltype(gda::scale_columns))                                     \
-  OPERATOR(axpby, decltype(gda::axpby))                                                     \
-  OPERATOR(sum_of_squares, decltype(gda::sum_of_squares))                                   \
-  OPERATOR(embedding_forward, decltype(gda::embedding_forward))                             \
-  OPERATOR(embedding_backward, decltype(gda::embedding_backward))                           \
-  OPERATOR(swiglu_forward, decltype(gda::swiglu_forward))                                   \
-  OPERATOR(swiglu_backward, Takes<SwigluBackward>)                                          \
-  OPERATOR(poly_norm_forward, Takes<PolyNormForward>)                                       \
-  OPERATOR(poly_norm_backward, Takes<PolyNormBackward>)                                     \
-  OPERATOR(linear_cross_entropy_forward, decltype(gda::linear_cross_entropy_forward))       \
-  OPERATOR(linear_cross_entropy_forward_backward, Takes<LinearCrossEntropyForwardBackward>) \
-  OPERATOR(matmul, decltype(gda::matmul))                                                   \
-  OPERATOR(bf16_matmul_is_native, bool())                                                   \
-  OPERATOR(momentum_update, decltype(gda::momentum_update))                                 \
-  OPERATOR(scale_by_norm, decltype(gda::scale_by_norm))                                     \
-  OPERATOR(apply_direction, decltype(gda::apply_direction))                                 \
-  OPERATOR(scale_rows, decltype(gda::scale_rows))                                           \
-  OPERATOR(rms_norm_forward, Takes<RmsNormForward>)                                         \
-  OPERATOR(rms_norm_backward, Takes<RmsNormBackward>)                                       \
-  OPERATOR(rope_forward, decltype(gda::rope_forward))                                       \
+#define GDA_OPERATORS(OPERATOR)                                                 \
+  OPERATOR(adamw_update, Takes<AdamWUpdate>)                                    \
+  OPERATOR(attention_forward, Takes<AttentionForward>)                          \
+  OPERATOR(attention_max_logit, Takes<AttentionMaxLogit>)                       \
+  OPERATOR(attention_backward, Takes<AttentionBackward>)                        \
+  OPERATOR(lambda_forward, decltype(gda::lambda_forward))                       \
+  OPERATOR(lambda_backward, decltype(gda::lambda_backward))                     \
+  OPERATOR(differential_forward, Takes<DifferentialForward>)                    \
+  OPERATOR(differential_backward, Takes<DifferentialBackward>)                  \
+  OPERATOR(gated_difference_forward, decltype(gda::gated_difference_forward))   \
+  OPERATOR(gated_difference_backward, decltype(gda::gated_difference_backward)) \
+  OPERATOR(fill_zero, decltype(gda::fill_zero))                                 \
+  OPERATOR(convert, decltype(gda::convert))                                     \
+  OPERATOR(stochastic_round, decltype(gda::stochastic_round))                   \
+  OPERATOR(add, decltype(gda::add))                                             \
+  OPERATOR(scale_columns, decltype(gda::scale_columns))                         \
+  OPERATOR(axpby, decltype(gda::axpby))                                         \
+  OPERATOR(sum_of_squares, decltype(gda::sum_of_squares))                       \
+  OPERATOR(embedding_forward, decltype(gda::embedding_forward))                 \
+  OPERATOR(embedding_backward, decltype(gda::embedding_backward))               \
+  OPERATOR(swiglu_forward, decltype(gda::swiglu_forward))                       \
+  OPERATOR(swiglu_backward, Takes<SwigluBackward>)                              \
+  OPERATOR(poly_norm_forward, Takes<PolyNormForward>)                           \
+  OPERATOR(poly_norm_backward, Takes<PolyNormBackward>)                         \
+  OPERATOR(softmax_statistics, Takes<SoftmaxStatistics>)                        \
+  OPERATOR(cross_entropy_loss, Takes<CrossEntropyLoss>)                         \
+  OPERATOR(cross_entropy_gradient, Takes<CrossEntropyGradient>)                 \
+  OPERATOR(matmul, decltype(gda::matmul))                                       \
+  OPERATOR(bf16_matmul_is_native, bool())                                       \
+  OPERATOR(momentum_update, decltype(gda::momentum_update))                     \
+  OPERATOR(scale_by_norm, decltype(gda::scale_by_norm))                         \
+  OPERATOR(apply_direction, decltype(gda::apply_direction))                     \
+  OPERATOR(scale_rows, decltype(gda::scale_rows))                               \
+  OPERATOR(rms_norm_forward, Takes<RmsNormForward>)                             \
+  OPERATOR(rms_norm_backward, Takes<RmsNormBackward>)                           \
+  OPERATOR(rope_forward, decltype(gda::rope_forward))                           \
   OPERATOR(rope_backward, decltype(gda::rope_backward))
 
 // An operator's place in a table. Calling one that is empty is an OpError that says which build

@@ -1,5 +1,8 @@
 #include "gda/ops/linear_cross_entropy.h"
 
+#include <algorithm>
+
+#include "gda/ops/matmul.h"
 #include "ops/backend.h"
 #include "ops/dispatch.h"
 
@@ -21,22 +24,104 @@ void check(std::string_view op, const Context& context, const Tensor& x, const T
   ops::check_tensor(op, "loss", loss, accumulate_type(x.dtype()), rows, context);
 }
 
-LinearCrossEntropyOptions complete(LinearCrossEntropyOptions options, const Context& context) {
-  const bool gpu = context.stream.device.type == DeviceType::cuda;
-  if (options.max_logit_bytes == 0) options.max_logit_bytes = std::size_t{gpu ? 1024U : 64U} << 20;
-  return options;
+// A GPU is not waited for; its losses show a target that is none.
+void check_targets(std::string_view op, const Tensor& target, std::int64_t vocabulary) {
+  if (target.device().type != DeviceType::cpu) return;
+  const auto* id = target.data<std::int32_t>();
+  for (std::int64_t n = 0; n < target.dim(0); ++n) {
+    require<OpError>((id[n] >= 0 && id[n] < vocabulary) || id[n] == kIgnoreTarget,
+                     "[{}] target {} has id {}, expected 0 to {}, or {} to leave it out", op, n,
+                     id[n], vocabulary - 1, kIgnoreTarget);
+  }
 }
+
+// Logits of a chunk of rows, and their statistics, in scratch memory.
+class Chunks {
+ public:
+  Chunks(std::string_view op, const Context& context, std::int64_t rows, std::int64_t vocabulary,
+         DType compute, bool with_gradient, LinearCrossEntropyOptions options)
+      : backend_(ops::backend(context.device())), scope_(context.arena), compute_(compute) {
+    if (backend_.softmax_statistics.function == nullptr) ops::fail_missing(op);
+    const bool gpu = context.device().type == DeviceType::cuda;
+    const DType wide = accumulate_type(compute);
+    const DType dtype = gpu && with_gradient ? compute : wide;
+    // A GPU reads rows in packs of 16 bytes.
+    const auto width = gpu ? static_cast<std::int64_t>(16 / size_of(dtype)) : 1;
+    const std::int64_t stride = (vocabulary + width - 1) / width * width;
+    if (options.max_logit_bytes == 0) {
+      options.max_logit_bytes = std::size_t{gpu ? 1024U : 64U} << 20;
+    }
+    // As many rows as fit into that memory, the chunks as even as can be.
+    const auto row_bytes = static_cast<std::size_t>(stride) * size_of(dtype);
+    const auto fitting =
+        std::max<std::int64_t>(1, static_cast<std::int64_t>(options.max_logit_bytes / row_bytes));
+    const std::int64_t chunks = (rows + fitting - 1) / fitting;
+    step_ = (rows + chunks - 1) / chunks;
+    logits_ = context.arena.allocate(dtype, {step_, stride}).columns(0, vocabulary);
+    statistics_ = {.maximum = context.arena.allocate(wide, {step_}),
+                   .sum = context.arena.allocate(DType::f64, {step_}),
+                   .chosen = context.arena.allocate(wide, {step_})};
+  }
+
+  std::int64_t step() const { return step_; }
+
+  // Losses of the rows x [n, D], n <= step.
+  void losses(const Context& context, const Tensor& x, const Tensor& weight, const Tensor& target,
+              const Tensor& loss, bool for_gradient) const {
+    const std::int64_t count = x.dim(0);
+    const ops::RowStatistics rows = statistics(count);
+    const Tensor logits = logits_.rows(0, count);
+    matmul(context, x, weight, logits, {.transpose_b = true});
+    backend_.softmax_statistics(
+        context, {.logits = logits, .target = target, .for_gradient = for_gradient, .rows = rows});
+    backend_.cross_entropy_loss(context, {.target = target, .rows = rows, .loss = loss});
+  }
+
+  // Of the rows that losses() was called with last: the gradient with respect to their logits.
+  Tensor gradient(const Context& context, const Tensor& target, double scale) const {
+    const std::int64_t count = target.dim(0);
+    const Tensor logits = logits_.rows(0, count);
+    const auto narrower = static_cast<std::int64_t>(size_of(logits.dtype()) / size_of(compute_));
+    const Tensor gradient(logits.raw(), compute_, logits.shape(), logits.row_stride() * narrower,
+                          logits.device());
+    backend_.cross_entropy_gradient(context, {.logits = logits,
+                                              .target = target,
+                                              .scale = scale,
+                                              .rows = statistics(count),
+                                              .gradient = gradient});
+    return gradient;
+  }
+
+ private:
+  ops::RowStatistics statistics(std::int64_t count) const {
+    return {.maximum = statistics_.maximum.rows(0, count),
+            .sum = statistics_.sum.rows(0, count),
+            .chosen = statistics_.chosen.rows(0, count)};
+  }
+
+  const ops::Backend& backend_;
+  ArenaScope scope_;
+  DType compute_;
+  std::int64_t step_ = 0;
+  Tensor logits_;
+  ops::RowStatistics statistics_;
+};
 
 }  // namespace
 
 void linear_cross_entropy_forward(const Context& context, const Tensor& x, const Tensor& weight,
                                   const Tensor& target, const Tensor& loss,
                                   LinearCrossEntropyOptions options) {
-  check("linear_cross_entropy_forward", context, x, weight, target, loss);
+  constexpr const char* kOp = "linear_cross_entropy_forward";
+  check(kOp, context, x, weight, target, loss);
   if (x.elements() == 0) return;
-  options = complete(options, context);
-  ops::backend(context.device())
-      .linear_cross_entropy_forward(context, x, weight, target, loss, options);
+  check_targets(kOp, target, weight.dim(0));
+  const Chunks chunks(kOp, context, x.dim(0), weight.dim(0), x.dtype(), false, options);
+  for (std::int64_t begin = 0; begin < x.dim(0); begin += chunks.step()) {
+    const std::int64_t count = std::min(chunks.step(), x.dim(0) - begin);
+    chunks.losses(context, x.rows(begin, count), weight, target.rows(begin, count),
+                  loss.rows(begin, count), false);
+  }
 }
 
 void linear_cross_entropy_forward_backward(const Context& context, const Tensor& x,
@@ -51,16 +136,18 @@ void linear_cross_entropy_forward_backward(const Context& context, const Tensor&
     ops::check_tensor(kOp, "dweight", dweight, accumulate_type(x.dtype()), weight.shape(), context);
   }
   if (x.elements() == 0) return;
-  options = complete(options, context);
-  ops::backend(context.device())
-      .linear_cross_entropy_forward_backward(context, {.x = x,
-                                                       .weight = weight,
-                                                       .target = target,
-                                                       .scale = scale,
-                                                       .loss = loss,
-                                                       .dx = dx,
-                                                       .dweight = dweight,
-                                                       .options = options});
+  check_targets(kOp, target, weight.dim(0));
+  const Chunks chunks(kOp, context, x.dim(0), weight.dim(0), x.dtype(), true, options);
+  for (std::int64_t begin = 0; begin < x.dim(0); begin += chunks.step()) {
+    const std::int64_t count = std::min(chunks.step(), x.dim(0) - begin);
+    const Tensor rows = x.rows(begin, count);
+    const Tensor targets = target.rows(begin, count);
+    chunks.losses(context, rows, weight, targets, loss.rows(begin, count), true);
+    const Tensor dlogits = chunks.gradient(context, targets, scale);
+    matmul(context, dlogits, weight, dx.rows(begin, count));
+    if (!dweight) continue;
+    matmul(context, dlogits, rows, dweight, {.transpose_a = true, .accumulate = true});
+  }
 }
 
 }  // namespace gda

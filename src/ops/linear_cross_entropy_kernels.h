@@ -1,29 +1,41 @@
-// What backends share of gda/ops/linear_cross_entropy.h.
+// What backends do for gda/ops/linear_cross_entropy.h: rows of a block of logits. The loop over
+// blocks and the products are in src/ops.
 #pragma once
-
-#include <algorithm>
 
 #include "gda/ops/linear_cross_entropy.h"
 
 namespace gda::ops {
 
-// The rows of a chunk: as many as fit into the memory of the options, the chunks as even as can be.
-inline std::int64_t chunk_rows(std::int64_t rows, std::int64_t vocabulary, DType dtype,
-                               LinearCrossEntropyOptions options) {
-  const std::size_t row_bytes = static_cast<std::size_t>(vocabulary) * size_of(dtype);
-  const auto fitting =
-      std::max<std::int64_t>(1, static_cast<std::int64_t>(options.max_logit_bytes / row_bytes));
-  const std::int64_t chunks = (rows + fitting - 1) / fitting;
-  return (rows + chunks - 1) / chunks;
-}
+// Of rows [n].
+struct RowStatistics {
+  Tensor maximum;  // accumulate type
+  Tensor sum;      // f64, of exp(logit - maximum); NaN if a logit is not finite
+  Tensor chosen;   // accumulate type: the target's logit; NaN if there is none (on a GPU)
+};
 
-// No extent is 0, and neither is max_logit_bytes.
-struct LinearCrossEntropyForwardBackward {
-  Tensor x, weight, target;
+// Statistics of logits [n, V], rows of which may be strided; what is written for rows that are left
+// out is not read.
+struct SoftmaxStatistics {
+  Tensor logits;
+  Tensor target;      // [n] i32
+  bool for_gradient;  // logits may become what this backend's cross_entropy_gradient reads instead
+  RowStatistics rows;
+};
+
+// loss_n = log sum + maximum - chosen, or 0 where the target is left out.
+struct CrossEntropyLoss {
+  Tensor target;
+  RowStatistics rows;
+  Tensor loss;  // [n] accumulate type
+};
+
+// The gradient of scale * sum of losses with respect to the logits, 0 in rows that are left out.
+struct CrossEntropyGradient {
+  Tensor logits;  // as softmax_statistics has left them
+  Tensor target;
   double scale;
-  Tensor loss, dx;
-  Tensor dweight;  // or empty
-  LinearCrossEntropyOptions options;
+  RowStatistics rows;
+  Tensor gradient;  // [n, V] compute type, in the same memory: rows begin where those of logits do
 };
 
 }  // namespace gda::ops

@@ -37,7 +37,7 @@ double sum_of_exp(const float* logits, std::int64_t n, float largest) {
   return total;
 }
 
-// As above; each logit becomes its exponential, so that the gradient does not work it out again.
+// As above; each logit becomes its exponential.
 double replace_by_exp(float* logits, std::int64_t n, float largest) {
   double total = 0;
   for (std::int64_t begin = 0; begin < n; begin += kBlock) {
@@ -53,36 +53,28 @@ double replace_by_exp(float* logits, std::int64_t n, float largest) {
   return total;
 }
 
-struct RowState {
-  double loss;
-  float factor;  // scale / sum exp
-};
-
-RowState exponentials(float* logits, std::int64_t n, std::int64_t target, double scale) {
+CrossEntropyTable::Statistics statistics(const float* logits, std::int64_t n) {
   const Peak peak = find_peak(logits, n);
-  const double chosen = logits[target];
-  const double sum = replace_by_exp(logits, n, peak.largest) + peak.poison;
-  return {__builtin_log(sum) + (peak.largest - chosen), static_cast<float>(scale / sum)};
+  return {peak.largest, sum_of_exp(logits, n, peak.largest) + peak.poison};
 }
 
-double loss(const float* logits, std::int64_t n, std::int64_t target) {
+CrossEntropyTable::Statistics exponentials(float* logits, std::int64_t n) {
   const Peak peak = find_peak(logits, n);
-  const double sum = sum_of_exp(logits, n, peak.largest) + peak.poison;
-  return __builtin_log(sum) + (peak.largest - static_cast<double>(logits[target]));
+  return {peak.largest, replace_by_exp(logits, n, peak.largest) + peak.poison};
 }
 
-double loss_and_gradient(float* logits, std::int64_t n, std::int64_t target, double scale) {
-  const RowState row = exponentials(logits, n, target, scale);
+void gradient(float* exponentials, std::int64_t n, std::int64_t target, double scale, double sum) {
+  const auto factor = static_cast<float>(scale / sum);
 #pragma omp simd
-  for (std::int64_t i = 0; i < n; ++i) logits[i] *= row.factor;
-  logits[target] -= static_cast<float>(scale);
-  return row.loss;
+  for (std::int64_t i = 0; i < n; ++i) exponentials[i] *= factor;
+  exponentials[target] -= static_cast<float>(scale);
 }
 
-double loss_and_bf16_gradient(float* logits, std::int64_t n, std::int64_t target, double scale) {
-  const RowState row = exponentials(logits, n, target, scale);
-  const float at_target = logits[target] * row.factor - static_cast<float>(scale);
-  auto* bytes = reinterpret_cast<char*>(logits);
+void bf16_gradient(float* exponentials, std::int64_t n, std::int64_t target, double scale,
+                   double sum) {
+  const auto factor = static_cast<float>(scale / sum);
+  const float at_target = exponentials[target] * factor - static_cast<float>(scale);
+  auto* bytes = reinterpret_cast<char*>(exponentials);
   // Element i is written below element i, so whole blocks are read before they are written over.
   constexpr std::int64_t kRounded = 64;
   for (std::int64_t begin = 0; begin < n; begin += kRounded) {
@@ -90,17 +82,16 @@ double loss_and_bf16_gradient(float* logits, std::int64_t n, std::int64_t target
     float block[kRounded];
     bfloat16 rounded[kRounded];
     __builtin_memcpy(block, bytes + begin * 4, static_cast<std::size_t>(count) * 4);
-    for (std::int64_t i = 0; i < count; ++i) store(rounded[i], block[i] * row.factor);
+    for (std::int64_t i = 0; i < count; ++i) store(rounded[i], block[i] * factor);
     __builtin_memcpy(bytes + begin * 2, rounded, static_cast<std::size_t>(count) * 2);
   }
   bfloat16 last;
   store(last, at_target);
   __builtin_memcpy(bytes + target * 2, &last, 2);
-  return row.loss;
 }
 
 }  // namespace
 
-const CrossEntropyTable kCrossEntropy{loss, loss_and_gradient, loss_and_bf16_gradient};
+const CrossEntropyTable kCrossEntropy{statistics, exponentials, gradient, bf16_gradient};
 
 }  // namespace gda::cpu::GDA_ISA

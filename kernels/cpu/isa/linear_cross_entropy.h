@@ -1,4 +1,4 @@
-// Softmax cross-entropy of one row of n logits, and its gradient.
+// Softmax cross-entropy of one row of n logits: its statistics, and its gradient.
 #pragma once
 
 #include <cstdint>
@@ -8,13 +8,19 @@
 namespace gda::cpu {
 
 struct CrossEntropyTable {
-  // log sum exp(logits) - logits[target].
-  double (*loss)(const float* logits, std::int64_t n, std::int64_t target);
-  // The same; logits become scale * (softmax(logits) - one_hot(target)).
-  double (*loss_and_gradient)(float* logits, std::int64_t n, std::int64_t target, double scale);
-  // The same, with the gradient rounded to bf16 in the first half of the row's memory.
-  double (*loss_and_bf16_gradient)(float* logits, std::int64_t n, std::int64_t target,
-                                   double scale);
+  struct Statistics {
+    float largest;
+    double sum;  // of exp(logit - largest); NaN if a logit is not finite
+  };
+  Statistics (*statistics)(const float* logits, std::int64_t n);
+  // The same; logits become exp(logit - largest), so that the gradient does not work it out again.
+  Statistics (*exponentials)(float* logits, std::int64_t n);
+  // exponentials become scale * (exponentials / sum - one_hot(target)).
+  void (*gradient)(float* exponentials, std::int64_t n, std::int64_t target, double scale,
+                   double sum);
+  // The same, rounded to bf16 in the first half of the row's memory.
+  void (*bf16_gradient)(float* exponentials, std::int64_t n, std::int64_t target, double scale,
+                        double sum);
 };
 
 namespace baseline {
