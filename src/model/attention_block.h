@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "gda/model/attention_shape.h"
 #include "gda/model/decoder.h"
 #include "gda/model/layer_part.h"
 #include "gda/ops/attention.h"
@@ -19,9 +20,6 @@ struct AttentionInput {
   // sequence, without first_key, and there is no backward pass.
   const KvCache* cache = nullptr;
 };
-
-// Which key and value head each query head reads, for the type of attention.
-AttentionShape attention_shape(const AttentionConfig& config);
 
 struct AttentionActivations {
   Tensor qkv;       // [N, q + k + v (+ gate)] after RoPE

@@ -199,12 +199,23 @@ std::vector<OptimizerPiece> Optimizer::pieces_of(const UpdateRule& rule) const {
   return result;
 }
 
-void Optimizer::update(const Context& context, const UpdateStep& step) {
+void Optimizer::scale(const Context& context, const HeadFactors& clip, bool writes_values) {
+  for (const OptimizerPiece& piece : pieces_) {
+    if (piece.parameter != clip.parameter) continue;
+    const bool copies = writes_values && piece.has_own_master();
+    scale_heads(context, clip.factors, clip.head_dim, piece.parameter->region, piece.offset,
+                piece.master, copies ? piece.value : Tensor());
+  }
+}
+
+void Optimizer::update(const Context& context, const UpdateStep& step,
+                       const std::vector<HeadFactors>& clips) {
   const ProfileRange range("update");
   updates_ = step.update;
   UpdateStep options = step;
   options.writes_values = !rounding_seed_;
   for (const auto& rule : rules_) rule->update(context, pieces_of(*rule), options);
+  for (const HeadFactors& clip : clips) scale(context, clip, options.writes_values);
   if (rounding_seed_) {
     for (const OptimizerPiece& piece : pieces_) {
       if (piece.spec().trainable) round_masters(context, piece);

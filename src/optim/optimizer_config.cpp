@@ -46,6 +46,18 @@ void AdamWGroupConfig::fields(FieldVisitor& visit) {
   betas_rules(visit, betas);
 }
 
+void QkClipConfig::fields(FieldVisitor& visit) {
+  visit.field({.key = "threshold",
+               .doc = "a head whose largest logit is above it has its query and key rows scaled "
+                      "down, so that the logit would have been this",
+               .minimum = 1e-6},
+              threshold);
+  visit.field({.key = "every_steps",
+               .doc = "updates from one look at the logits to the next",
+               .minimum = 1},
+              every_steps);
+}
+
 void OptimizerConfig::fields(FieldVisitor& visit) {
   const OptimizerConfig preset;
   visit.field({.key = "name",
@@ -70,6 +82,7 @@ void OptimizerConfig::fields(FieldVisitor& visit) {
                 .doc = "muon: AdamW of the embedding, the output projection and vectors; null: as "
                        "muon's, with the defaults below"},
                adamw);
+  visit.nested({.key = "qk_clip", .doc = "limit of attention's logits; null: none"}, qk_clip);
   betas_rules(visit, betas);
   visit.rule("momentum", momentum < 1, "a decay rate must be below 1");
   const bool is_muon = name == "muon";

@@ -152,6 +152,10 @@ void Reporter::report(const RunProgress& progress) {
   add_sources(progress, report);
   model.buckets.wait_all();  // lambda's vectors may still be on their way
   report.lambdas = model.decoder.lambdas(run_.context());
+  if (model.watch != nullptr) {
+    report.max_logits = model.watch->largest();
+    report.clipped_heads = model.watch->clipped_heads();
+  }
   report.seconds = seconds;
   report.resident_bytes = memory.resident_bytes;
   report.peak_resident_bytes = memory.peak_resident_bytes;

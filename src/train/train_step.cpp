@@ -10,10 +10,11 @@
 
 namespace gda {
 TrainStep::TrainStep(Decoder& decoder, GradientBuckets& buckets, Optimizer& optimizer,
-                     Communicator& communicator, std::size_t sources)
+                     Communicator& communicator, std::size_t sources, LogitWatch* watch)
     : decoder_(decoder),
       buckets_(buckets),
       optimizer_(optimizer),
+      watch_(watch),
       communicator_(communicator),
       sums_(DType::f64, {2 * static_cast<std::int64_t>(sources)}) {}
 
@@ -80,7 +81,8 @@ std::size_t TrainStep::scratch_bytes(Device device, const Batch& batch, std::siz
   Arena plan = Arena::plan(device);
   const Context context{{.device = device}, plan};
   allocate_losses(context, batch, micro_batches);
-  const PlacedBatch placed = place(context, batch);
+  PlacedBatch placed = place(context, batch);
+  if (watch_ != nullptr) placed.input.max_logit = watch_->logits();
   const Tensor loss = context.arena.allocate(decoder_.statistics_type(), placed.target.shape());
   decoder_.forward_backward(context, placed.input, placed.target, 1, loss);
   return plan.peak();
@@ -145,14 +147,17 @@ StepResult TrainStep::run(const Context& context, std::span<const Batch> micro_b
       tokens * static_cast<std::int64_t>(micro_batches.size()) * communicator_.size());
   const double correction = all_tokens / static_cast<double>(targets);
   const Tensor losses = allocate_losses(context, micro_batches.front(), micro_batches.size());
+  const bool watches = watch_ != nullptr && watch_->is_due(options.update);
+  if (watches) watch_->begin(context.stream);
   for (std::size_t i = 0; i < micro_batches.size(); ++i) {
     const ProfileRange range("micro-batch");
     const ArenaScope pass_scope(context.arena);
-    const PlacedBatch placed = place(context, micro_batches[i]);
+    PlacedBatch placed = place(context, micro_batches[i]);
+    if (watches) placed.input.max_logit = watch_->logits();
     const Tensor loss = context.arena.allocate(decoder_.statistics_type(), {tokens});
     const bool last = i + 1 == micro_batches.size();
     const bool alone = communicator_.size() == 1 || (i > 0 && !last);
-    const bool as_graph = options.graphs && graphs_work_ && is_warm_ && alone;
+    const bool as_graph = options.graphs && graphs_work_ && is_warm_ && alone && !watches;
     if (!as_graph || !replay(context, placed, 1 / all_tokens, loss, timer)) {
       pass(context, placed, 1 / all_tokens, loss, last, timer);
     }
@@ -174,7 +179,8 @@ StepResult TrainStep::run(const Context& context, std::span<const Batch> micro_b
   const double clipping = clip ? options.gradient_clip / result.gradient_norm : 1.0;
   optimizer_.update(
       context,
-      {.lr = options.lr, .gradient_scale = correction * clipping, .update = options.update});
+      {.lr = options.lr, .gradient_scale = correction * clipping, .update = options.update},
+      watches ? watch_->end(context.stream) : std::vector<HeadFactors>{});
   return result;
 }
 

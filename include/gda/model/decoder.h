@@ -40,6 +40,9 @@ struct SequenceBatch {
   Tensor token;             // [B*T] i32; read where the embedding is
   Tensor position;          // [B*T] i32, position in the document: RoPE's angle
   Tensor first_key;         // [B*T] i32 or empty: first position of the document (attention.h)
+  // [layers of the model, query heads] accumulate type, or empty: raised by every pass to the
+  // largest logit of each head (attention.h).
+  Tensor max_logit = {};
 };
 
 // Called with indices of trainable buckets in ParameterStore::buckets().

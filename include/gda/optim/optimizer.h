@@ -14,6 +14,7 @@
 #include "gda/model/growth_state.h"
 #include "gda/optim/gradient_buckets.h"
 #include "gda/optim/optimizer_config.h"
+#include "gda/optim/qk_clip.h"
 #include "gda/optim/update_rule.h"
 
 namespace gda {
@@ -52,8 +53,9 @@ class Optimizer {
 
   // Updates this rank's pieces from the reduced gradients (weight decay only where the parameter
   // asks for it), starts gathering the new values in the order in which the next forward pass reads
-  // them, and zeroes the gradients.
-  void update(const Context& context, const UpdateStep& step);
+  // them, and zeroes the gradients. `clips`: factors of the new weights of heads (qk_clip.h).
+  void update(const Context& context, const UpdateStep& step,
+              const std::vector<HeadFactors>& clips = {});
 
  private:
   // What this rank keeps beside a bucket's values and gradients.
@@ -68,6 +70,7 @@ class Optimizer {
   std::vector<OptimizerPiece> pieces_of(const UpdateRule& rule) const;
   // The runs of an axis, one number for each coordinate of the range; empty if there are none.
   Tensor expand(const Context& context, const std::vector<AxisRun>& runs, const IndexRange& range);
+  void scale(const Context& context, const HeadFactors& clip, bool writes_values);
   // The piece's values from its masters, where they are not the same memory.
   void round_masters(const Context& context, const OptimizerPiece& piece) const;
 

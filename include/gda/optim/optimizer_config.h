@@ -1,6 +1,7 @@
 // The `optimizer` section of a run's configuration.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,6 +23,16 @@ struct AdamWGroupConfig {
   void fields(FieldVisitor& visit);
 };
 
+// Logits of attention are kept below a threshold (qk_clip.h).
+struct QkClipConfig {
+  double threshold = 100;
+  std::int64_t every_steps = 10;
+
+  bool operator==(const QkClipConfig&) const = default;
+
+  void fields(FieldVisitor& visit);
+};
+
 struct OptimizerConfig {
   std::string name = "adamw";                  // adamw | muon
   double lr = 4e-4;                            // at the peak of the schedule
@@ -31,6 +42,7 @@ struct OptimizerConfig {
   double grad_clip = 1.0;                      // largest global gradient norm; 0: no clipping
   double momentum = 0.95;                      // muon: decay rate of the momentum
   std::optional<AdamWGroupConfig> adamw = {};  // muon; nothing: as published
+  std::optional<QkClipConfig> qk_clip = {};    // nothing: logits are left as they are
 
   bool operator==(const OptimizerConfig&) const = default;
 

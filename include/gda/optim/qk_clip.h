@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "gda/model/parameters.h"
 #include "gda/model/region.h"
 #include "gda/ops/context.h"
 
@@ -38,6 +39,13 @@ struct QkClipFactors {
 // `key_heads`. `largest`: S of each query head. OpError where one is not finite.
 QkClipFactors qk_clip_factors(const std::vector<int>& key_head, std::int64_t key_heads,
                               const std::vector<double>& largest, double threshold);
+
+// Of the heads of one projection.
+struct HeadFactors {
+  const Parameter* parameter = nullptr;
+  std::int64_t head_dim = 0;  // rows of a head
+  std::vector<double> factors;
+};
 
 // The piece of a projection that a rank owns: elements [offset, offset + n) of the box `region`,
 // whose rows are `head_dim` for each head. Multiplies the rows by their head's factor, as

@@ -13,6 +13,7 @@
 #include "gda/dist/communicator.h"
 #include "gda/eval/loss.h"
 #include "gda/model/decoder.h"
+#include "gda/optim/logit_watch.h"
 #include "gda/optim/optimizer.h"
 #include "gda/train/loss_guard.h"
 #include "gda/train/phase_timer.h"
@@ -42,9 +43,10 @@ struct UpdateOptions {
 
 class TrainStep {
  public:
-  // All must outlive it. `sources`: number of data sources.
+  // All must outlive it. `sources`: number of data sources. `watch`: of attention's logits, or
+  // null.
   TrainStep(Decoder& decoder, GradientBuckets& buckets, Optimizer& optimizer,
-            Communicator& communicator, std::size_t sources);
+            Communicator& communicator, std::size_t sources, LogitWatch* watch = nullptr);
 
   // The mean loss over all targets of all micro-batches of all ranks is what is descended, however
   // the batch is cut up. Throws DistError.
@@ -79,6 +81,7 @@ class TrainStep {
   Decoder& decoder_;
   GradientBuckets& buckets_;
   Optimizer& optimizer_;
+  LogitWatch* watch_;
   Communicator& communicator_;
   // Sums of the losses, then numbers of targets, by source.
   OwnedTensor sums_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <vector>
 
 #include "gda/model/decoder.h"
@@ -33,7 +34,8 @@ struct TrainedModel {
         decoder(options.config, parameters, options.recompute, options.loss),
         buckets(parameters, replicas),
         optimizer(buckets, make_update_rules(options.optimizer, buckets)),
-        step(decoder, buckets, optimizer, replicas, options.sources),
+        watch(make_logit_watch(options.optimizer.qk_clip, options.config, parameters, replicas)),
+        step(decoder, buckets, optimizer, replicas, options.sources, watch.get()),
         checkpoints(options.checkpoints, options.checkpoint, world, buckets, optimizer) {}
   TrainedModel(const TrainedModel&) = delete;
   TrainedModel& operator=(const TrainedModel&) = delete;
@@ -42,6 +44,7 @@ struct TrainedModel {
   Decoder decoder;
   GradientBuckets buckets;
   Optimizer optimizer;
+  std::unique_ptr<LogitWatch> watch;  // null without optimizer.qk_clip
   TrainStep step;
   RunCheckpoints checkpoints;
 };

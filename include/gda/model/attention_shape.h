@@ -1,0 +1,12 @@
+// Which key and value head each query head reads, for each type of attention.
+#pragma once
+
+#include "gda/model/model_config.h"
+#include "gda/ops/attention.h"
+
+namespace gda {
+
+// Heads, widths and head maps; batch and lengths are the caller's.
+AttentionShape attention_shape(const AttentionConfig& config);
+
+}  // namespace gda

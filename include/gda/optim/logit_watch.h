@@ -1,0 +1,61 @@
+// When QK-clip looks at attention's logits, and what it makes of them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "gda/core/memory.h"
+#include "gda/dist/communicator.h"
+#include "gda/model/model_config.h"
+#include "gda/model/parameters.h"
+#include "gda/ops/attention.h"
+#include "gda/optim/optimizer_config.h"
+#include "gda/optim/qk_clip.h"
+
+namespace gda {
+
+// In an update that is due, begin() comes before the passes, which are given logits()
+// (SequenceBatch::max_logit), and end() behind them, on every rank.
+class LogitWatch {
+ public:
+  // `parameters` and `replicas` must outlive it.
+  LogitWatch(const QkClipConfig& config, const ModelConfig& model, const ParameterStore& parameters,
+             Communicator& replicas);
+
+  // `update`: 1 for the run's first.
+  bool is_due(std::int64_t update) const { return update % config_.every_steps == 0; }
+  // [layers, query heads] accumulate type, on the parameters' device.
+  const Tensor& logits() const { return logits_.tensor; }
+  void begin(const Stream& stream);
+  // The largest logits of all ranks' passes, and what the heads' weights have to be multiplied by.
+  // Layers whose q_proj or k_proj is frozen are left as they are. Collective.
+  std::vector<HeadFactors> end(const Stream& stream);
+
+  // What the last end() found: the largest logit of each layer, empty before the first, and the
+  // query heads of all layers that got a factor below 1, or whose key head did.
+  const std::vector<double>& largest() const { return largest_; }
+  std::int64_t clipped_heads() const { return clipped_heads_; }
+
+ private:
+  void clip_layer(std::int64_t layer, const std::vector<double>& logits,
+                  std::vector<HeadFactors>& clips);
+
+  QkClipConfig config_;
+  AttentionShape shape_;
+  const ParameterStore& parameters_;
+  Communicator& replicas_;
+  OwnedTensor logits_;
+  OwnedTensor all_;  // f64, on the host
+  std::vector<double> largest_;
+  std::int64_t clipped_heads_ = 0;
+};
+
+// Null without a configuration.
+std::unique_ptr<LogitWatch> make_logit_watch(const std::optional<QkClipConfig>& config,
+                                             const ModelConfig& model,
+                                             const ParameterStore& parameters,
+                                             Communicator& replicas);
+
+}  // namespace gda
