@@ -3,8 +3,13 @@
 
 #include <array>
 #include <cstring>
+#include <functional>
 #include <map>
+#include <memory>
 #include <numeric>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 #include "gda/core/error.h"
 #include "support/tiny_model.h"
