@@ -3,8 +3,13 @@
 
 #include <array>
 #include <cstring>
+#include <functional>
 #include <map>
+#include <memory>
 #include <numeric>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 #include "gda/core/error.h"
 #include "support/tiny_model.h"
@@ -107,7 +112,7 @@ class StagedModel {
       for (std::size_t s = 0; s < kStages; ++s) {
         // Memory for the stream is the caller's, or the state's.
         streams.emplace_back(compute_, Shape{kStreamRows, config_.hidden_size});
-        const Tensor output = s == 1 ? streams.back().tensor : Tensor{};
+        const Tensor output = s == 0 ? streams.back().tensor : Tensor{};
         const auto before = stream ? bytes_of(stream) : std::vector<char>{};
         states.push_back(stages_[s]->decoder.forward(context(), kept[states.size()], batch.view(),
                                                      stream, output, stages_[s]->hooks()));
