@@ -45,12 +45,12 @@ std::vector<HeadFactors> LogitWatch::end(const Stream& stream) {
     for (std::int64_t i = 0; i < layers * heads; ++i) all[i] = host[i];
   }
   replicas_.all_reduce(all_.tensor, Reduction::max).wait();
-  largest_.clear();
-  clipped_heads_ = 0;
+  seen_.largest.resize(static_cast<std::size_t>(layers), -std::numeric_limits<double>::infinity());
   std::vector<HeadFactors> clips;
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     const std::vector<double> logits(all + layer * heads, all + (layer + 1) * heads);
-    largest_.push_back(*std::max_element(logits.begin(), logits.end()));
+    double& largest = seen_.largest[static_cast<std::size_t>(layer)];
+    largest = std::max(largest, *std::max_element(logits.begin(), logits.end()));
     clip_layer(layer, logits, clips);
   }
   return clips;
@@ -67,7 +67,7 @@ void LogitWatch::clip_layer(std::int64_t layer, const std::vector<double>& logit
   if (factors.empty()) return;
   for (std::size_t head = 0; head < logits.size(); ++head) {
     const auto its_key = static_cast<std::size_t>(shape_.key_head[head]);
-    if (factors.query[head] < 1 || factors.key[its_key] < 1) ++clipped_heads_;
+    if (factors.query[head] < 1 || factors.key[its_key] < 1) ++seen_.clipped_heads;
   }
   clips.push_back({&query, shape_.head_dim, std::move(factors.query)});
   clips.push_back({&key, shape_.head_dim, std::move(factors.key)});

@@ -102,10 +102,10 @@ constexpr MetricField<StepReport> kStepFields[] = {
     {"lambda", "", "differential attention's λ, by layer; empty without",
      [](const StepReport& r) { return Json(r.lambdas); }, "lambda/layer"},
     {"max_logit", "",
-     "largest logit of attention, by layer, in the last update that optimizer.qk_clip looked at; "
-     "empty before, and without it",
+     "largest logit of attention that optimizer.qk_clip saw since the last line of a step, by "
+     "layer; empty if it did not look",
      [](const StepReport& r) { return Json(r.max_logits); }, "max_logit/layer"},
-    {"clipped_heads", "heads", "query heads of all layers whose logits it scaled down then",
+    {"clipped_heads", "heads", "query heads of all layers that it scaled down since then",
      [](const StepReport& r) { return Json(r.clipped_heads); }, "optimizer/clipped_heads"},
     {"seconds", "s", "since the last line of a step, by phase; they add up to all that passed",
      [](const StepReport& r) { return by_phase(r.seconds); }, "seconds"},

@@ -124,9 +124,10 @@ void Reporter::report(const RunProgress& progress) {
   const double full = std::exchange(unreported_flops_.full, 0) / elapsed;
   const double causal = std::exchange(unreported_flops_.causal, 0) / elapsed;
   judge_speed(run_, state.step, full, causal, timer_, peak_);
+  TrainedModel& model = *progress.model;
+  const SeenLogits seen = model.watch != nullptr ? model.watch->take_seen() : SeenLogits{};
   if (log_ == nullptr) return;
   const StepResult& result = progress.last.result;
-  TrainedModel& model = *progress.model;
   const ProcessMemory memory = process_memory();
   StepReport report;
   report.step = state.step;
@@ -152,10 +153,8 @@ void Reporter::report(const RunProgress& progress) {
   add_sources(progress, report);
   model.buckets.wait_all();  // lambda's vectors may still be on their way
   report.lambdas = model.decoder.lambdas(run_.context());
-  if (model.watch != nullptr) {
-    report.max_logits = model.watch->largest();
-    report.clipped_heads = model.watch->clipped_heads();
-  }
+  report.max_logits = seen.largest;
+  report.clipped_heads = seen.clipped_heads;
   report.seconds = seconds;
   report.resident_bytes = memory.resident_bytes;
   report.peak_resident_bytes = memory.peak_resident_bytes;

@@ -85,6 +85,7 @@ class Model:
         self.type = gda.get("attention_type", "softmax")
         rope = self.config.get("rope_parameters") or self.config
         self.theta = rope["rope_theta"]
+        self.heads_seen = None  # a dictionary: where the largest scores go, by layer, query head and key head
 
     def weight(self, name, layer=None):
         return self.tensors[name if layer is None else f"model.layers.{layer}.{name}"]
@@ -95,9 +96,12 @@ class Model:
     def heads(self, x, name, layer, width):
         return self.linear(x, "self_attn." + name, layer).reshape(len(x), -1, width)
 
-    def softmax(self, q, k):
-        """Attention weights of one head: q, k [tokens, d]."""
-        scores = np.where(self.visible, q @ k.T / math.sqrt(q.shape[1]), -np.inf)
+    def softmax(self, layer, q, k, head, key_head):
+        """Attention weights of one query head: q, k [tokens, heads, d]."""
+        scores = np.where(self.visible, q[:, head] @ k[:, key_head].T / math.sqrt(q.shape[2]), -np.inf)
+        if self.heads_seen is not None:
+            place = (layer, head, key_head)
+            self.heads_seen[place] = max(self.heads_seen.get(place, -math.inf), float(np.max(scores)))
         return np.exp(log_softmax(scores))
 
     def attention(self, x, layer):
@@ -111,7 +115,7 @@ class Model:
         else:
             v = self.heads(x, "v_proj", layer, d)
             share = q.shape[1] // k.shape[1]
-            out = [self.softmax(q[:, h], k[:, h // share]) @ v[:, h // share] for h in range(q.shape[1])]
+            out = [self.softmax(layer, q, k, h, h // share) @ v[:, h // share] for h in range(q.shape[1])]
         return self.linear(np.concatenate(out, axis=1), "self_attn.o_proj", layer)
 
     def lambda_of(self, layer):
@@ -130,9 +134,9 @@ class Model:
         for noise in range(noise_heads):
             group = noise // (noise_heads // groups)
             first = noise * (ratio + 1)
-            noise_map = self.softmax(q[:, first + ratio], k[:, 2 * group + 1])
+            noise_map = self.softmax(layer, q, k, first + ratio, 2 * group + 1)
             for p in range(ratio):
-                signal_map = self.softmax(q[:, first + p], k[:, 2 * group])
+                signal_map = self.softmax(layer, q, k, first + p, 2 * group)
                 # The maps are subtracted here; the program subtracts the outputs.
                 difference = (signal_map - lam * noise_map) @ v[:, group]
                 eps = self.config["attn_rms_norm_eps"]
@@ -143,7 +147,7 @@ class Model:
         v = self.heads(x, "v_proj", layer, d)
         gate = sigmoid(self.linear(x, "self_attn.lambda_proj", layer))
         share = q.shape[1] // k.shape[1]
-        attended = [self.softmax(q[:, h], k[:, h // share]) @ v[:, h // share] for h in range(q.shape[1])]
+        attended = [self.softmax(layer, q, k, h, h // share) @ v[:, h // share] for h in range(q.shape[1])]
         return [
             attended[2 * i] - gate[:, i : i + 1] * attended[2 * i + 1] for i in range(len(attended) // 2)
         ]

@@ -1,5 +1,5 @@
 """Trains small models with gda in float64 and repeats every run from its configuration and its data alone: samples and
-their order, loss, gradients, clipping, skipped updates, AdamW, Muon, schedules, evaluation. Every line of metrics and every
+their order, loss, gradients, clipping, skipped updates, AdamW, Muon, QK-clip, schedules, evaluation. Every line of metrics and every
 tensor of the checkpoints must agree.
 
 Usage: training_judge.py GDA_PROGRAM [MPIRUN ARGUMENT...]. With mpirun, some runs are on two and three ranks.
@@ -49,7 +49,7 @@ CASES = [
         "name": "softmax, tied, cosine",
         "attention": {"type": "softmax", "head_dim": 8, "num_attention_heads": 6, "num_key_value_heads": 2},
         "schedule": {"name": "cosine", "warmup_steps": 3, "min_lr_ratio": 0.2},
-        "tied": True, "ramp": True, "clip": 0.5,
+        "tied": True, "ramp": True, "clip": 0.5, "qk_clip": {"threshold": 0.4, "every_steps": 1},
     },
     {
         "name": "differential, 2 ranks, linear",
@@ -89,12 +89,14 @@ CASES = [
         "attention": GROUPED,
         "schedule": {"name": "cosine", "warmup_steps": 2, "min_lr_ratio": 0.1},
         "act": "poly_norm", "optimizer": {"momentum": 0.9, "adamw": {"lr": 0.005, "betas": [0.85, 0.97], "eps": 1e-6}},
+        "qk_clip": {"threshold": 0.3, "every_steps": 3},
     },
     {
         "name": "differential V2, tied, 3 ranks, Muon",
         "attention": {"type": "differential_v2", "head_dim": 8, "num_attention_heads": 4, "num_key_value_heads": 2},
         "schedule": {"name": "linear", "warmup_steps": 2, "min_lr_ratio": 0.1},
         "tied": True, "ramp": True, "ranks": 3, "clip": 0.5, "optimizer": {"momentum": 0.95},
+        "qk_clip": {"threshold": 0.5, "every_steps": 2},
     },
 ]
 ADAMW = {"name": "adamw", "betas": [0.85, 0.97], "eps": 1e-6}
@@ -114,7 +116,8 @@ def configuration(case, folder):
         "data": {"sources": sources, "sequence_length": 24, "document_mask": case.get("mask", True),
                  "validation_fraction": 0.2, "seed": 77},
         "optimizer": {**({"name": "muon", **case["optimizer"]} if "optimizer" in case else ADAMW), "lr": 0.02,
-                      "weight_decay": 0.3, "grad_clip": case.get("clip", 1.0)},
+                      "weight_decay": 0.3, "grad_clip": case.get("clip", 1.0),
+                      "qk_clip": case.get("qk_clip")},
         "schedule": case["schedule"],
         "train": {
             "steps": STEPS, "global_batch_size": 12, "micro_batch_size": 2, "recompute": case.get("recompute", "none"),
@@ -207,6 +210,7 @@ def repeat(repetition):
     assert lines[SPIKE][0]["skipped"] == lines[SPIKE - 1][0]["skipped"] + 1
     assert SAVED <= repetition.updates == STEPS - repetition.skipped
     assert (repetition.clipped > 0) == (repetition.config["optimizer"]["grad_clip"] > 0)
+    assert (repetition.ever_clipped > 0) == (repetition.config["optimizer"]["qk_clip"] is not None)
     return lines, states
 
 

@@ -70,6 +70,7 @@ class TrainingRun:
         weights = [[(point["step"], point["value"]) for point in source["weight"]] for source in data["sources"]]
         self.mixture = Mixture(weights, self.steps + 1, self.first_sample)
         self.states = {}  # of the optimizer: name in checkpoints, then the parameter's
+        self.ever_clipped = 0
         self.guard, self.updates, self.skipped, self.clipped = Guard(config["train"]["skip"]), 0, 0, 0
         self.gradient = autograd.value_and_grad(self.loss)
 
@@ -94,6 +95,7 @@ class TrainingRun:
 
     def step(self, step):
         """Does one step; the line of metrics that it should give."""
+        self.max_logits, self.clipped_heads = [], 0
         sums, targets = numpy.zeros(len(self.sources)), numpy.zeros(len(self.sources))
         total = {name: numpy.zeros_like(value) for name, value in self.tensors.items()}
         for source, row in self.rows(step):
@@ -107,10 +109,13 @@ class TrainingRun:
         if self.guard.skips(loss, norm):
             self.skipped += 1
         else:
+            before = self.tensors
             self.update(mean, norm, rate)
+            self.clip_logits(before, step)
         by_source = {s.name: sums[k] / targets[k] for k, s in enumerate(self.sources) if targets[k] > 0}
         return {"loss": loss, "grad_norm": norm, "lr": rate, "skipped": self.skipped, "loss_by_source": by_source,
-                **self.counts(step + 1), "lambda": self.lambdas()}
+                **self.counts(step + 1), "lambda": self.lambdas(), "max_logit": self.max_logits,
+                "clipped_heads": self.clipped_heads}
 
     def counts(self, step):
         done = self.first_sample(step)
@@ -135,6 +140,38 @@ class TrainingRun:
             rule = self.muon if self.is_muons(name) else self.adamw
             updated[name] = rule(name, value, gradient[name] * factor, rate)
         self.tensors = updated
+
+    def clip_logits(self, before, step):
+        """QK-clip (Kimi K2): the new weights of heads whose logits in this step's passes, with the weights `before`, were
+        above the threshold."""
+        options = self.config["optimizer"].get("qk_clip")
+        if not options or self.updates % options["every_steps"] != 0:
+            return
+        model = Model(self.shape, before)
+        model.heads_seen = {}
+        for _, row in self.rows(step):
+            model.predict(row.tokens, row.positions, row.visible)
+        layers = range(self.shape["num_hidden_layers"])
+        self.max_logits = [max(s for (at, *_), s in model.heads_seen.items() if at == layer) for layer in layers]
+        updated = dict(self.tensors)
+        for layer in layers:
+            scores = {head: (key, s) for (at, head, key), s in model.heads_seen.items() if at == layer}
+            for key in {key for key, _ in scores.values()}:
+                sharing = {head: s for head, (its_key, s) in scores.items() if its_key == key}
+                worst = max(1.0, max(sharing.values()) / options["threshold"])
+                shrunk = worst ** (-1.0 / (1.0 + math.sqrt(len(sharing))))
+                self.clipped_heads += len(sharing) if worst > 1 else 0
+                self.scale(updated, layer, "k_proj", key, shrunk)
+                for head, s in sharing.items():
+                    left = shrunk * s / options["threshold"]  # of its logit over the threshold, after the key's part
+                    self.scale(updated, layer, "q_proj", head, 1 / max(1.0, left))
+        self.tensors, self.ever_clipped = updated, self.ever_clipped + self.clipped_heads
+
+    def scale(self, tensors, layer, projection, head, factor):
+        name, d = f"model.layers.{layer}.self_attn.{projection}.weight", self.shape["head_dim"]
+        value = tensors[name].copy()
+        value[head * d : (head + 1) * d] *= factor
+        tensors[name] = value
 
     def is_muons(self, name):
         """Muon has the matrices of the layers."""

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "gda/core/memory.h"
@@ -15,6 +16,12 @@
 #include "gda/optim/qk_clip.h"
 
 namespace gda {
+
+struct SeenLogits {
+  std::vector<double> largest;  // of each layer; empty if nobody looked
+  // Query heads of all layers that were scaled down, or whose key head was; once for each update.
+  std::int64_t clipped_heads = 0;
+};
 
 // In an update that is due, begin() comes before the passes, which are given logits()
 // (SequenceBatch::max_logit), and end() behind them, on every rank.
@@ -33,10 +40,8 @@ class LogitWatch {
   // Layers whose q_proj or k_proj is frozen are left as they are. Collective.
   std::vector<HeadFactors> end(const Stream& stream);
 
-  // What the last end() found: the largest logit of each layer, empty before the first, and the
-  // query heads of all layers that got a factor below 1, or whose key head did.
-  const std::vector<double>& largest() const { return largest_; }
-  std::int64_t clipped_heads() const { return clipped_heads_; }
+  // What was found since the last call.
+  SeenLogits take_seen() { return std::exchange(seen_, {}); }
 
  private:
   void clip_layer(std::int64_t layer, const std::vector<double>& logits,
@@ -48,8 +53,7 @@ class LogitWatch {
   Communicator& replicas_;
   OwnedTensor logits_;
   OwnedTensor all_;  // f64, on the host
-  std::vector<double> largest_;
-  std::int64_t clipped_heads_ = 0;
+  SeenLogits seen_;
 };
 
 // Null without a configuration.

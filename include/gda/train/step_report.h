@@ -43,8 +43,7 @@ struct StepReport {
   std::vector<std::pair<std::string, double>> source_shares = {};
   std::vector<std::pair<std::string, double>> source_passes = {};
   std::vector<double> lambdas;  // of each layer; may be empty
-  // Largest logit of each layer's attention, and how many query heads were scaled down for theirs,
-  // in the last update that QK-clip looked at; empty and 0 without.
+  // What QK-clip saw since the last report (logit_watch.h).
   std::vector<double> max_logits = {};
   std::int64_t clipped_heads = 0;
   PhaseSeconds seconds{};
