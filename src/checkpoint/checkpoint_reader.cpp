@@ -12,6 +12,7 @@
 #include "gda/core/shell.h"
 #include "gda/core/text.h"
 #include "gda/dist/agreement.h"
+#include "gda/model/carried_state.h"
 
 namespace gda {
 namespace fs = std::filesystem;
@@ -226,7 +227,7 @@ void CheckpointReader::read_piece(std::string_view state, std::string_view name,
                                   const Region& region, std::int64_t offset,
                                   const Tensor& to) const {
   const auto found = pieces_.find({std::string(state), std::string(name)});
-  if (found == pieces_.end() && state == "master") {
+  if (found == pieces_.end() && state == kMasterState) {
     const StoredType type = model_->at(name).tensor->type;
     require<FormatError>(type == StoredType::f32 || type == StoredType::f64,
                          "{}: there is no master of {}, which is stored as {}", path_.string(),

@@ -156,6 +156,10 @@ ParametersByName check_parameters(const std::vector<ParameterSource>& parameters
     require<FormatError>(
         parameter.region.empty() || Region::whole(parameter.shape).contains(parameter.region),
         "{} of {}, which is {}", parameter.region.str(), parameter.name, parameter.shape.str());
+    for (const std::string& state : parameter.states) {
+      require<FormatError>(!state.empty() && state.find(':') == std::string::npos,
+                           "\"{}\" of {} is not the name of a state", state, parameter.name);
+    }
   }
   return by_name;
 }

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "gda/core/stream.h"
+#include "gda/model/carried_state.h"
 #include "gda/model/decoder.h"
 
 namespace gda {
@@ -18,8 +19,8 @@ OwnedTensor logits_of(const CheckpointReader& reader, std::span<const std::int32
   for (const Parameter& parameter : parameters.all()) {
     fill_from_host(stream.get(), parameter.value, [&](const Tensor& host) {
       const Tensor flat = host.reshape({host.elements()});
-      if (reader.has_state("master")) {
-        reader.read_piece("master", parameter.spec.name, 0, flat);
+      if (reader.has_state(kMasterState)) {
+        reader.read_piece(kMasterState, parameter.spec.name, 0, flat);
       } else {
         reader.read_range(parameter.spec.name, 0, flat);
       }

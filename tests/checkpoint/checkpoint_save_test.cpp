@@ -176,6 +176,10 @@ TEST(CheckpointSave, RejectsContentsThatDoNotFit) {
             "cannot save a checkpoint: exp_avg of lm_head.weight, which is not a parameter of the "
             "model");
   EXPECT_EQ(fault_of({}), "cannot save a checkpoint: it has no parameters");
+  Sample colon(1, DType::f32, 0, 1);
+  colon.contents().parameters.back().states = {"a:b"};
+  EXPECT_EQ(fault_of(colon.contents()),
+            "cannot save a checkpoint: \"a:b\" of model.norm.weight is not the name of a state");
 }
 
 TEST(CheckpointSave, TellsOfAFolderThatCannotBeWritten) {
