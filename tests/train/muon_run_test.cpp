@@ -92,8 +92,9 @@ TEST_F(MuonRunTest, GrowthCarriesMomentumAsTheGradient) {
   run(config("run", "muon", 5));
   const CheckpointReader from = checkpoint("run", 5);
   const GrowthMap map = SignalHeads{.factor = 2}.map(from.config());
-  GrownRun grown{
-      .updates = 5, .run_config = from.run_config(), .trainer_json = from.trainer_json()};
+  RunConfig on = config("grown", "muon", 7);
+  on.model = map.to;
+  const GrownRun grown{.updates = 5, .run_config = on.yaml(), .trainer_json = from.trainer_json()};
   grow_checkpoint(*self_, from, map, grown, {.directory = root_ / "grown" / "checkpoints"});
   const CheckpointReader to = checkpoint("grown", 5);
   for (const TensorMap& tensor : map.tensors) {
@@ -111,8 +112,6 @@ TEST_F(MuonRunTest, GrowthCarriesMomentumAsTheGradient) {
     EXPECT_EQ(read(to, tensor.target.name, tensor.target.shape), expected) << tensor.target.name;
     EXPECT_NE(expected, std::vector<float>(expected.size())) << tensor.target.name;
   }
-  RunConfig on = config("grown", "muon", 7);
-  on.model = map.to;
   run(on, true);
 }
 
