@@ -48,7 +48,7 @@ class SpecBuilder {
     matrix("self_attn.q_proj.weight", attention.q_size(), hidden, stddev_, 0);
     matrix("self_attn.k_proj.weight", attention.k_size(), hidden, stddev_, 0);
     matrix("self_attn.v_proj.weight", attention.v_size(), hidden, stddev_, 0);
-    if (attention.type == "differential_v2") {
+    if (attention.type == AttentionType::differential_v2) {
       matrix("self_attn.lambda_proj.weight", attention.num_attention_heads, hidden, stddev_, 0);
     }
     matrix("self_attn.o_proj.weight", hidden, attention.out_size(), residual_stddev_, 1);
@@ -67,7 +67,7 @@ class SpecBuilder {
     matrix("mlp.gate_proj.weight", inner, hidden, stddev_, 0);
     matrix("mlp.up_proj.weight", inner, hidden, stddev_, 0);
     matrix("mlp.down_proj.weight", hidden, inner, residual_stddev_, 1);
-    if (config_.hidden_act == "poly_norm") {
+    if (config_.hidden_act == Activation::poly_norm) {
       vector("mlp.act_fn.weight", 3, {.value = 1.0 / 3.0});
       vector("mlp.act_fn.bias", 1, {.value = 0});
     }

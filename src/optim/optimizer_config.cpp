@@ -7,7 +7,7 @@
 namespace gda {
 
 void OptimizerConfig::fields(FieldVisitor& visit) {
-  visit.field({.key = "name", .doc = "update rule", .one_of = {"adamw"}}, name);
+  visit.field({.key = "name", .doc = "update rule"}, name);
   visit.field({.key = "lr", .doc = "learning rate at the peak of the schedule", .minimum = 0}, lr);
   visit.field({.key = "betas",
                .doc = "decay rates of the first and second moments",

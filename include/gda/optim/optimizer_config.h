@@ -1,16 +1,20 @@
 // The `optimizer` section of a run's configuration.
 #pragma once
 
-#include <string>
+#include <cstdint>
 #include <vector>
 
 #include "gda/core/config.h"
 
 namespace gda {
 
+enum class OptimizerName : std::uint8_t { adamw };
+template <>
+inline constexpr auto kWordsOf<OptimizerName> = words("adamw");
+
 // AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019).
 struct OptimizerConfig {
-  std::string name = "adamw";
+  OptimizerName name = OptimizerName::adamw;
   double lr = 4e-4;                         // at the peak of the schedule
   std::vector<double> betas = {0.9, 0.95};  // decay rates of the first and second moment
   double eps = 1e-8;                        // added to the root of the second moment
