@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "checkpoint/json.h"
+#include "core/config_constraints.h"
 #include "gda/checkpoint/hugging_face_config.h"
 #include "gda/core/error.h"
 
@@ -45,6 +46,20 @@ class Keys {
   template <class T>
   T get(const char* key, T otherwise) const {
     return has(key) ? get<T>(key) : otherwise;
+  }
+  // A word for `setting` of the model; FormatError as for a configuration that has it.
+  template <Worded Enum>
+  Enum word(const char* key, std::string_view setting) const {
+    const auto text = get<std::string>(key);
+    const auto value = from_word<Enum>(text);
+    require<FormatError>(
+        value.has_value(), "{} describes no model: model.{}: {}", origin_, setting,
+        config::choice_problem({.key = setting, .doc = {}, .one_of = words_of<Enum>()}, text));
+    return *value;
+  }
+  template <Worded Enum>
+  Enum word(const char* key, std::string_view setting, Enum otherwise) const {
+    return has(key) ? word<Enum>(key, setting) : otherwise;
   }
   // An object; without any keys if it is absent.
   Keys inner(const char* key) const {
@@ -112,8 +127,9 @@ void read_motif_heads(const Keys& keys, ModelConfig& config) {
   a.noise_heads = keys.get<std::int64_t>("num_noise_heads", heads / 2);
   a.signal_heads = heads - a.noise_heads;
   a.num_key_value_heads = keys.get<std::int64_t>("num_key_value_heads", heads);
-  a.type = keys.inner("gda").get<std::string>("attention_type",
-                                              grouped ? "grouped_differential" : "differential");
+  a.type = keys.inner("gda").word(
+      "attention_type", "attention.type",
+      grouped ? AttentionType::grouped_differential : AttentionType::differential);
 }
 
 // lambda_init of every layer as Motif's code has it.
@@ -144,7 +160,7 @@ void read_common(const Keys& keys, ModelConfig& config) {
   config.intermediate_size = keys.get<std::int64_t>("intermediate_size");
   config.vocab_size = keys.get<std::int64_t>("vocab_size");
   config.max_position_embeddings = keys.get<std::int64_t>("max_position_embeddings");
-  config.hidden_act = keys.get<std::string>("hidden_act", "silu");
+  config.hidden_act = keys.word("hidden_act", "hidden_act", Activation::silu);
   config.tie_word_embeddings = keys.get<bool>("tie_word_embeddings", false);
   config.rms_norm_eps = keys.get<double>("rms_norm_eps", 1e-6);
   config.initializer_range = keys.get<double>("initializer_range", 0.02);
@@ -177,7 +193,8 @@ ModelConfig read_hugging_face_config(std::string_view text, std::string_view ori
   if (architecture == "LlamaForCausalLM" || architecture == "GdaForCausalLM") {
     const bool llama = architecture == "LlamaForCausalLM";
     config.attention.type =
-        llama ? "softmax" : keys.inner("gda").get<std::string>("attention_type");
+        llama ? AttentionType::softmax
+              : keys.inner("gda").word<AttentionType>("attention_type", "attention.type");
     read_common(keys, config);
     read_query_heads(keys, config);
   } else if (architecture == "MotifForCausalLM") {

@@ -22,7 +22,8 @@ std::string_view torch_name_of(DType dtype) {
 }
 
 ordered_json architecture_of(const ModelConfig& config) {
-  const bool llama = config.attention.type == "softmax" && config.hidden_act == "silu";
+  const bool llama =
+      config.attention.type == AttentionType::softmax && config.hidden_act == Activation::silu;
   if (llama) return {{"architectures", {"LlamaForCausalLM"}}, {"model_type", "llama"}};
   if (config.attention.is_differential()) {
     return {{"architectures", {"MotifForCausalLM"}}, {"model_type", "motif"}};
@@ -69,7 +70,7 @@ std::string to_hugging_face_config(const ModelConfig& config, DType stored) {
   entries["num_hidden_layers"] = config.num_hidden_layers;
   add_heads(config, entries);
   entries["head_dim"] = config.attention.head_dim;
-  entries["hidden_act"] = config.hidden_act;
+  entries["hidden_act"] = word_of(config.hidden_act);
   entries["max_position_embeddings"] = config.max_position_embeddings;
   entries["initializer_range"] = config.initializer_range;
   entries["rms_norm_eps"] = config.rms_norm_eps;
@@ -81,7 +82,7 @@ std::string to_hugging_face_config(const ModelConfig& config, DType stored) {
   entries["attention_dropout"] = 0.0;
   entries["use_cache"] = true;
   entries["torch_dtype"] = torch_name_of(stored);
-  entries["gda"] = {{"attention_type", config.attention.type},
+  entries["gda"] = {{"attention_type", word_of(config.attention.type)},
                     {"attn_rms_norm_eps", config.attn_rms_norm_eps},
                     {"poly_norm_eps", config.poly_norm_eps},
                     {"lambda_init_by_formula", config.lambda_init.empty()}};

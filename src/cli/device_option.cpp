@@ -7,7 +7,7 @@ namespace gda::cli {
 namespace {
 
 CLI::Validator known_devices() {
-  return one_of({"auto", "cpu", "cuda"});
+  return one_of(words_of<WantedDevice>());
 }
 
 }  // namespace
@@ -20,7 +20,8 @@ void add_device_option(CLI::App& command, std::string& device) {
 
 Device chosen_device(const std::string& option) {
   const auto alone = make_self_communicator();
-  return choose_device({.wanted = option, .setting = "--device " + option}, *alone);
+  return choose_device(
+      {.wanted = from_word<WantedDevice>(option).value(), .setting = "--device " + option}, *alone);
 }
 
 void add_run_device_option(CLI::App& command, std::string& device) {

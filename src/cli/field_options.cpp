@@ -36,6 +36,12 @@ class FieldOptions : public FieldVisitor {
     option->capture_default_str();
     if (!info.one_of.empty()) option->check(one_of(info.one_of));
   }
+  void word(const FieldInfo& info, const std::string& word,
+            const std::function<void(const std::string& word)>& set) override {
+    command_.add_option_function<std::string>(option_name(info.key), set, std::string(info.doc))
+        ->default_str(word)
+        ->check(one_of(info.one_of));
+  }
   void field(const FieldInfo& info, std::vector<std::int64_t>& value) override {
     command_.add_option(option_name(info.key), value, std::string(info.doc))->delimiter(',');
   }

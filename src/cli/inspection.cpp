@@ -27,11 +27,11 @@ Json tensor_facts(const StoredTensor& tensor, const fs::path& file) {
 
 Json model_facts(const ModelConfig& config) {
   const AttentionConfig& a = config.attention;
-  Json model = {{"attention", a.type},
+  Json model = {{"attention", word_of(a.type)},
                 {"num_hidden_layers", config.num_hidden_layers},
                 {"hidden_size", config.hidden_size},
                 {"intermediate_size", config.intermediate_size},
-                {"hidden_act", config.hidden_act},
+                {"hidden_act", word_of(config.hidden_act)},
                 {"vocab_size", config.vocab_size},
                 {"max_position_embeddings", config.max_position_embeddings},
                 {"tie_word_embeddings", config.tie_word_embeddings},

@@ -20,7 +20,7 @@ namespace {
 
 DType compute_type_of(const std::string& precision, Device device) {
   PrecisionConfig wanted;
-  wanted.compute = precision;
+  wanted.compute = from_word<ComputePrecision>(precision).value();
   const DType type = wanted.compute_type();
   if (type != DType::bf16 || bf16_matmul_is_native(device)) return type;
   log::warning("--precision bf16: this processor has no bf16 arithmetic; computing in fp32");

@@ -97,14 +97,14 @@ int ranks_of_device(Device device, Communicator& world) {
 }
 
 Device choose_device(const DeviceRequest& request, Communicator& world) {
-  if (request.wanted == "cpu") return {};
+  if (request.wanted == WantedDevice::cpu) return {};
   Place own{.host = hash_of(host_identity()), .gpus = cuda_device_count()};
   std::vector<Place> places = gather(world, own);
   const auto without = std::find_if(places.begin(), places.end(),
                                     [](const Place& place) { return place.gpus == 0; });
   const bool none =
       std::all_of(places.begin(), places.end(), [](const Place& place) { return place.gpus == 0; });
-  if (request.wanted == "auto" && none) return {};
+  if (request.wanted == WantedDevice::automatic && none) return {};
   require<ConfigError>(
       without == places.end(), "{}: {}{}", request.setting,
       none ? std::string() : fmt::format("rank {}: ", std::distance(places.begin(), without)),

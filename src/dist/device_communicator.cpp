@@ -15,13 +15,13 @@ bool nccl_is_available() {
 std::unique_ptr<Communicator> make_device_communicator(Communicator& host, const Stream& compute,
                                                        const DeviceCommunicatorOptions& options) {
   const bool sends = compute.device.type == DeviceType::cuda && host.size() > 1;
-  const bool automatic = options.backend == "auto" && cuda::nccl_is_available();
+  const bool automatic = options.backend == DeviceBackend::automatic && cuda::nccl_is_available();
   // The caller keeps it.
   const std::shared_ptr<Communicator> shared(std::shared_ptr<void>(), &host);
-  if (sends && (automatic || options.backend == "nccl")) {
+  if (sends && (automatic || options.backend == DeviceBackend::nccl)) {
     return cuda::make_nccl_communicator(shared, compute, options.timeout);
   }
-  if (sends && options.backend == "auto" && host.rank() == 0) {
+  if (sends && options.backend == DeviceBackend::automatic && host.rank() == 0) {
     log::warning(
         "this build has no NCCL: ranks exchange through the host's memory, which is slow; "
         "configure it with GDA_NCCL=ON, or set parallel.backend: mpi if that is meant");

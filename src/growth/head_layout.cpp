@@ -10,7 +10,7 @@ HeadLayout head_layout(const AttentionConfig& attention) {
             .output_width = attention.value_dim()};
   }
   // differential_v2 subtracts neighbouring heads of q_proj, which share their key head.
-  const std::int64_t queries = attention.type == "differential_v2" ? 2 : 1;
+  const std::int64_t queries = attention.type == AttentionType::differential_v2 ? 2 : 1;
   return {.stripes = attention.num_key_value_heads,
           .heads = attention.num_attention_heads / attention.num_key_value_heads,
           .query_rows = queries * attention.head_dim,
@@ -29,7 +29,7 @@ std::int64_t head_count(const AttentionConfig& attention) {
 void set_head_count(AttentionConfig& attention, std::int64_t heads) {
   (attention.is_differential() ? attention.signal_heads : attention.num_attention_heads) = heads;
   if (attention.is_differential() && heads != attention.noise_heads) {
-    attention.type = "grouped_differential";
+    attention.type = AttentionType::grouped_differential;
   }
 }
 

@@ -95,10 +95,9 @@ void Width::fields(FieldVisitor& visit) {
                .minimum = 1,
                .formerly = "feed_forward"},
               feed_forward_factor);
-  visit.field({.key = "heads",
-               .doc = "multiply: as many copies of all heads as of the residual stream",
-               .one_of = {"keep", "multiply"}},
-              heads);
+  visit.field(
+      {.key = "heads", .doc = "multiply: as many copies of all heads as of the residual stream"},
+      heads);
   visit.field(
       {.key = "noise_db",
        .doc =
@@ -107,12 +106,12 @@ void Width::fields(FieldVisitor& visit) {
       noise_db);
   visit.rule("hidden_factor", hidden_factor > 1 || feed_forward_factor > 1,
              "nothing grows; give hidden_factor or feed_forward_factor, 2 or more");
-  visit.rule("heads", heads == "keep" || hidden_factor > 1,
+  visit.rule("heads", heads == WidthHeads::keep || hidden_factor > 1,
              "multiply, but hidden_factor is 1; heads multiply with the residual stream");
 }
 
 GrowthMap Width::map(const ModelConfig& from) const {
-  const std::int64_t copies = heads == "multiply" ? hidden_factor : 1;
+  const std::int64_t copies = heads == WidthHeads::multiply ? hidden_factor : 1;
   ModelConfig to = from;
   to.hidden_size *= hidden_factor;
   to.intermediate_size *= feed_forward_factor;

@@ -36,7 +36,7 @@ void begin_new_coordinates(const ModelConfig& from, const ModelConfig& to, Tenso
       break;
     case Role::gate: {
       const bool shares_norm =
-          to.hidden_act == "poly_norm" && to.intermediate_size > from.intermediate_size;
+          to.hidden_act == Activation::poly_norm && to.intermediate_size > from.intermediate_size;
       if (!shares_norm) step.fill = tensor.target.init;
       break;
     }

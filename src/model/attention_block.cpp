@@ -12,7 +12,7 @@ AttentionBlock::AttentionBlock(const ModelConfig& config, const LayerPart& part,
                                const ParameterStore& parameters, std::int64_t layer)
     : config_(part.attention), layer_(layer), shape_(attention_shape(part.attention)) {
   const std::string prefix = fmt::format("model.layers.{}.self_attn.", layer);
-  const bool gated = config_.type == "differential_v2";
+  const bool gated = config_.type == AttentionType::differential_v2;
   if (gated) gate_size_ = config_.num_attention_heads;
   std::vector<std::string> names = {prefix + "q_proj.weight", prefix + "k_proj.weight",
                                     prefix + "v_proj.weight"};
@@ -53,7 +53,7 @@ void AttentionBlock::allocate_saved(Arena& arena, std::int64_t rows,
 void AttentionBlock::allocate_mixed(Arena& arena, std::int64_t rows,
                                     AttentionActivations& saved) const {
   // Softmax heads are not combined; a mask needs a copy, since backward reads them unmasked.
-  saved.mixed = config_.type == "softmax" && !head_mask_
+  saved.mixed = config_.type == AttentionType::softmax && !head_mask_
                     ? saved.attended
                     : arena.allocate(qkv_.dtype(), {rows, config_.out_size()});
 }
@@ -77,7 +77,7 @@ void AttentionBlock::combine(const Context& context, const AttentionActivations&
     gated_difference_forward(context, saved.attended, gate, saved.mixed);
   }
   if (!head_mask_) return;
-  const Tensor& heads = config_.type == "softmax" ? saved.attended : saved.mixed;
+  const Tensor& heads = config_.type == AttentionType::softmax ? saved.attended : saved.mixed;
   scale_columns(context, heads, head_mask_, saved.mixed);
 }
 
@@ -143,7 +143,7 @@ void AttentionBlock::backward(const Context& context, const AttentionInput& inpu
   // not read both again.
   Tensor delta;
   if (has_lambda()) delta = context.arena.allocate(saved.lse.dtype(), saved.lse.shape());
-  if (config_.type != "softmax") {
+  if (config_.type != AttentionType::softmax) {
     dattended = context.arena.allocate(compute, saved.attended.shape());
     backward_combine(context, saved, dmixed, dattended, dqkv, delta);
   }

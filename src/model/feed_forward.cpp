@@ -11,7 +11,7 @@ namespace gda {
 FeedForward::FeedForward(const ModelConfig& config, const LayerPart& part,
                          const ParameterStore& parameters, std::int64_t layer)
     : inner_size_(part.units.size()),
-      poly_norm_(config.hidden_act == "poly_norm"),
+      poly_norm_(config.hidden_act == Activation::poly_norm),
       poly_norm_eps_(config.poly_norm_eps) {
   const std::string prefix = fmt::format("model.layers.{}.mlp.", layer);
   gate_up_ = Linear(parameters, {prefix + "gate_proj.weight", prefix + "up_proj.weight"});

@@ -9,8 +9,6 @@
 namespace gda {
 namespace {
 
-const std::vector<std::string> kAttentionTypes = {"softmax", "differential", "grouped_differential",
-                                                  "differential_v2"};
 // Token ids, positions and extents of one dimension are 32-bit integers on the devices.
 constexpr double kMaxExtent = 2147483647;
 
@@ -72,7 +70,7 @@ void signal_head_rules(const AttentionConfig& a, FieldVisitor& visit) {
   needed("noise_heads", a.noise_heads);
   needed("num_key_value_heads", a.num_key_value_heads);
   if (a.signal_heads == 0 || a.noise_heads == 0 || a.num_key_value_heads == 0) return;
-  if (a.type == "differential") {
+  if (a.type == AttentionType::differential) {
     visit.rule("signal_heads", a.signal_heads == a.noise_heads,
                fmt::format("{} must equal noise_heads, which is {}, for attention of type "
                            "differential; for other ratios use type grouped_differential",
@@ -102,9 +100,10 @@ double multiplied_parameters(const ModelConfig& config) {
   double attention = hidden * static_cast<double>(a.q_size() + a.k_size() + a.v_size());
   attention += hidden * static_cast<double>(a.out_size());
   if (a.is_differential()) attention += static_cast<double>(4 * a.head_dim + 2 * a.head_dim);
-  if (a.type == "differential_v2") attention += hidden * static_cast<double>(a.num_attention_heads);
+  if (a.type == AttentionType::differential_v2)
+    attention += hidden * static_cast<double>(a.num_attention_heads);
   double mlp = 3 * hidden * static_cast<double>(config.intermediate_size);
-  if (config.hidden_act == "poly_norm") mlp += 4;
+  if (config.hidden_act == Activation::poly_norm) mlp += 4;
   const double layer = attention + mlp + 2 * hidden;
   return static_cast<double>(config.num_hidden_layers) * layer + hidden +
          hidden * static_cast<double>(config.vocab_size);
@@ -128,7 +127,7 @@ std::int64_t AttentionConfig::kv_groups() const {
 
 std::int64_t AttentionConfig::q_size() const {
   if (is_differential()) return (signal_heads + noise_heads) * head_dim;
-  return (type == "differential_v2" ? 2 : 1) * num_attention_heads * head_dim;
+  return (type == AttentionType::differential_v2 ? 2 : 1) * num_attention_heads * head_dim;
 }
 
 std::int64_t AttentionConfig::k_size() const {
@@ -144,7 +143,7 @@ std::int64_t AttentionConfig::out_size() const {
 }
 
 void AttentionConfig::fields(FieldVisitor& visit) {
-  visit.field({.key = "type", .doc = "type of attention", .one_of = kAttentionTypes}, type);
+  visit.field({.key = "type", .doc = "type of attention"}, type);
   visit.field({.key = "head_dim",
                .doc = "width of a query or key head",
                .minimum = 2,
@@ -200,8 +199,7 @@ void ModelConfig::fields(FieldVisitor& visit) {
               max_position_embeddings);
   visit.field(
       {.key = "hidden_act",
-       .doc = "activation of the feed-forward gate: silu as in SwiGLU, or poly_norm as in Motif",
-       .one_of = {"silu", "poly_norm"}},
+       .doc = "activation of the feed-forward gate: silu as in SwiGLU, or poly_norm as in Motif"},
       hidden_act);
   visit.field({.key = "tie_word_embeddings",
                .doc = "the output projection shares the weights of the embedding"},

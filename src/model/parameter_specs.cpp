@@ -49,7 +49,7 @@ class SpecBuilder {
     matrix("self_attn.q_proj.weight", Role::query, attention.q_size(), hidden);
     matrix("self_attn.k_proj.weight", Role::key, attention.k_size(), hidden);
     matrix("self_attn.v_proj.weight", Role::value, attention.v_size(), hidden);
-    if (attention.type == "differential_v2") {
+    if (attention.type == AttentionType::differential_v2) {
       matrix("self_attn.lambda_proj.weight", Role::lambda_projection, attention.num_attention_heads,
              hidden);
     }
@@ -70,7 +70,7 @@ class SpecBuilder {
     matrix("mlp.gate_proj.weight", Role::gate, inner, hidden);
     matrix("mlp.up_proj.weight", Role::up, inner, hidden);
     matrix("mlp.down_proj.weight", Role::down, hidden, inner);
-    if (config_.hidden_act == "poly_norm") {
+    if (config_.hidden_act == Activation::poly_norm) {
       vector("mlp.act_fn.weight", Role::activation_weight, 3, {.value = 1.0 / 3.0});
       vector("mlp.act_fn.bias", Role::activation_bias, 1, {.value = 0});
     }

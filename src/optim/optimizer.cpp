@@ -14,7 +14,7 @@ namespace gda {
 namespace {
 
 AdamWOptions adamw_options(const OptimizerConfig& config) {
-  if (config.name == "adamw") {
+  if (config.name == OptimizerName::adamw) {
     return {.beta1 = config.betas[0],
             .beta2 = config.betas[1],
             .eps = config.eps,
@@ -32,7 +32,7 @@ AdamWOptions adamw_options(const OptimizerConfig& config) {
 
 UpdateRules make_update_rules(const OptimizerConfig& config, const GradientBuckets& buckets) {
   UpdateRules rules;
-  if (config.name == "muon") {
+  if (config.name == OptimizerName::muon) {
     rules.push_back(std::make_unique<Muon>(
         buckets, MuonOptions{.momentum = config.momentum, .weight_decay = config.weight_decay}));
   }

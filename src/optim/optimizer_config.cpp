@@ -61,8 +61,7 @@ void QkClipConfig::fields(FieldVisitor& visit) {
 void OptimizerConfig::fields(FieldVisitor& visit) {
   const OptimizerConfig preset;
   visit.field({.key = "name",
-               .doc = "update rule; muon: of the matrices of decoder layers, AdamW of all else",
-               .one_of = {"adamw", "muon"}},
+               .doc = "update rule; muon: of the matrices of decoder layers, AdamW of all else"},
               name);
   visit.field({.key = "lr", .doc = "learning rate at the peak of the schedule", .minimum = 0}, lr);
   betas_field(visit, betas);
@@ -85,7 +84,7 @@ void OptimizerConfig::fields(FieldVisitor& visit) {
   visit.nested({.key = "qk_clip", .doc = "limit of attention's logits; null: none"}, qk_clip);
   betas_rules(visit, betas);
   visit.rule("momentum", momentum < 1, "a decay rate must be below 1");
-  const bool is_muon = name == "muon";
+  const bool is_muon = name == OptimizerName::muon;
   constexpr const char* kOnlyMuon = "only optimizer.name muon has it; remove this key";
   visit.rule("momentum", is_muon || momentum == preset.momentum, kOnlyMuon);
   visit.rule("adamw", is_muon || !adamw, kOnlyMuon);

@@ -32,8 +32,7 @@ void GrowthStageConfig::fields(FieldVisitor& visit) {
   visit.field({.key = "seed", .doc = "seed of noise and of new weights", .minimum = 0}, seed);
   visit.field({.key = "learning_rate",
                .doc = "keep: the schedule continues; rewind: it begins again at its peak, and ends "
-                      "with the run",
-               .one_of = {"keep", "rewind"}},
+                      "with the run"},
               learning_rate);
   visit.field({.key = "rewarm_steps",
                .doc = "steps over which the learning rate rises from 0 to its scheduled value",

@@ -8,6 +8,7 @@
 #include "gda/core/log.h"
 #include "gda/train/process_memory.h"
 #include "gda/train/readable.h"
+#include "train/changed_settings.h"
 #include "train/run_evaluation.h"
 #include "train/run_page.h"
 #include "train/run_peak.h"
@@ -39,6 +40,7 @@ void Reporter::open(std::optional<std::int64_t> resumed_step) {
   options.total_steps = config.train.steps;
   options.peak = peak_;
   options.config = config.yaml();
+  options.settings = flat_settings(options.config);
   options.resumed_step = resumed_step;
   log_ = std::make_unique<RunLog>(options);
 }

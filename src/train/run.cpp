@@ -1,5 +1,7 @@
 #include "gda/train/run.h"
 
+#include <fmt/format.h>
+
 #include <chrono>
 
 #include "gda/core/environment.h"
@@ -14,8 +16,11 @@ namespace {
 
 DeviceRequest device_request(const RunConfig& config) {
   // NCCL takes two ranks on one GPU for two hosts if it is told so: for tests.
-  const bool may_share = config.parallel.backend == "mpi" || environment("NCCL_HOSTID") != nullptr;
-  return {.wanted = config.device, .setting = "device: " + config.device, .may_share = may_share};
+  const bool may_share =
+      config.parallel.backend == DeviceBackend::mpi || environment("NCCL_HOSTID") != nullptr;
+  return {.wanted = config.device,
+          .setting = fmt::format("device: {}", config.device),
+          .may_share = may_share};
 }
 
 // Without faults.

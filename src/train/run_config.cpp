@@ -146,10 +146,9 @@ void RunConfig::fields(FieldVisitor& visit) {
                checkpoint);
   visit.nested({.key = "eval", .doc = "evaluation on validation data during training"}, eval);
   visit.nested({.key = "logging", .doc = "what is reported, and how often"}, logging);
-  visit.field({.key = "device",
-               .doc = "device to compute on; auto: GPUs if every process finds one",
-               .one_of = {"auto", "cpu", "cuda"}},
-              device);
+  visit.field(
+      {.key = "device", .doc = "device to compute on; auto: GPUs if every process finds one"},
+      device);
   section_rules(*this, visit);
 }
 

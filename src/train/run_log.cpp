@@ -5,7 +5,6 @@
 #include "gda/core/log.h"
 #include "gda/core/text.h"
 #include "gda/train/readable.h"
-#include "train/changed_settings.h"
 #include "train/metrics_fields.h"
 
 namespace gda {
@@ -21,7 +20,7 @@ RunLog::RunLog(const RunLogOptions& options)
   events_.emplace(*options.events, options.resumed_step);
   if (options.config.empty()) return;
   events_->write_text("config", "```yaml\n" + options.config + "```\n");
-  events_->write_hyper_parameters(flat_settings(options.config));
+  events_->write_hyper_parameters(options.settings);
 }
 
 void RunLog::report(const StepReport& report) {

@@ -10,11 +10,6 @@
 namespace gda {
 namespace {
 
-Recompute recompute_of(const std::string& name) {
-  if (name == "selective") return Recompute::selective;
-  return name == "full" ? Recompute::full : Recompute::none;
-}
-
 LinearCrossEntropyOptions loss_options(const TrainConfig& train) {
   return {.max_logit_bytes = static_cast<std::size_t>(train.max_logit_mib) << 20};
 }
@@ -53,7 +48,7 @@ void allocate_model(Run& run, const std::vector<std::string>& added, std::string
       TrainedModelOptions{.config = model,
                           .specs = std::move(specs),
                           .compute = run.compute(),
-                          .recompute = recompute_of(config.train.recompute),
+                          .recompute = config.train.recompute,
                           .loss = loss_options(config.train),
                           .optimizer = config.optimizer,
                           .sources = static_cast<std::size_t>(run.data().sources()),
@@ -61,7 +56,7 @@ void allocate_model(Run& run, const std::vector<std::string>& added, std::string
                           .checkpoint = config.checkpoint,
                           .device = run.device()},
       run.world(), run.replicas());
-  if (config.precision.rounding == "stochastic") {
+  if (config.precision.rounding == MasterRounding::stochastic) {
     progress.model->optimizer.round_stochastically(static_cast<std::uint64_t>(config.train.seed),
                                                    progress.state.updates);
   }

@@ -80,7 +80,7 @@ double RunTimeline::learning_rate(std::int64_t step) const {
   std::int64_t origin = 0;
   double rise = 1;
   for (std::size_t i = 0; i < stages_.size() && steps_[i] <= step; ++i) {
-    if (stages_[i].learning_rate == "rewind") {
+    if (stages_[i].learning_rate == StageRate::rewind) {
       origin = steps_[i];
       schedule.warmup_steps = 0;
       if (schedule_.steps) schedule.steps = *schedule_.steps - origin;
@@ -127,7 +127,7 @@ void RunTimeline::check(FieldVisitor& visit) const {
     require_rule(steps_[i] < train_.steps, i,
                  fmt::format("begins at step {}, but train.steps is {}", steps_[i], train_.steps));
     const std::int64_t length = schedule_.length(train_.steps);
-    require_rule(stages_[i].learning_rate != "rewind" || steps_[i] < length, i,
+    require_rule(stages_[i].learning_rate != StageRate::rewind || steps_[i] < length, i,
                  fmt::format("learning_rate: rewind: begins at step {}, but the schedule ends at "
                              "schedule.steps, {}",
                              steps_[i], length));

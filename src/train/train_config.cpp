@@ -77,8 +77,7 @@ void TrainConfig::fields(FieldVisitor& visit) {
                 batch_ramp);
   visit.field({.key = "recompute",
                .doc = "what backward computes again instead of keeping it: nothing, what is cheap, "
-                      "or complete layers",
-               .one_of = {"none", "selective", "full"}},
+                      "or complete layers"},
               recompute);
   visit.field({.key = "max_logit_mib",
                .doc = "memory for logits, MiB per process; tokens are processed in chunks that "
@@ -162,8 +161,7 @@ void ParallelConfig::fields(FieldVisitor& visit) {
               timeout_seconds);
   visit.field({.key = "backend",
                .doc = "how processes exchange data of GPUs: by NCCL, or by MPI through host "
-                      "memory, which is slow; auto: NCCL if the build has it",
-               .one_of = {"auto", "nccl", "mpi"}},
+                      "memory, which is slow; auto: NCCL if the build has it"},
               backend);
   single_only(visit, "tensor", tensor, "tensor parallelism of");
   single_only(visit, "pipeline", pipeline, "pipeline parallelism of");
@@ -172,24 +170,22 @@ void ParallelConfig::fields(FieldVisitor& visit) {
 }
 
 DType PrecisionConfig::compute_type() const {
-  if (compute == "fp64") return DType::f64;
-  return compute == "fp32" ? DType::f32 : DType::bf16;
+  if (compute == ComputePrecision::fp64) return DType::f64;
+  return compute == ComputePrecision::fp32 ? DType::f32 : DType::bf16;
 }
 
 void PrecisionConfig::fields(FieldVisitor& visit) {
   visit.field({.key = "compute",
                .doc = "type of matrices and activations; master weights, moments, norms and the "
-                      "loss are fp32; fp64 computes everything in fp64, for verification",
-               .one_of = {"bf16", "fp32", "fp64"}},
+                      "loss are fp32; fp64 computes everything in fp64, for verification"},
               compute);
   visit.field(
       {.key = "rounding",
        .doc =
            "how bf16 matrices are rounded from their fp32 master weights after an update: to the "
-           "nearest value, or stochastically, so that the expected value is the master weight",
-       .one_of = {"nearest", "stochastic"}},
+           "nearest value, or stochastically, so that the expected value is the master weight"},
       rounding);
-  visit.rule("rounding", rounding == "nearest" || compute == "bf16",
+  visit.rule("rounding", rounding == MasterRounding::nearest || compute == ComputePrecision::bf16,
              fmt::format("stochastic rounding is for compute: bf16; {} matrices are not rounded",
                          compute));
 }

@@ -23,8 +23,10 @@ bool contains(const std::string& text, const std::string& part) {
 
 ModelConfig llama() {
   ModelConfig config = sample_config();
-  config.attention = {
-      .type = "softmax", .head_dim = 4, .num_attention_heads = 6, .num_key_value_heads = 3};
+  config.attention = {.type = AttentionType::softmax,
+                      .head_dim = 4,
+                      .num_attention_heads = 6,
+                      .num_key_value_heads = 3};
   config.rope.theta = 500000.1;
   config.rope.scaling = RopeScaling{.factor = 8.5};
   return config;
@@ -36,19 +38,19 @@ TEST(HuggingFaceConfig, RoundTripsEveryAttentionType) {
   config.attn_rms_norm_eps = 0.1 + 0.2;
   config.initializer_range = 1.0 / 3;
   config.tie_word_embeddings = true;
-  config.hidden_act = "poly_norm";
+  config.hidden_act = Activation::poly_norm;
   expect_round_trip(config);
   config.lambda_init = {0.1 + 0.2, -0.0098};
   expect_round_trip(config);
-  config.attention.type = "differential";
+  config.attention.type = AttentionType::differential;
   config.attention.signal_heads = config.attention.noise_heads;
   expect_round_trip(config);
   config = llama();
   expect_round_trip(config);
   config.attn_rms_norm_eps = 1e-3;
-  config.hidden_act = "poly_norm";
+  config.hidden_act = Activation::poly_norm;
   expect_round_trip(config);
-  config.attention.type = "differential_v2";
+  config.attention.type = AttentionType::differential_v2;
   expect_round_trip(config);
 }
 
@@ -111,7 +113,7 @@ const char* const kMotif =
 
 TEST(HuggingFaceConfig, ReadsMotifsOwn) {
   const ModelConfig config = read_hugging_face_config(std::string(kMotif) + "}", kOrigin);
-  EXPECT_EQ(config.attention.type, "differential");
+  EXPECT_EQ(config.attention.type, AttentionType::differential);
   EXPECT_EQ(config.attention.signal_heads, 8);
   EXPECT_EQ(config.attention.noise_heads, 8);
   EXPECT_EQ(config.attention.head_dim, 128);
@@ -122,7 +124,7 @@ TEST(HuggingFaceConfig, ReadsMotifsOwn) {
   const ModelConfig grouped = read_hugging_face_config(
       std::string(kMotif) + R"(, "num_noise_heads": 8, "k_ratio": 1, "attn_rms_norm_eps": 1e-4})",
       kOrigin);
-  EXPECT_EQ(grouped.attention.type, "grouped_differential");
+  EXPECT_EQ(grouped.attention.type, AttentionType::grouped_differential);
   EXPECT_EQ(grouped.attn_rms_norm_eps, 1e-4);
 }
 
@@ -153,6 +155,11 @@ TEST(HuggingFaceConfig, RejectsWhatItDoesNotHave) {
             "m/config.json: k_ratio = 2 is not supported; gda models have 1");
   EXPECT_TRUE(fault_of(std::string(kMotif) + R"(, "num_noise_heads": 7})")
                   .starts_with("m/config.json describes no model: "));
+  std::string foreign(kMotif);
+  foreign.replace(foreign.find("poly_norm"), 9, "tanh");
+  EXPECT_EQ(fault_of(foreign + "}"),
+            "m/config.json describes no model: model.hidden_act: must be one of silu, poly_norm, "
+            "got \"tanh\"");
 }
 
 }  // namespace

@@ -48,7 +48,7 @@ ModelConfig placed_config(const std::string& attention, bool tied) {
   config.intermediate_size = 12;
   config.vocab_size = 20;
   config.tie_word_embeddings = tied;
-  config.attention.type = attention;
+  config.attention.type = from_word<AttentionType>(attention).value();
   config.attention.head_dim = 2;
   config.attention.num_key_value_heads = attention == "differential" ? 8 : 4;
   if (attention == "grouped_differential") {

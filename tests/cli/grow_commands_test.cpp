@@ -115,7 +115,7 @@ INSTANTIATE_TEST_SUITE_P(Forms, GrowCommand, testing::ValuesIn(forms()),
 TEST(GrowPlan, DoesSeveralAtOnce) {
   RunFolder folder(4);
   folder.config.model = tiny_config("differential", "poly_norm", true);
-  folder.config.precision.compute = "bf16";
+  folder.config.precision.compute = ComputePrecision::bf16;
   ASSERT_EQ(run_gda(folder.train()).code, 0);
   const std::string file = folder.path("plan.yaml");
   write_text_file_atomically(

@@ -158,7 +158,7 @@ TEST(MetricsTest, AMeasuredPeakIsNotBeaten) {
     for (const int ranks : {0, 2}) {
       RunFolder folder(8);
       folder.config.logging.peak_tflops.reset();
-      folder.config.precision.compute = compute;
+      folder.config.precision.compute = from_word<ComputePrecision>(compute).value();
       const Outcome outcome = run_gda(folder.train(), ranks);
       ASSERT_EQ(outcome.code, 0) << outcome.text;
       double peak = 0;

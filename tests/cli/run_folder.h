@@ -30,7 +30,7 @@ class RunFolder {
 
   // The learning rate then does not depend on the number of steps.
   void keep_the_rate() {
-    config.schedule.name = "constant";
+    config.schedule.name = ScheduleName::constant;
     config.schedule.steps.reset();
   }
 

@@ -71,7 +71,7 @@ TEST(TellingTest, AGrownRunThatIsDoneSaysHowToTrainOn) {
 TEST(TellingTest, ALongerRunThatHasDecayedKeepsItsScheduleAndSaysSo) {
   RunFolder folder(10);
   folder.config.schedule.steps.reset();
-  folder.config.schedule.name = "linear";
+  folder.config.schedule.name = ScheduleName::linear;
   ASSERT_EQ(run_gda(folder.train()).code, 0);
   // A grown run is the same run, with a larger model.
   const std::string grown = folder.path("grown").string();

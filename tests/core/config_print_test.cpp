@@ -10,7 +10,8 @@ namespace {
 
 Sample full_sample() {
   Sample sample;
-  sample.model = {.hidden_size = 64, .attention = "differential", .scaling = SampleScaling{2.5}};
+  sample.model = {
+      .hidden_size = 64, .attention = SampleAttention::differential, .scaling = SampleScaling{2.5}};
   sample.sources = {{"ko", {{{0, 0.7}, {10000, 0.3}}}}, {"a b", {{{5, 0.5}}}}, {"true", {}}};
   sample.tied = true;
   sample.lr = 4e-4;

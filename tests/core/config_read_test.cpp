@@ -29,7 +29,7 @@ betas: [0.9, 1]
 sizes: [1, +2, 3e2]
 )");
   EXPECT_EQ(sample.model.hidden_size, 64);
-  EXPECT_EQ(sample.model.attention, "differential");
+  EXPECT_EQ(sample.model.attention, SampleAttention::differential);
   ASSERT_TRUE(sample.model.scaling.has_value());
   EXPECT_EQ(sample.model.scaling->factor, 2.5);
   ASSERT_EQ(sample.sources.size(), 3U);

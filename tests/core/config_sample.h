@@ -31,17 +31,20 @@ struct SampleScaling {
   }
 };
 
+enum class SampleAttention : std::uint8_t { softmax, differential };
+template <>
+inline constexpr auto kWordsOf<SampleAttention> = words("softmax", "differential");
+
 struct SampleModel {
   std::int64_t hidden_size = 0;
-  std::string attention = "softmax";
+  SampleAttention attention = SampleAttention::softmax;
   std::optional<SampleScaling> scaling;
   bool operator==(const SampleModel&) const = default;
 
   void fields(FieldVisitor& visit) {
     visit.field({.key = "hidden_size", .doc = "width", .minimum = 1, .required = true},
                 hidden_size);
-    visit.field({.key = "attention", .doc = "kind", .one_of = {"softmax", "differential"}},
-                attention);
+    visit.field({.key = "attention", .doc = "kind"}, attention);
     visit.nested({.key = "scaling", .doc = "of RoPE"}, scaling);
     visit.rule("hidden_size", hidden_size % 2 == 0, "must be even");
   }

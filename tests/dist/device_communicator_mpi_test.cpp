@@ -19,15 +19,15 @@ using test::world;
 
 constexpr std::int64_t kPart = 1009;
 
-class DeviceCommunicatorTest : public ::testing::TestWithParam<std::string> {
+class DeviceCommunicatorTest : public ::testing::TestWithParam<DeviceBackend> {
  protected:
   void SetUp() override {
     if (cuda_device_count() == 0) GTEST_SKIP() << "no CUDA device is there";
-    if (GetParam() == "nccl" && !nccl_is_available()) {
+    if (GetParam() == DeviceBackend::nccl && !nccl_is_available()) {
       GTEST_SKIP() << "this build has no NCCL";
     }
-    device_ =
-        choose_device({.wanted = "cuda", .setting = "device: cuda", .may_share = true}, world());
+    device_ = choose_device(
+        {.wanted = WantedDevice::cuda, .setting = "device: cuda", .may_share = true}, world());
     stream_ = OwnedStream(device_);
     group_ = make_device_communicator(world(), stream_.get(), {.backend = GetParam()});
   }
@@ -188,14 +188,16 @@ TEST_P(DeviceCommunicatorTest, RefusesWhatDoesNotFit) {
   EXPECT_THROW(world().all_reduce(data.tensor, Reduction::sum), DistError);
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, DeviceCommunicatorTest, ::testing::Values("mpi", "nccl"),
-                         [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(Backends, DeviceCommunicatorTest,
+                         ::testing::Values(DeviceBackend::mpi, DeviceBackend::nccl),
+                         [](const auto& test) { return std::string(word_of(test.param)); });
 
 // As many ranks as the test has share the one device that a test can count on.
 TEST(ChooseDevice, RanksDoNotShareUnasked) {
   if (cuda_device_count() != 1) GTEST_SKIP() << "no CUDA device is there, or there are several";
-  EXPECT_EQ(choose_device({.wanted = "cpu", .setting = "device: cpu"}, world()), Device{});
-  const DeviceRequest request{.wanted = "auto", .setting = "device: auto"};
+  EXPECT_EQ(choose_device({.wanted = WantedDevice::cpu, .setting = "device: cpu"}, world()),
+            Device{});
+  const DeviceRequest request{.wanted = WantedDevice::automatic, .setting = "device: auto"};
   const Device cuda{DeviceType::cuda, 0};
   if (world().size() == 1) {
     EXPECT_EQ(choose_device(request, world()), cuda);
@@ -209,7 +211,9 @@ TEST(ChooseDevice, RanksDoNotShareUnasked) {
                  "device: auto: ranks 0 and 1 would use the same GPU: start one rank for each GPU "
                  "of a host, here at most 1");
   }
-  EXPECT_EQ(choose_device({.wanted = "cuda", .setting = "", .may_share = true}, world()), cuda);
+  EXPECT_EQ(
+      choose_device({.wanted = WantedDevice::cuda, .setting = "", .may_share = true}, world()),
+      cuda);
 }
 
 }  // namespace

@@ -27,11 +27,12 @@ void be_culprit(const std::string& way) {
 
 // As on a cluster: the thread that computes waits for the device and cannot tell that it does.
 void wait_on_a_device(gda::Communicator& world, bool culprit) {
-  const gda::Device device =
-      gda::choose_device({.wanted = "cuda", .setting = "device: cuda", .may_share = true}, world);
+  const gda::Device device = gda::choose_device(
+      {.wanted = gda::WantedDevice::cuda, .setting = "device: cuda", .may_share = true}, world);
   const gda::OwnedStream stream(device);
   const auto group = gda::make_device_communicator(
-      world, stream.get(), {.backend = "auto", .timeout = std::chrono::seconds(2)});
+      world, stream.get(),
+      {.backend = gda::DeviceBackend::automatic, .timeout = std::chrono::seconds(2)});
   group->set_step(120);
   const gda::OwnedTensor data(gda::DType::f32, {1024}, device);
   group->broadcast(data.tensor, 0).wait();

@@ -32,7 +32,7 @@ std::vector<Operation> preserving_operations() {
       {"width_feed_forward_3", {Width{.feed_forward_factor = 3}}},
       {"width_hidden_3_feed_forward_2", {Width{.hidden_factor = 3, .feed_forward_factor = 2}}},
       {"width_2_heads_2",
-       {Width{.hidden_factor = 2, .feed_forward_factor = 2, .heads = "multiply"}}},
+       {Width{.hidden_factor = 2, .feed_forward_factor = 2, .heads = WidthHeads::multiply}}},
       {"pad_hidden", {ZeroPad{.hidden_size = 17}}},
       {"pad_feed_forward", {ZeroPad{.intermediate_size = 27}}},
       {"pad_heads", {ZeroPad{.heads = 8}}},

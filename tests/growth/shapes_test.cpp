@@ -82,7 +82,7 @@ TEST(StackShape, RepeatsAllLayersOrEachInItsPlace) {
 TEST(SignalHeadShape, TurnsDifferentialIntoGrouped) {
   const ModelConfig from = tiny_config("differential");
   const GrowthMap map = map_of(SignalHeads{.factor = 3}, from);
-  EXPECT_EQ(map.to.attention.type, "grouped_differential");
+  EXPECT_EQ(map.to.attention.type, AttentionType::grouped_differential);
   EXPECT_EQ(map.to.attention.signal_heads, 6);
   EXPECT_EQ(map.to.attention.noise_heads, from.attention.noise_heads);
   EXPECT_EQ(map.to.attention.num_key_value_heads, from.attention.num_key_value_heads);
@@ -108,7 +108,7 @@ TEST(ZeroPadShape, NewHeadsLieBehindTheOldOnesOfTheirGroup) {
   EXPECT_EQ(groups.to.attention.signal_heads, 9);
   EXPECT_EQ(
       map_of(ZeroPad{.num_key_value_heads = 6}, tiny_config("differential")).to.attention.type,
-      "differential");
+      AttentionType::differential);
 }
 
 GrowthMask only(std::vector<IndexRange> GrowthMask::*axis, std::vector<IndexRange> ranges) {
@@ -186,7 +186,7 @@ TEST(Refused, Options) {
   refuses(Width{}, config,
           "hidden_factor: nothing grows; give hidden_factor or feed_forward_factor, 2 or more");
   refuses(Width{.hidden_factor = 0}, config, "hidden_factor: must be at least 1, got 0");
-  refuses(Width{.feed_forward_factor = 2, .heads = "multiply"}, config,
+  refuses(Width{.feed_forward_factor = 2, .heads = WidthHeads::multiply}, config,
           "heads: multiply, but hidden_factor is 1; heads multiply with the residual stream");
   refuses(ZeroPad{}, config, "hidden_size: nothing grows; give at least one size");
   refuses(Depth{}, config,

@@ -97,10 +97,12 @@ std::vector<double> adam_step(std::span<const double> g, std::span<const double>
 // every copy moves exactly as its original would have.
 TEST(AdamStep, OfACopyIsThatOfItsOriginal) {
   GrowthPlan plan;
-  plan.steps = {
-      {Width{.hidden_factor = 2, .feed_forward_factor = 3, .heads = "multiply", .noise_db = 0}},
-      {SignalHeads{.factor = 2, .noise_db = 0}},
-      {ZeroPad{.hidden_size = 29}}};
+  plan.steps = {{Width{.hidden_factor = 2,
+                       .feed_forward_factor = 3,
+                       .heads = WidthHeads::multiply,
+                       .noise_db = 0}},
+                {SignalHeads{.factor = 2, .noise_db = 0}},
+                {ZeroPad{.hidden_size = 29}}};
   const GrowthMap map = plan.map(tiny_config("grouped_differential", "poly_norm"));
   TinyModel old(map.from, DType::f64);
   TinyModel grown(map.to, DType::f64);

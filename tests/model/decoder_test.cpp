@@ -198,7 +198,7 @@ TEST(AttentionShapeOf, ReadsTheHeadsOfItsGroup) {
 // Grouped differential attention with ratio 1 is differential attention, bit for bit.
 TEST(Decoder, RatioOneIsDifferential) {
   ModelConfig grouped = tiny_config("differential");
-  grouped.attention.type = "grouped_differential";
+  grouped.attention.type = AttentionType::grouped_differential;
   TinyModel a(tiny_config("differential"), DType::f32);
   TinyModel b(grouped, DType::f32);
   const TinyBatch batch(a.config);

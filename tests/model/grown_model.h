@@ -28,12 +28,13 @@ inline bool in(const std::vector<IndexRange>& ranges, std::int64_t i) {
 // New heads stand at the end of each K/V group, so in the middle of the axis.
 inline void grow_heads(Growth& growth) {
   AttentionConfig& to = growth.to.attention;
-  if (to.type ==
-      "grouped_differential") {  // ratio 3 to 4; stripes of signal heads and a noise head
+  if (to.type == AttentionType::grouped_differential) {  // ratio 3 to 4; stripes of signal heads
+                                                         // and a noise head
     to.signal_heads = 8;
     growth.mask.heads = {{3, 4}, {7, 8}};
     growth.query_heads = {{3, 4}, {8, 9}};
-  } else if (to.type == "differential") {  // a stripe of a signal and a noise head to each group
+  } else if (to.type ==
+             AttentionType::differential) {  // a stripe of a signal and a noise head to each group
     to.signal_heads = 4;
     to.noise_heads = 4;
     growth.mask.heads = {{1, 2}, {3, 4}};
@@ -41,7 +42,7 @@ inline void grow_heads(Growth& growth) {
   } else {  // two heads a group to three
     to.num_attention_heads = 6;
     growth.mask.heads = {{2, 3}, {5, 6}};
-    const bool pairs = to.type == "differential_v2";  // two query heads give one
+    const bool pairs = to.type == AttentionType::differential_v2;  // two query heads give one
     growth.query_heads = pairs ? std::vector<IndexRange>{{4, 6}, {10, 12}} : growth.mask.heads;
   }
 }

@@ -115,7 +115,7 @@ TEST(LayerPart, NamesBothNumbersAndWhatWouldDo) {
 
 TEST(LayerPart, PolyNormNeedsAllUnits) {
   ModelConfig config = divisible("softmax");
-  config.hidden_act = "poly_norm";
+  config.hidden_act = Activation::poly_norm;
   const Placement placement = place_of(config, 1, kPlaces);
   const ParameterStore store(place(parameter_specs(config), placement), DType::f32, 1, false);
   EXPECT_THROW(FeedForward(config, layer_part(config, placement), store, 0), ConfigError);

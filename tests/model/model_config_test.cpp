@@ -16,7 +16,7 @@ ModelConfig grouped() {
   config.num_hidden_layers = 3;
   config.intermediate_size = 160;
   config.vocab_size = 101;
-  config.attention = {.type = "grouped_differential",
+  config.attention = {.type = AttentionType::grouped_differential,
                       .head_dim = 16,
                       .signal_heads = 12,
                       .noise_heads = 4,
@@ -26,8 +26,10 @@ ModelConfig grouped() {
 
 ModelConfig softmax() {
   ModelConfig config = grouped();
-  config.attention = {
-      .type = "softmax", .head_dim = 16, .num_attention_heads = 6, .num_key_value_heads = 2};
+  config.attention = {.type = AttentionType::softmax,
+                      .head_dim = 16,
+                      .num_attention_heads = 6,
+                      .num_key_value_heads = 2};
   return config;
 }
 
@@ -66,7 +68,7 @@ TEST(AttentionConfig, SizesOfSoftmax) {
 
 TEST(AttentionConfig, SizesOfDifferentialV2) {
   AttentionConfig a = softmax().attention;
-  a.type = "differential_v2";
+  a.type = AttentionType::differential_v2;
   EXPECT_EQ(a.query_heads(), 12);
   EXPECT_EQ(a.q_size(), 12 * 16);
   EXPECT_EQ(a.k_size(), 2 * 16);
@@ -78,11 +80,11 @@ TEST(ModelConfig, AcceptsEveryType) {
   EXPECT_EQ(problem_of(grouped()), "");
   EXPECT_EQ(problem_of(softmax()), "");
   ModelConfig differential = grouped();
-  differential.attention.type = "differential";
+  differential.attention.type = AttentionType::differential;
   differential.attention.signal_heads = 4;
   EXPECT_EQ(problem_of(differential), "");
   ModelConfig second = softmax();
-  second.attention.type = "differential_v2";
+  second.attention.type = AttentionType::differential_v2;
   EXPECT_EQ(problem_of(second), "");
 }
 
@@ -96,7 +98,7 @@ TEST(ModelConfig, RejectsSignalHeadsThatAreNoMultipleOfNoiseHeads) {
 
 TEST(ModelConfig, RejectsRatiosInDifferential) {
   ModelConfig config = grouped();
-  config.attention.type = "differential";
+  config.attention.type = AttentionType::differential;
   EXPECT_EQ(problem_of(config),
             "model.attention.signal_heads: 12 must equal noise_heads, which is 4, for attention of "
             "type differential; for other ratios use type grouped_differential");
@@ -170,17 +172,29 @@ TEST(ModelConfig, NamesAllFieldsThatAreOutOfRange) {
   ModelConfig config = grouped();
   config.hidden_size = 0;
   config.num_hidden_layers = -2;
-  config.hidden_act = "polynorm";
   config.rms_norm_eps = NAN;
-  config.attention.type = "group_differential";
   EXPECT_EQ(problem_of(config),
             "model.hidden_size: must be at least 1, got 0\n"
             "model.num_hidden_layers: must be at least 1, got -2\n"
-            "model.hidden_act: must be one of silu, poly_norm, got \"polynorm\"; did you mean "
-            "\"poly_norm\"?\n"
-            "model.rms_norm_eps: must be a finite number, got nan\n"
-            "model.attention.type: must be one of softmax, differential, grouped_differential, "
-            "differential_v2, got \"group_differential\"; did you mean \"grouped_differential\"?");
+            "model.rms_norm_eps: must be a finite number, got nan");
+}
+
+TEST(ModelConfig, NamesTheWordsThatAreKnown) {
+  ModelConfig config;
+  try {
+    read_yaml("{hidden_act: polynorm, attention: {type: group_differential}}", "x.yaml", {},
+              [&](FieldVisitor& visit) { config.fields(visit); });
+    FAIL() << "expected ConfigError";
+  } catch (const ConfigError& error) {
+    const std::string text = error.what();
+    for (const char* problem :
+         {"hidden_act: must be one of silu, poly_norm, got \"polynorm\"; did you mean "
+          "\"poly_norm\"?",
+          "attention.type: must be one of softmax, differential, grouped_differential, "
+          "differential_v2, got \"group_differential\"; did you mean \"grouped_differential\"?"}) {
+      EXPECT_NE(text.find(problem), std::string::npos) << text;
+    }
+  }
 }
 
 TEST(ModelConfig, ChecksRopeScaling) {
@@ -234,9 +248,9 @@ TEST(ModelConfig, FlopsOfGroupedDifferentialCountWideValuesAndNoiseHeadsOnce) {
 
 TEST(ModelConfig, FlopsOfDifferentialV2CountTheLambdaProjection) {
   ModelConfig config = softmax();
-  config.hidden_act = "poly_norm";
+  config.hidden_act = Activation::poly_norm;
   const double before = training_flops_per_token(config, 1).full;
-  config.attention.type = "differential_v2";
+  config.attention.type = AttentionType::differential_v2;
   // Six more query heads and a [6, 96] projection; six more heads in the core.
   const double added = 6 * 3.0 * (6 * 16 * 96 + 6 * 96) + 3 * 3.0 * 6 * (2 * 16 + 2 * 16);
   EXPECT_EQ(training_flops_per_token(config, 1).full - before, added);

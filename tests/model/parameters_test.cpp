@@ -15,7 +15,7 @@ ModelConfig motif(std::int64_t hidden, std::int64_t layers, std::int64_t inner, 
   config.num_hidden_layers = layers;
   config.intermediate_size = inner;
   config.vocab_size = 219520;
-  config.hidden_act = "poly_norm";
+  config.hidden_act = Activation::poly_norm;
   config.tie_word_embeddings = tied;
   config.attention.head_dim = 128;
   config.attention.signal_heads = signal;
@@ -31,7 +31,7 @@ ModelConfig llama(std::int64_t hidden, std::int64_t layers, std::int64_t inner,
   config.num_hidden_layers = layers;
   config.intermediate_size = inner;
   config.vocab_size = 128256;
-  config.attention.type = "softmax";
+  config.attention.type = AttentionType::softmax;
   config.attention.head_dim = 128;
   config.attention.num_attention_heads = heads;
   config.attention.num_key_value_heads = 8;

@@ -21,7 +21,7 @@ class Trained {
       : group_(group),
         parameters_(specs(frozen), compute, group.size(), true),
         buckets_(parameters_, group),
-        optimizer_(buckets_, make_update_rules({.name = "muon"}, buckets_)) {
+        optimizer_(buckets_, make_update_rules({.name = OptimizerName::muon}, buckets_)) {
     parameters_.initialize(3);
     optimizer_.copy_masters_from_values(context());
   }

@@ -17,7 +17,7 @@ namespace {
 
 constexpr double kLr = 0.02;
 const OptimizerConfig kConfig{
-    .name = "muon",
+    .name = OptimizerName::muon,
     .lr = kLr,
     .weight_decay = 0.3,
     .momentum = 0.9,
@@ -126,7 +126,7 @@ TEST_F(MuonTest, KeepsOneStateOfItsMatrices) {
   for (ParameterSpec& spec : specs) spec.trainable = spec.layer != 0;
   ParameterStore parameters(specs, DType::bf16, 1, true);
   GradientBuckets buckets(parameters, *self_);
-  const Optimizer optimizer(buckets, make_update_rules({.name = "muon"}, buckets));
+  const Optimizer optimizer(buckets, make_update_rules({.name = OptimizerName::muon}, buckets));
   for (const Parameter& parameter : parameters.all()) {
     using Names = std::vector<std::string>;
     const Names expected = !parameter.spec.trainable  ? Names{}

@@ -23,7 +23,7 @@ struct Layout {
 };
 
 std::vector<Layout> layouts() {
-  const auto differential = [](const char* type, std::int64_t signal, std::int64_t noise,
+  const auto differential = [](AttentionType type, std::int64_t signal, std::int64_t noise,
                                std::int64_t keys) {
     return AttentionConfig{.type = type,
                            .head_dim = kHeadDim,
@@ -31,20 +31,20 @@ std::vector<Layout> layouts() {
                            .noise_heads = noise,
                            .num_key_value_heads = keys};
   };
-  const auto plain = [](const char* type, std::int64_t heads, std::int64_t keys) {
+  const auto plain = [](AttentionType type, std::int64_t heads, std::int64_t keys) {
     return AttentionConfig{.type = type,
                            .head_dim = kHeadDim,
                            .num_attention_heads = heads,
                            .num_key_value_heads = keys};
   };
-  return {{plain("softmax", 4, 4), {0, 1, 2, 3}},
-          {plain("softmax", 6, 2), {0, 0, 0, 1, 1, 1}},
-          {differential("differential", 3, 3, 6), {0, 1, 2, 3, 4, 5}},
-          {differential("differential", 4, 4, 4), {0, 1, 0, 1, 2, 3, 2, 3}},
-          {differential("grouped_differential", 6, 2, 4), {0, 0, 0, 1, 2, 2, 2, 3}},
-          {differential("grouped_differential", 4, 2, 2), {0, 0, 1, 0, 0, 1}},
-          {plain("differential_v2", 2, 2), {0, 0, 1, 1}},
-          {plain("differential_v2", 4, 2), {0, 0, 0, 0, 1, 1, 1, 1}}};
+  return {{plain(AttentionType::softmax, 4, 4), {0, 1, 2, 3}},
+          {plain(AttentionType::softmax, 6, 2), {0, 0, 0, 1, 1, 1}},
+          {differential(AttentionType::differential, 3, 3, 6), {0, 1, 2, 3, 4, 5}},
+          {differential(AttentionType::differential, 4, 4, 4), {0, 1, 0, 1, 2, 3, 2, 3}},
+          {differential(AttentionType::grouped_differential, 6, 2, 4), {0, 0, 0, 1, 2, 2, 2, 3}},
+          {differential(AttentionType::grouped_differential, 4, 2, 2), {0, 0, 1, 0, 0, 1}},
+          {plain(AttentionType::differential_v2, 2, 2), {0, 0, 1, 1}},
+          {plain(AttentionType::differential_v2, 4, 2), {0, 0, 0, 0, 1, 1, 1, 1}}};
 }
 
 // x W^T of one head, in f64.
@@ -141,7 +141,8 @@ void scale_in_pieces(const Context& context, const std::vector<double>& factors,
 
 TEST(QkClip, KnowsTheKeysOfEachType) {
   for (const Layout& layout : layouts()) {
-    EXPECT_EQ(attention_shape(layout.config).key_head, layout.key_head) << layout.config.type;
+    EXPECT_EQ(attention_shape(layout.config).key_head, layout.key_head)
+        << word_of(layout.config.type);
     EXPECT_EQ(layout.config.query_heads(), static_cast<std::int64_t>(layout.key_head.size()));
   }
 }
@@ -168,7 +169,7 @@ TEST(QkClip, BringsEachHeadToTheThreshold) {
         const double rounding =
             magnitudes[head] *
             (4 * unit_roundoff(type) + 4 * (2 * kHidden + kHeadDim) * unit_roundoff(DType::f64));
-        EXPECT_LE(after[head], kThreshold + rounding) << layout.config.type << " " << head;
+        EXPECT_LE(after[head], kThreshold + rounding) << word_of(layout.config.type) << " " << head;
         const bool is_above = before[head] > kThreshold;
         clips = clips || is_above;
         // One that decides for its key, or goes on above the threshold, comes to it exactly.

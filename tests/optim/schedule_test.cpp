@@ -19,7 +19,7 @@ double rate(const ScheduleConfig& schedule, std::int64_t total_steps, std::int64
 
 TEST(Schedule, WarmupRisesLinearlyToThePeak) {
   for (const char* name : {"constant", "cosine", "linear", "wsd"}) {
-    const ScheduleConfig schedule{.name = name, .warmup_steps = 4};
+    const ScheduleConfig schedule{.name = from_word<ScheduleName>(name).value(), .warmup_steps = 4};
     EXPECT_EQ(rate(schedule, 100, 0), 0.5 * 0.25);
     EXPECT_EQ(rate(schedule, 100, 1), 0.5 * 0.5);
     EXPECT_EQ(rate(schedule, 100, 3), 0.5) << name;
@@ -30,8 +30,10 @@ TEST(Schedule, WarmupRisesLinearlyToThePeak) {
 TEST(Schedule, EndsOnExactlyTheSmallestRateAndKeepsIt) {
   for (const char* name : {"cosine", "linear", "wsd"}) {
     for (const char* shape : {"1-sqrt", "linear", "exponential"}) {
-      const ScheduleConfig schedule{
-          .name = name, .warmup_steps = 7, .decay_shape = shape, .min_lr_ratio = 0.1};
+      const ScheduleConfig schedule{.name = from_word<ScheduleName>(name).value(),
+                                    .warmup_steps = 7,
+                                    .decay_shape = from_word<DecayShape>(shape).value(),
+                                    .min_lr_ratio = 0.1};
       EXPECT_EQ(rate(schedule, 101, 100), 0.5 * 0.1) << name << " " << shape;
       EXPECT_EQ(rate(schedule, 101, 101), 0.5 * 0.1);
       EXPECT_EQ(rate(schedule, 101, 5000), 0.5 * 0.1);
@@ -41,7 +43,8 @@ TEST(Schedule, EndsOnExactlyTheSmallestRateAndKeepsIt) {
 
 TEST(Schedule, NeverRisesAfterTheWarmup) {
   for (const char* name : {"constant", "cosine", "linear", "wsd"}) {
-    const ScheduleConfig schedule{.name = name, .warmup_steps = 5, .min_lr_ratio = 0};
+    const ScheduleConfig schedule{
+        .name = from_word<ScheduleName>(name).value(), .warmup_steps = 5, .min_lr_ratio = 0};
     for (std::int64_t step = 5; step < 60; ++step) {
       EXPECT_LE(rate(schedule, 53, step), rate(schedule, 53, step - 1)) << name << step;
     }
@@ -50,7 +53,7 @@ TEST(Schedule, NeverRisesAfterTheWarmup) {
 
 TEST(Schedule, ItsOwnStepsCountInARunOfAnyLength) {
   for (const char* name : {"cosine", "linear", "wsd"}) {
-    const ScheduleConfig plain{.name = name, .warmup_steps = 7};
+    const ScheduleConfig plain{.name = from_word<ScheduleName>(name).value(), .warmup_steps = 7};
     ScheduleConfig own = plain;
     own.steps = 50;
     for (const std::int64_t run_steps : {20, 50, 300}) {
@@ -62,7 +65,7 @@ TEST(Schedule, ItsOwnStepsCountInARunOfAnyLength) {
 }
 
 TEST(Schedule, ConstantStays) {
-  const ScheduleConfig schedule{.name = "constant"};
+  const ScheduleConfig schedule{.name = ScheduleName::constant};
   EXPECT_EQ(rate(schedule, 10, 0), 0.5);
   EXPECT_EQ(rate(schedule, 10, 9), 0.5);
   EXPECT_EQ(rate(schedule, 10, 20), 0.5);
@@ -70,52 +73,55 @@ TEST(Schedule, ConstantStays) {
 
 TEST(Schedule, CosineAndLinearAreHalfWayInTheMiddle) {
   // Of steps 10 to 29, step 19 is the tenth of twenty.
-  ScheduleConfig schedule{.name = "cosine", .warmup_steps = 10, .min_lr_ratio = 0.2};
+  ScheduleConfig schedule{.name = ScheduleName::cosine, .warmup_steps = 10, .min_lr_ratio = 0.2};
   EXPECT_NEAR(rate(schedule, 30, 19), 0.5 * 0.6, kTolerance);
   EXPECT_NEAR(rate(schedule, 30, 14), 0.5 * (0.2 + 0.8 * (1 + std::sqrt(0.5)) / 2), kTolerance);
-  schedule.name = "linear";
+  schedule.name = ScheduleName::linear;
   EXPECT_NEAR(rate(schedule, 30, 19), 0.5 * 0.6, kTolerance);
   EXPECT_NEAR(rate(schedule, 30, 14), 0.5 * 0.8, kTolerance);
 }
 
 TEST(Schedule, WsdStaysThenDecays) {
   // The last 20 of 100 steps: step 84 is the fifth of them, a quarter of the way.
-  ScheduleConfig schedule{.name = "wsd", .decay_fraction = 0.2, .min_lr_ratio = 0.2};
+  ScheduleConfig schedule{.name = ScheduleName::wsd, .decay_fraction = 0.2, .min_lr_ratio = 0.2};
   EXPECT_EQ(rate(schedule, 100, 0), 0.5);
   EXPECT_EQ(rate(schedule, 100, 79), 0.5);
   EXPECT_LT(rate(schedule, 100, 80), 0.5);
   EXPECT_NEAR(rate(schedule, 100, 84), 0.5 * (0.2 + 0.8 * 0.5), kTolerance);
-  schedule.decay_shape = "linear";
+  schedule.decay_shape = DecayShape::linear;
   EXPECT_NEAR(rate(schedule, 100, 84), 0.5 * (0.2 + 0.8 * 0.75), kTolerance);
-  schedule.decay_shape = "exponential";
+  schedule.decay_shape = DecayShape::exponential;
   EXPECT_NEAR(rate(schedule, 100, 84), 0.5 * std::pow(0.2, 0.25), kTolerance);
 }
 
 // A share of all steps, those of the warm-up too.
 TEST(Schedule, WsdDecaysForAShareOfAllSteps) {
-  const ScheduleConfig schedule{.name = "wsd", .warmup_steps = 50, .decay_fraction = 0.2};
+  const ScheduleConfig schedule{
+      .name = ScheduleName::wsd, .warmup_steps = 50, .decay_fraction = 0.2};
   EXPECT_EQ(rate(schedule, 100, 79), 0.5);
   EXPECT_LT(rate(schedule, 100, 80), 0.5);
   EXPECT_EQ(rate(schedule, 100, 99), 0.5 * schedule.min_lr_ratio);
 }
 
 TEST(Schedule, WsdDecayGivesWayToTheWarmup) {
-  const ScheduleConfig schedule{
-      .name = "wsd", .warmup_steps = 8, .decay_fraction = 1, .decay_shape = "linear"};
+  const ScheduleConfig schedule{.name = ScheduleName::wsd,
+                                .warmup_steps = 8,
+                                .decay_fraction = 1,
+                                .decay_shape = DecayShape::linear};
   EXPECT_EQ(rate(schedule, 10, 7), 0.5);
   EXPECT_NEAR(rate(schedule, 10, 8), 0.5 * 0.55, kTolerance);
   EXPECT_EQ(rate(schedule, 10, 9), 0.5 * 0.1);
 }
 
 TEST(Schedule, WsdWithoutADecayPhaseIsConstant) {
-  const ScheduleConfig schedule{.name = "wsd", .decay_fraction = 0};
+  const ScheduleConfig schedule{.name = ScheduleName::wsd, .decay_fraction = 0};
   EXPECT_EQ(rate(schedule, 10, 9), 0.5);
   EXPECT_EQ(rate(schedule, 10, 12), 0.5);
 }
 
 TEST(Schedule, ShortestRuns) {
-  EXPECT_EQ(rate({.name = "cosine"}, 1, 0), 0.5 * 0.1);
-  EXPECT_EQ(rate({.name = "cosine", .warmup_steps = 1}, 1, 0), 0.5);
+  EXPECT_EQ(rate({.name = ScheduleName::cosine}, 1, 0), 0.5 * 0.1);
+  EXPECT_EQ(rate({.name = ScheduleName::cosine, .warmup_steps = 1}, 1, 0), 0.5);
 }
 
 TEST(ScheduleConfig, RejectsWhatCannotWork) {

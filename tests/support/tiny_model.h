@@ -18,11 +18,11 @@ inline ModelConfig tiny_config(const std::string& attention, const std::string& 
   config.intermediate_size = 20;
   config.vocab_size = 19;
   config.max_position_embeddings = 32;
-  config.hidden_act = act;
+  config.hidden_act = from_word<Activation>(act).value();
   config.tie_word_embeddings = tied;
   // Large enough that every path carries a visible share of the gradient.
   config.initializer_range = 0.3;
-  config.attention.type = attention;
+  config.attention.type = from_word<AttentionType>(attention).value();
   config.attention.head_dim = 4;
   if (attention == "grouped_differential") {
     config.attention.signal_heads = 6;

@@ -53,15 +53,15 @@ inline RunConfig tiny_run(const std::filesystem::path& data, const std::filesyst
   config.train.steps = 20;
   config.train.global_batch_size = 12;
   config.train.micro_batch_size = 1;
-  config.precision.compute = "fp32";
+  config.precision.compute = ComputePrecision::fp32;
   config.checkpoint.every_steps = 0;
   config.eval.every_steps = 0;
   config.run_dir = directory.string();
   config.logging.every_steps = 5;
   config.logging.tensorboard = false;
   config.logging.peak_tflops = 0.1;
-  config.device = on_cuda() ? "cuda" : "cpu";
-  config.parallel.backend = nccl_is_available() ? "nccl" : "mpi";
+  config.device = on_cuda() ? WantedDevice::cuda : WantedDevice::cpu;
+  config.parallel.backend = nccl_is_available() ? DeviceBackend::nccl : DeviceBackend::mpi;
   return config;
 }
 

@@ -86,9 +86,9 @@ class AfterSkipTest : public ::testing::Test {
   // From the third step on every step is skipped whose loss or norm is above the mean of two.
   RunConfig config(const std::string& name) const {
     RunConfig config = test::tiny_run(folder_.path(), folder_.path() / name);
-    config.precision.compute = "fp64";
-    config.device = "cpu";
-    config.schedule.name = "constant";
+    config.precision.compute = ComputePrecision::fp64;
+    config.device = WantedDevice::cpu;
+    config.schedule.name = ScheduleName::constant;
     config.optimizer.lr = 0.01;
     config.optimizer.weight_decay = 0;
     config.train.skip.spike_sigmas = 1e-3;

@@ -32,8 +32,8 @@ class DeviceTest : public ::testing::Test {
   RunConfig config(const std::string& device, const std::string& compute, std::int64_t steps,
                    const std::string& attention = "grouped_differential") const {
     RunConfig config = test::tiny_run(root_ / "data", root_ / (device + "-" + compute), attention);
-    config.device = device;
-    config.precision.compute = compute;
+    config.device = from_word<WantedDevice>(device).value();
+    config.precision.compute = from_word<ComputePrecision>(compute).value();
     config.train.steps = steps;
     config.train.global_batch_size = 4;
     config.train.micro_batch_size = 2;
@@ -92,9 +92,9 @@ TEST_F(DeviceTest, EveryKindOfModelTrainsToTheSameLoss) {
     for (const char* act : {"silu", "poly_norm"}) {
       const auto loss = [&](const char* device) {
         RunConfig run_config = config(device, "fp64", 3, attention);
-        run_config.model.hidden_act = act;
+        run_config.model.hidden_act = from_word<Activation>(act).value();
         run_config.model.tie_word_embeddings = std::string_view(act) == "silu";
-        run_config.train.recompute = "selective";
+        run_config.train.recompute = Recompute::selective;
         fs::remove_all(run_config.run_dir);
         return run(run_config).loss;
       };
@@ -114,7 +114,7 @@ TEST_F(DeviceTest, CheckpointsMoveBetweenDevices) {
     half.checkpoint.every_steps = 3;
     run(half);
     fs::remove_all(fs::path(half.run_dir) / "checkpoints" / "step-00000006");
-    half.device = second;
+    half.device = from_word<WantedDevice>(second).value();
     EXPECT_NEAR(run(half, true).loss, expected, 1e-11 * expected) << first << " to " << second;
   }
 }
@@ -129,7 +129,7 @@ TEST_F(DeviceTest, BfloatRunsAreCloseToTheCpu) {
 TEST_F(DeviceTest, ResumingWithStochasticRoundingChangesNothing) {
   RunConfig whole = config("cuda", "bf16", 3);
   const auto nearest = end_of(whole);
-  whole.precision.rounding = "stochastic";
+  whole.precision.rounding = MasterRounding::stochastic;
   whole.checkpoint.every_steps = 2;
   whole.run_dir = (root_ / "stochastic").string();
   const auto expected = end_of(whole);
@@ -238,7 +238,7 @@ TEST_F(DeviceTest, TheArenaIsPlanned) {
   for (const char* recompute : {"none", "selective", "full"}) {
     RunConfig planned = config("cuda", "bf16", 2);
     planned.run_dir = (root_ / recompute).string();
-    planned.train.recompute = recompute;
+    planned.train.recompute = from_word<Recompute>(recompute).value();
     const auto world = make_self_communicator();
     Trainer trainer(planned, *world);
     trainer.begin();

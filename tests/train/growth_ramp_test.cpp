@@ -138,7 +138,7 @@ TEST_F(GrowthRampTest, RecomputationIsBitEqual) {
   const End none = resume(grown("none"));
   for (const char* policy : {"selective", "full"}) {
     RunConfig again = grown(policy);
-    again.train.recompute = policy;
+    again.train.recompute = from_word<Recompute>(policy).value();
     EXPECT_EQ(resume(again), none) << policy;
   }
 }

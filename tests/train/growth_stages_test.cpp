@@ -43,7 +43,7 @@ class GrowthStagesTest : public ::testing::Test {
     masked.layers = 2 * config.model.num_hidden_layers + 1;
     masked.ramp_steps = 3;
     config.growth.stages[1].plan = plan_of({masked});
-    config.growth.stages[1].learning_rate = "rewind";
+    config.growth.stages[1].learning_rate = StageRate::rewind;
     return config;
   }
 

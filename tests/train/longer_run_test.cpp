@@ -16,7 +16,7 @@ namespace {
 
 RunConfig run_of(const std::string& schedule, std::int64_t steps) {
   RunConfig config = test::tiny_run("data", "runs/x");
-  config.schedule.name = schedule;
+  config.schedule.name = from_word<ScheduleName>(schedule).value();
   config.schedule.warmup_steps = 4;
   config.train.steps = steps;
   return config;
@@ -134,7 +134,7 @@ TEST(LongerRun, StagesThatRewindDecayByTheRunToo) {
   stage.step = 50;
   stage.plan_file = (test::process_folder() / "plan.yaml").string();
   write_text_file_atomically(stage.plan_file, "steps: [{operator: depth, every: 1}]\n");
-  stage.learning_rate = "rewind";
+  stage.learning_rate = StageRate::rewind;
   before.growth.stages = {stage};
   EXPECT_TRUE(keeps(before, 200, 60));
   RunConfig kept = with_steps(before, 200);

@@ -27,7 +27,7 @@ class MuonRunTest : public ::testing::Test {
   RunConfig config(const std::string& name, const std::string& optimizer,
                    std::int64_t steps) const {
     RunConfig config = test::tiny_run(root_ / "data", root_ / name);
-    config.optimizer.name = optimizer;
+    config.optimizer.name = from_word<OptimizerName>(optimizer).value();
     config.schedule.steps = 20;
     config.train.steps = steps;
     return config;

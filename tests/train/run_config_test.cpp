@@ -54,7 +54,7 @@ TEST(RunConfig, AFewLinesAreEnough) {
   EXPECT_NO_THROW(config.validate());
   EXPECT_EQ(config.optimizer, OptimizerConfig{});
   EXPECT_EQ(config.schedule, ScheduleConfig{});
-  EXPECT_EQ(config.device, "auto");
+  EXPECT_EQ(config.device, WantedDevice::automatic);
   EXPECT_EQ(config.data.sources[0].weight, Timeline{});
 }
 
@@ -306,9 +306,9 @@ TEST(RunConfig, RejectsRampsThatAreNone) {
 }
 
 TEST(RunConfig, ComputeTypes) {
-  EXPECT_EQ((PrecisionConfig{.compute = "bf16"}).compute_type(), DType::bf16);
-  EXPECT_EQ((PrecisionConfig{.compute = "fp32"}).compute_type(), DType::f32);
-  EXPECT_EQ((PrecisionConfig{.compute = "fp64"}).compute_type(), DType::f64);
+  EXPECT_EQ((PrecisionConfig{.compute = ComputePrecision::bf16}).compute_type(), DType::bf16);
+  EXPECT_EQ((PrecisionConfig{.compute = ComputePrecision::fp32}).compute_type(), DType::f32);
+  EXPECT_EQ((PrecisionConfig{.compute = ComputePrecision::fp64}).compute_type(), DType::f64);
 }
 
 TEST(RunConfig, SchemaNamesEverySection) {

@@ -94,7 +94,8 @@ TEST(RunLogTest, TensorboardShowsTheConfiguration) {
     const RunLog log({.metrics = folder.path() / "metrics.jsonl",
                       .events = folder.path(),
                       .total_steps = 40,
-                      .config = "optimizer:\n  lr: 0.5\ntrain:\n  init_from: other\n"});
+                      .config = "optimizer:\n  lr: 0.5\ntrain:\n  init_from: other\n",
+                      .settings = {{"optimizer.lr", "0.5"}, {"train.init_from", "other"}}});
   }
   const std::string events = event_text(folder.path());
   EXPECT_EQ(count_of(events, "```yaml\noptimizer:\n  lr: 0.5\n"), 1);

@@ -18,7 +18,7 @@ RunConfig run_with(const std::string& stages) {
   RunConfig config = test::tiny_run("data", "runs/x");
   config.train.steps = 100;
   config.train.global_batch_size = 8;
-  config.schedule.name = "cosine";
+  config.schedule.name = ScheduleName::cosine;
   config.schedule.warmup_steps = 10;
   write_text_file_atomically(path, config.yaml());
   return load_run_config(path, {"growth.stages=" + stages});

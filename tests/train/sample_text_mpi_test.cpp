@@ -71,8 +71,8 @@ TEST(SampleTextTest, IsThatOfTheCheckpointOfTheStep) {
   }
   test::world().barrier();
   RunConfig config = test::tiny_run(folder.path(), folder.path() / "run");
-  config.device = "cpu";
-  config.precision.compute = "fp64";
+  config.device = WantedDevice::cpu;
+  config.precision.compute = ComputePrecision::fp64;
   config.model.vocab_size = kVocabulary;
   config.data.tokenizer = (folder.path() / "t.model").string();
   config.train.steps = 4;

@@ -35,7 +35,7 @@ class TargetsTest : public ::testing::Test {
     config.train.global_batch_size = 1;
     config.train.skip.max_consecutive_skips = 1000;
     config.logging.every_steps = 1;
-    config.schedule.name = "constant";
+    config.schedule.name = ScheduleName::constant;
     config.optimizer.weight_decay = 0.5;
     return config;
   }

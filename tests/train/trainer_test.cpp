@@ -71,7 +71,7 @@ TEST_F(TrainerTest, LearnsAndIsReproducible) {
 TEST_F(TrainerTest, ResumingChangesNothing) {
   for (const char* compute : {"fp32", "fp64"}) {
     RunConfig whole = config(std::string("whole-") + compute);
-    whole.precision.compute = compute;
+    whole.precision.compute = from_word<ComputePrecision>(compute).value();
     whole.train.steps = 14;
     const End expected = run(whole);
 
@@ -92,10 +92,10 @@ TEST_F(TrainerTest, ResumingChangesNothing) {
 // and 20 steps of Adam amplify it by no more than a few powers of ten.
 TEST_F(TrainerTest, AccumulationEqualsABigBatch) {
   RunConfig big = config("big");
-  big.precision.compute = "fp64";
+  big.precision.compute = ComputePrecision::fp64;
   big.train.micro_batch_size = 12;
   RunConfig small = config("small");
-  small.precision.compute = "fp64";
+  small.precision.compute = ComputePrecision::fp64;
   small.train.micro_batch_size = 3;
   EXPECT_NEAR(run(big).loss, run(small).loss, 1e-9);
 }
@@ -104,7 +104,7 @@ TEST_F(TrainerTest, RecomputationIsBitEqual) {
   const End none = run(config("none"));
   for (const char* policy : {"selective", "full"}) {
     RunConfig again = config(policy);
-    again.train.recompute = policy;
+    again.train.recompute = from_word<Recompute>(policy).value();
     EXPECT_EQ(run(again).bytes, none.bytes) << policy;
   }
 }

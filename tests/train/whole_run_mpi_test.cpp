@@ -35,10 +35,10 @@ class WholeRunTest : public ::testing::Test {
   // Of f64, where some updates are skipped and some gradients clipped.
   RunConfig config(const std::string& name) const {
     RunConfig config = test::tiny_run(folder_.path(), folder_.path() / name);
-    config.precision.compute = "fp64";
-    config.device = "cpu";
+    config.precision.compute = ComputePrecision::fp64;
+    config.device = WantedDevice::cpu;
     config.train.steps = kSteps;
-    config.schedule.name = "constant";
+    config.schedule.name = ScheduleName::constant;
     config.schedule.warmup_steps = 4;
     config.optimizer.lr = 5e-3;
     config.optimizer.weight_decay = 0.5;

@@ -2,10 +2,10 @@
 // comparing, JSON Schema and documentation all walk that list.
 //
 //   struct ScheduleConfig {
-//     std::string name = "wsd";
+//     ScheduleName name = ScheduleName::wsd;  // an enum with words (words.h)
 //     std::int64_t warmup_steps = 0;
 //     void fields(FieldVisitor& visit) {
-//       visit.field({.key = "name", .doc = "shape", .one_of = {"wsd", "cosine"}}, name);
+//       visit.field({.key = "name", .doc = "shape"}, name);
 //       visit.field({.key = "warmup_steps", .doc = "linear, steps", .minimum = 0}, warmup_steps);
 //     }
 //   };
@@ -18,6 +18,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "gda/core/words.h"
 
 namespace gda {
 
@@ -76,6 +78,15 @@ class FieldVisitor {
   virtual void field(const FieldInfo& info, std::optional<double>& value) = 0;
   virtual void field(const FieldInfo& info, std::optional<std::int64_t>& value) = 0;
 
+  // A value of an enum: `word` is what it is called now, info.one_of lists all words. `set` takes
+  // another; a word that is not listed changes nothing.
+  virtual void word(const FieldInfo& info, const std::string& word,
+                    const std::function<void(const std::string& word)>& set) {
+    std::string read = word;
+    field(info, read);
+    set(read);
+  }
+
   // A mapping whose field `info` is a word that says which other keys it has: `walk(word)` visits
   // those. The last of its fields() to be visited.
   virtual void variant(const FieldInfo& info, std::string& word,
@@ -101,6 +112,14 @@ class FieldVisitor {
                     const std::function<void(std::size_t)>& resize,
                     const std::function<void(std::size_t)>& walk) = 0;
 
+  template <Worded Enum>
+  void field(const FieldInfo& info, Enum& value) {
+    FieldInfo with_words = info;
+    with_words.one_of = words_of<Enum>();
+    word(with_words, std::string(word_of(value)), [&value](const std::string& read) {
+      if (const auto known = from_word<Enum>(read)) value = *known;
+    });
+  }
   template <class Struct>
   void nested(const FieldInfo& info, Struct& value) {
     section(info, [&] { value.fields(*this); });

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 
+#include "gda/core/words.h"
 #include "gda/dist/communicator.h"
 
 namespace gda {
@@ -14,8 +16,12 @@ namespace gda {
 //   mpi   through the host's memory by the communicator of the host: slow; for builds without NCCL,
 //         and to find out whether a fault is NCCL's
 //   auto  nccl, where this build has it
+enum class DeviceBackend : std::uint8_t { automatic, nccl, mpi };
+template <>
+inline constexpr auto kWordsOf<DeviceBackend> = words("auto", "nccl", "mpi");
+
 struct DeviceCommunicatorOptions {
-  std::string backend = "auto";
+  DeviceBackend backend = DeviceBackend::automatic;
   std::chrono::milliseconds timeout{600'000};
 };
 
@@ -47,8 +53,12 @@ HostPlace place_on_host(Communicator& world);
 // How many ranks use the GPU of this one. Collective.
 int ranks_of_device(Device device, Communicator& world);
 
+enum class WantedDevice : std::uint8_t { automatic, cpu, cuda };
+template <>
+inline constexpr auto kWordsOf<WantedDevice> = words("auto", "cpu", "cuda");
+
 struct DeviceRequest {
-  std::string wanted;      // auto | cpu | cuda
+  WantedDevice wanted = WantedDevice::automatic;
   std::string setting;     // as the user wrote it, for messages: "device: cuda"
   bool may_share = false;  // several ranks may use one GPU
 };

@@ -23,6 +23,10 @@ namespace gda {
 //   down                  rows tiled; columns tiled f-fold, / f
 //   lm_head               columns tiled, / n
 // Paired noise on the tiled input columns (+N on one copy, -N on the next) tells copies apart.
+enum class WidthHeads : std::uint8_t { keep, multiply };
+template <>
+inline constexpr auto kWordsOf<WidthHeads> = words("keep", "multiply");
+
 struct Width {
   static constexpr std::string_view kName = "width";
   static constexpr std::string_view kSummary =
@@ -32,7 +36,7 @@ struct Width {
 
   std::int64_t hidden_factor = 1;        // n
   std::int64_t feed_forward_factor = 1;  // f
-  std::string heads = "keep";            // keep | multiply
+  WidthHeads heads = WidthHeads::keep;
   double noise_db = 10;
 
   void fields(FieldVisitor& visit);

@@ -32,6 +32,8 @@ namespace gda {
 //   selective  all but the outputs of cheap elementwise work (norms, activation, head combination)
 //   full       the layer's input alone: one more forward pass
 enum class Recompute : std::uint8_t { none, selective, full };
+template <>
+inline constexpr auto kWordsOf<Recompute> = words("none", "selective", "full");
 
 // B sequences of T tokens, row-major: row b * T + t.
 struct SequenceBatch {

@@ -20,9 +20,23 @@ struct RopeConfig {
   bool operator==(const RopeConfig&) const = default;
 };
 
+enum class AttentionType : std::uint8_t {
+  softmax,
+  differential,
+  grouped_differential,
+  differential_v2,
+};
+template <>
+inline constexpr auto kWordsOf<AttentionType> = words("softmax", "differential",
+                                                      "grouped_differential", "differential_v2");
+
+// Of the feed-forward gate.
+enum class Activation : std::uint8_t { silu, poly_norm };
+template <>
+inline constexpr auto kWordsOf<Activation> = words("silu", "poly_norm");
+
 struct AttentionConfig {
-  // softmax | differential | grouped_differential | differential_v2
-  std::string type = "grouped_differential";
+  AttentionType type = AttentionType::grouped_differential;
   std::int64_t head_dim = 64;
   // Query heads of softmax and differential_v2 (there: heads after the subtraction).
   std::int64_t num_attention_heads = 0;
@@ -34,7 +48,9 @@ struct AttentionConfig {
   // signal and noise keys together, two a group, so there are num_key_value_heads / 2 groups.
   std::int64_t num_key_value_heads = 0;
 
-  bool is_differential() const { return type == "differential" || type == "grouped_differential"; }
+  bool is_differential() const {
+    return type == AttentionType::differential || type == AttentionType::grouped_differential;
+  }
   std::int64_t ratio() const { return signal_heads / noise_heads; }
   // Groups that share one K and V: G.
   std::int64_t kv_groups() const;
@@ -56,7 +72,7 @@ struct ModelConfig {
   std::int64_t intermediate_size = 0;  // F
   std::int64_t vocab_size = 0;         // V
   std::int64_t max_position_embeddings = 4096;
-  std::string hidden_act = "silu";  // silu | poly_norm
+  Activation hidden_act = Activation::silu;
   bool tie_word_embeddings = false;
   double rms_norm_eps = 1e-5;
   double poly_norm_eps = 1e-6;      // of PolyNorm's means

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "gda/core/config.h"
@@ -33,8 +32,12 @@ struct QkClipConfig {
   void fields(FieldVisitor& visit);
 };
 
+enum class OptimizerName : std::uint8_t { adamw, muon };
+template <>
+inline constexpr auto kWordsOf<OptimizerName> = words("adamw", "muon");
+
 struct OptimizerConfig {
-  std::string name = "adamw";                  // adamw | muon
+  OptimizerName name = OptimizerName::adamw;
   double lr = 4e-4;                            // at the peak of the schedule
   std::vector<double> betas = {0.9, 0.95};     // adamw: decay rates of the first and second moment
   double eps = 1e-8;                           // adamw: added to the root of the second moment

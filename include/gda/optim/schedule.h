@@ -26,13 +26,21 @@
 
 namespace gda {
 
+enum class ScheduleName : std::uint8_t { constant, cosine, linear, wsd };
+template <>
+inline constexpr auto kWordsOf<ScheduleName> = words("constant", "cosine", "linear", "wsd");
+
+enum class DecayShape : std::uint8_t { one_minus_sqrt, linear, exponential };
+template <>
+inline constexpr auto kWordsOf<DecayShape> = words("1-sqrt", "linear", "exponential");
+
 struct ScheduleConfig {
-  std::string name = "wsd";                // constant | cosine | linear | wsd
+  ScheduleName name = ScheduleName::wsd;
   std::optional<std::int64_t> steps = {};  // N; nothing: those of the run
   std::int64_t warmup_steps = 0;
-  double decay_fraction = 0.2;         // wsd
-  std::string decay_shape = "1-sqrt";  // wsd: 1-sqrt | linear | exponential
-  double min_lr_ratio = 0.1;           // cosine, linear, wsd
+  double decay_fraction = 0.2;                          // wsd
+  DecayShape decay_shape = DecayShape::one_minus_sqrt;  // wsd
+  double min_lr_ratio = 0.1;                            // cosine, linear, wsd
 
   // N in a run of so many steps.
   std::int64_t length(std::int64_t run_steps) const { return steps.value_or(run_steps); }

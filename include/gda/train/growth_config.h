@@ -33,6 +33,14 @@ struct StageWeight {
   void fields(FieldVisitor& visit);
 };
 
+// How the learning rate goes on from a stage.
+enum class StageRate : std::uint8_t {
+  keep,    // with the schedule
+  rewind,  // the schedule begins again at its peak, and ends with the run
+};
+template <>
+inline constexpr auto kWordsOf<StageRate> = words("keep", "rewind");
+
 struct GrowthStageConfig {
   // When: after so many steps, or before the first step that begins with so many tokens seen.
   std::optional<std::int64_t> step;
@@ -41,9 +49,8 @@ struct GrowthStageConfig {
   std::optional<GrowthPlan> plan;
   std::string plan_file;
   std::int64_t seed = 1;  // of noise and of new weights
-  // The learning rate: keep goes on with the schedule; rewind begins it again at its peak and ends
-  // it with the run. Either way it first rises for rewarm_steps.
-  std::string learning_rate = "keep";
+  // Whatever it is, it first rises for rewarm_steps.
+  StageRate learning_rate = StageRate::keep;
   std::int64_t rewarm_steps = 0;
   std::optional<std::int64_t> global_batch_size;  // from here on; null: as before
   std::vector<StageWeight> weights;               // of the sources, from here on; empty: as before

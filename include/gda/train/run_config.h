@@ -32,7 +32,7 @@ struct RunConfig {
   CheckpointConfig checkpoint;
   EvalConfig eval;
   LoggingConfig logging;
-  std::string device = "auto";  // auto | cpu | cuda
+  WantedDevice device = WantedDevice::automatic;
 
   bool operator==(const RunConfig&) const = default;
   void fields(FieldVisitor& visit);

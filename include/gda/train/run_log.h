@@ -7,7 +7,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
+#include <string>
 
 #include "gda/train/event_file.h"
 #include "gda/train/metrics_file.h"
@@ -21,8 +23,9 @@ struct RunLogOptions {
   std::optional<std::filesystem::path> events = {};  // the folder of TensorBoard's; nothing: none
   std::int64_t total_steps = 0;
   Peak peak = {};
-  std::string config = {};                        // the configuration in YAML; empty: not shown
-  std::optional<std::int64_t> resumed_step = {};  // of the checkpoint that the run goes on from
+  std::string config = {};                           // the configuration in YAML; empty: not shown
+  std::map<std::string, std::string> settings = {};  // by dotted path, as YAML, for TensorBoard
+  std::optional<std::int64_t> resumed_step = {};     // of the checkpoint that the run goes on from
 };
 
 class RunLog {

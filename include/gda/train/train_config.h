@@ -7,7 +7,9 @@
 
 #include "gda/core/config.h"
 #include "gda/core/dtype.h"
+#include "gda/dist/device_communicator.h"
 #include "gda/dist/mesh.h"
+#include "gda/model/decoder.h"
 
 namespace gda {
 
@@ -48,7 +50,7 @@ struct TrainConfig {
   std::int64_t micro_batch_size = 4;    // sequences a forward pass of one rank
   // Steps rise from 0, and the last value is global_batch_size. Empty: no ramp.
   std::vector<BatchRampPoint> batch_ramp;
-  std::string recompute = "none";  // none | selective | full
+  Recompute recompute = Recompute::none;
   std::int64_t max_logit_mib = 0;  // 0: as the operator has it (linear_cross_entropy.h)
   std::int64_t seed = 1;           // of the initial parameters
   // Model folder whose parameters a new run begins with: a checkpoint, or Hugging Face's. Empty:
@@ -76,7 +78,7 @@ struct ParallelConfig {
   std::int64_t context = 1;
   std::int64_t zero_stage = 1;  // 1: optimizer state is sharded over the data-parallel ranks
   std::int64_t timeout_seconds = 600;
-  std::string backend = "auto";  // auto | nccl | mpi: device_communicator.h
+  DeviceBackend backend = DeviceBackend::automatic;
 
   // Of so many processes.
   MeshShape mesh(int ranks) const;
@@ -85,9 +87,18 @@ struct ParallelConfig {
   void fields(FieldVisitor& visit);
 };
 
+enum class ComputePrecision : std::uint8_t { bf16, fp32, fp64 };
+template <>
+inline constexpr auto kWordsOf<ComputePrecision> = words("bf16", "fp32", "fp64");
+
+// Of bf16 matrices from their masters.
+enum class MasterRounding : std::uint8_t { nearest, stochastic };
+template <>
+inline constexpr auto kWordsOf<MasterRounding> = words("nearest", "stochastic");
+
 struct PrecisionConfig {
-  std::string compute = "bf16";      // bf16 | fp32 | fp64
-  std::string rounding = "nearest";  // nearest | stochastic: of bf16 matrices from their masters
+  ComputePrecision compute = ComputePrecision::bf16;
+  MasterRounding rounding = MasterRounding::nearest;
 
   DType compute_type() const;
 
