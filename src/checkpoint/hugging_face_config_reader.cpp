@@ -5,7 +5,7 @@
 #include <type_traits>
 
 #include "checkpoint/json.h"
-#include "core/config_constraints.h"
+#include "config/constraints.h"
 #include "gda/checkpoint/hugging_face_config.h"
 #include "gda/core/error.h"
 

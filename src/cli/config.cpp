@@ -8,7 +8,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "gda/core/error.h"
-#include "gda/train/metrics_page.h"
+#include "gda/report/metrics_page.h"
 #include "gda/train/run_config.h"
 
 namespace gda::cli {

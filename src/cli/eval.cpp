@@ -18,8 +18,8 @@
 #include "gda/core/log.h"
 #include "gda/core/text.h"
 #include "gda/eval/loss.h"
+#include "gda/report/readable.h"
 #include "gda/train/data_agreement.h"
-#include "gda/train/readable.h"
 
 namespace gda::cli {
 namespace {

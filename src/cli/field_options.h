@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "gda/core/config.h"
+#include "gda/config/fields.h"
 
 namespace gda::cli {
 

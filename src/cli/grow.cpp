@@ -21,8 +21,8 @@
 #include "gda/core/shell.h"
 #include "gda/growth/grow_checkpoint.h"
 #include "gda/growth/growth_plan.h"
+#include "gda/report/readable.h"
 #include "gda/train/longer_run.h"
-#include "gda/train/readable.h"
 
 namespace gda::cli {
 namespace {

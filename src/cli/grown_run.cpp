@@ -12,7 +12,7 @@
 #include "gda/core/memory.h"
 #include "gda/core/philox.h"
 #include "gda/data/token_dataset.h"
-#include "gda/train/readable.h"
+#include "gda/report/readable.h"
 #include "gda/train/run_state.h"
 
 namespace gda::cli {

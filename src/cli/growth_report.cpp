@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "gda/core/text.h"
-#include "gda/train/readable.h"
+#include "gda/report/readable.h"
 
 namespace gda::cli {
 namespace {

@@ -10,8 +10,8 @@
 #include <CLI/CLI.hpp>
 
 #include "gda/core/stream.h"
-#include "gda/data/tokenizer.h"
 #include "gda/model/decoder.h"
+#include "gda/tokenizer/tokenizer.h"
 #include "gda/train/run_config.h"
 
 namespace gda::cli {

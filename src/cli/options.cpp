@@ -5,8 +5,8 @@
 #include <filesystem>
 #include <utility>
 
-#include "core/config_constraints.h"
-#include "core/config_scalars.h"
+#include "config/constraints.h"
+#include "config/scalars.h"
 #include "gda/core/error.h"
 #include "gda/core/shell.h"
 

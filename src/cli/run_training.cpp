@@ -7,8 +7,8 @@
 #include "gda/checkpoint/run_folder.h"
 #include "gda/core/log.h"
 #include "gda/core/shell.h"
+#include "gda/report/readable.h"
 #include "gda/train/longer_run.h"
-#include "gda/train/readable.h"
 
 namespace gda::cli {
 namespace {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "gda/data/tokenizer.h"
+#include "gda/tokenizer/tokenizer.h"
 
 namespace gda::cli {
 

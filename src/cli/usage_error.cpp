@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "core/config_constraints.h"
+#include "config/constraints.h"
 #include "gda/core/shell.h"
 
 namespace gda::cli {

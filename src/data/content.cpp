@@ -6,8 +6,8 @@
 #include <array>
 #include <cctype>
 
+#include "core/utf8.h"
 #include "data/json_text.h"
-#include "data/utf8.h"
 #include "gda/core/shell.h"
 
 namespace gda {

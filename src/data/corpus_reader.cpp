@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/utf8.h"
 #include "data/content.h"
 #include "data/input_file.h"
-#include "data/utf8.h"
 #include "gda/core/error.h"
 #include "gda/data/corpus.h"
 

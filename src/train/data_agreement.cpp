@@ -7,7 +7,7 @@
 
 #include "gda/core/error.h"
 #include "gda/core/log.h"
-#include "gda/train/readable.h"
+#include "gda/report/readable.h"
 
 namespace gda {
 namespace {

@@ -6,8 +6,8 @@
 
 #include "gda/core/file.h"
 #include "gda/core/log.h"
-#include "gda/train/process_memory.h"
-#include "gda/train/readable.h"
+#include "gda/report/process_memory.h"
+#include "gda/report/readable.h"
 #include "train/changed_settings.h"
 #include "train/run_evaluation.h"
 #include "train/run_page.h"

@@ -3,9 +3,9 @@
 
 #include <optional>
 
-#include "gda/data/tokenizer.h"
+#include "gda/report/run_log.h"
+#include "gda/tokenizer/tokenizer.h"
 #include "gda/train/run.h"
-#include "gda/train/run_log.h"
 #include "gda/train/run_progress.h"
 #include "gda/train/step_samples.h"
 

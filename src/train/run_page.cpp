@@ -6,8 +6,8 @@
 #include <algorithm>
 
 #include "gda/core/text.h"
-#include "gda/train/readable.h"
-#include "gda/train/start_page.h"
+#include "gda/report/readable.h"
+#include "gda/report/start_page.h"
 
 namespace gda {
 namespace {

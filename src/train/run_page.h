@@ -8,7 +8,7 @@
 #include "gda/data/data_loader.h"
 #include "gda/model/model_config.h"
 #include "gda/model/parameters.h"
-#include "gda/train/peak_flops.h"
+#include "gda/report/peak_flops.h"
 #include "gda/train/run_config.h"
 #include "train/run_timeline.h"
 

@@ -6,7 +6,7 @@
 
 #include "gda/core/log.h"
 #include "gda/dist/device_communicator.h"
-#include "gda/train/data_sheet.h"
+#include "gda/report/data_sheet.h"
 
 namespace gda {
 namespace {

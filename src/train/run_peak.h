@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "gda/train/peak_flops.h"
-#include "gda/train/phase_timer.h"
+#include "gda/report/peak_flops.h"
+#include "gda/report/phase_timer.h"
 #include "gda/train/run.h"
 
 namespace gda {

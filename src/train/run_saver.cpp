@@ -5,7 +5,7 @@
 #include "gda/core/error.h"
 #include "gda/core/log.h"
 #include "gda/core/stream.h"
-#include "gda/train/readable.h"
+#include "gda/report/readable.h"
 #include "train/run_timeline.h"
 
 namespace gda {

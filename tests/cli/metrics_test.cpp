@@ -3,8 +3,8 @@
 #include <set>
 
 #include "cli/run_folder.h"
-#include "gda/train/metrics_page.h"
-#include "train/metrics_fields.h"
+#include "gda/report/metrics_page.h"
+#include "report/metrics_fields.h"
 
 namespace gda::test {
 namespace {

@@ -4,7 +4,6 @@
 
 #include <cstdlib>
 
-#include "gda/core/config.h"
 #include "gda/core/error.h"
 
 namespace gda {
@@ -62,40 +61,6 @@ TEST_F(ExpandPath, IsUndoneForPrinting) {
   for (const char* path : {"a$HOME/b", "${HOME}", "plain/path", "$", "a\\$b"}) {
     EXPECT_EQ(expand_path(unexpanded_path(path)), path);
   }
-}
-
-struct PathSample {
-  std::string path = "default";
-  std::string text;
-  void fields(FieldVisitor& visit) {
-    visit.field({.key = "path", .doc = "a path", .is_path = true}, path);
-    visit.field({.key = "text", .doc = "no path"}, text);
-  }
-};
-
-PathSample read_paths(const std::string& yaml, const std::vector<std::string>& overrides = {}) {
-  PathSample sample;
-  read_yaml(yaml, "x.yaml", overrides, [&](FieldVisitor& visit) { sample.fields(visit); });
-  return sample;
-}
-
-TEST_F(ExpandPath, WorksInPathsOfConfigurationsAlone) {
-  const PathSample sample = read_paths("path: ~/a\ntext: ~/a\n");
-  EXPECT_EQ(sample.path, "/home/me/a");
-  EXPECT_EQ(sample.text, "~/a");
-  EXPECT_EQ(read_paths("", {"path=${GDA_TEST_RUNS}/b"}).path, "/scratch/$x/b");
-  EXPECT_EQ(read_paths("path: 'a\\$b'").path, "a$b");
-  try {
-    read_paths("text: x\npath: $GDA_TEST_UNSET/a\n");
-    ADD_FAILURE();
-  } catch (const ConfigError& error) {
-    EXPECT_STREQ(error.what(),
-                 "x.yaml:2: path: path $GDA_TEST_UNSET/a: the environment variable GDA_TEST_UNSET "
-                 "is not set");
-  }
-  // What is printed reads back equal.
-  PathSample odd{.path = "/data/$x", .text = "$x"};
-  EXPECT_EQ(read_paths(to_yaml([&](FieldVisitor& visit) { odd.fields(visit); })).path, odd.path);
 }
 
 TEST(ShellWord, QuotesWhatAShellWouldChange) {

@@ -1,4 +1,4 @@
-#include "gda/data/tokenizer.h"
+#include "gda/tokenizer/tokenizer.h"
 
 #include <gtest/gtest.h>
 

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "gda/core/config.h"
+#include "gda/config/fields.h"
 
 namespace gda {
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "gda/data/corpus.h"
-#include "gda/data/tokenizer.h"
+#include "gda/tokenizer/tokenizer.h"
 
 namespace gda {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "gda/core/config.h"
+#include "gda/config/fields.h"
 
 namespace gda {
 

@@ -13,8 +13,8 @@
 #include <string_view>
 #include <vector>
 
-#include "gda/data/tokenizer.h"
 #include "gda/dist/communicator.h"
+#include "gda/tokenizer/tokenizer.h"
 
 namespace gda {
 

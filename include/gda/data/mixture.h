@@ -23,7 +23,7 @@
 #include <functional>
 #include <vector>
 
-#include "gda/core/config.h"
+#include "gda/config/fields.h"
 
 namespace gda {
 

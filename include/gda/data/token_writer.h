@@ -12,7 +12,7 @@
 #include <span>
 #include <string>
 
-#include "gda/data/tokenizer.h"
+#include "gda/tokenizer/tokenizer.h"
 
 namespace gda {
 

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "gda/core/config.h"
+#include "gda/config/fields.h"
 #include "gda/growth/growth_map.h"
 
 namespace gda {

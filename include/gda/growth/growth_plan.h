@@ -16,7 +16,7 @@
 #include <variant>
 #include <vector>
 
-#include "gda/core/config.h"
+#include "gda/config/fields.h"
 #include "gda/growth/depth.h"
 #include "gda/growth/growth_map.h"
 #include "gda/growth/masked.h"

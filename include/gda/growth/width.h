@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "gda/core/config.h"
+#include "gda/config/fields.h"
 #include "gda/growth/growth_map.h"
 
 namespace gda {

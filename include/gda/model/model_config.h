@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "gda/core/config.h"
+#include "gda/config/fields.h"
 #include "gda/ops/rope.h"
 
 namespace gda {

@@ -22,7 +22,7 @@
 #include <optional>
 #include <string>
 
-#include "gda/core/config.h"
+#include "gda/config/fields.h"
 
 namespace gda {
 

@@ -19,7 +19,7 @@
 #include <string>
 #include <vector>
 
-#include "gda/core/config.h"
+#include "gda/config/fields.h"
 #include "gda/growth/growth_plan.h"
 
 namespace gda {

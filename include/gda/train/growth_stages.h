@@ -6,10 +6,10 @@
 
 #include "gda/checkpoint/checkpoint_reader.h"
 #include "gda/data/batch.h"
+#include "gda/report/step_report.h"
 #include "gda/train/run.h"
 #include "gda/train/run_progress.h"
 #include "gda/train/run_saver.h"
-#include "gda/train/step_report.h"
 
 namespace gda {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "gda/core/config.h"
+#include "gda/config/fields.h"
 
 namespace gda {
 

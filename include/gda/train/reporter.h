@@ -6,11 +6,11 @@
 #include <memory>
 #include <optional>
 
-#include "gda/data/tokenizer.h"
-#include "gda/train/peak_flops.h"
-#include "gda/train/phase_timer.h"
+#include "gda/report/peak_flops.h"
+#include "gda/report/phase_timer.h"
+#include "gda/report/run_log.h"
+#include "gda/tokenizer/tokenizer.h"
 #include "gda/train/run.h"
-#include "gda/train/run_log.h"
 #include "gda/train/run_progress.h"
 #include "gda/train/step_samples.h"
 
@@ -32,8 +32,8 @@ class Reporter {
 
   // Where the time of the steps goes.
   PhaseTimer& timer() { return timer_; }
-  // After each step, progress.last: what the configuration says is due. Data that could not be read for it, which
-  // ends the run.
+  // After each step, progress.last: what the configuration says is due. Data that could not be read
+  // for it, which ends the run.
   [[nodiscard]] std::optional<UnreadableData> after_step(const RunProgress& progress);
   // A growth stage is done.
   void report(const GrowthReport& growth, const RunProgress& progress);

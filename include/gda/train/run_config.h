@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "gda/checkpoint/checkpoint_config.h"
-#include "gda/core/config.h"
+#include "gda/config/fields.h"
 #include "gda/data/data_config.h"
 #include "gda/model/model_config.h"
 #include "gda/optim/optimizer_config.h"

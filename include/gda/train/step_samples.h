@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "gda/data/batch.h"
-#include "gda/train/phase_timer.h"
+#include "gda/report/phase_timer.h"
 #include "gda/train/run.h"
 #include "gda/train/run_state.h"
 

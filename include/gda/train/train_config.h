@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "gda/core/config.h"
+#include "gda/config/fields.h"
 #include "gda/core/dtype.h"
 #include "gda/dist/device_communicator.h"
 #include "gda/dist/mesh.h"

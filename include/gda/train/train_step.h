@@ -15,8 +15,8 @@
 #include "gda/model/decoder.h"
 #include "gda/optim/logit_watch.h"
 #include "gda/optim/optimizer.h"
+#include "gda/report/phase_timer.h"
 #include "gda/train/loss_guard.h"
-#include "gda/train/phase_timer.h"
 
 namespace gda {
 

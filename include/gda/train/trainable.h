@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "gda/core/config.h"
+#include "gda/config/fields.h"
 #include "gda/model/parameters.h"
 
 namespace gda {
