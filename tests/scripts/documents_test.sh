@@ -26,6 +26,7 @@ pages=("$@")
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+export OMPI_MCA_orte_tmpdir_base=$work/sessions  # see tests/support/own_session.sh
 reader=$work/reader rehearsal=$work/rehearsal
 
 # The reader's folder; building takes minutes and is checked, not done.

@@ -16,7 +16,7 @@ namespace gda::test {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr double kLongest = 120;  // seconds; a few suffice on a machine that is not crowded
+constexpr double kLongest = 600;  // seconds; a few suffice on a machine that is not crowded
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();

@@ -30,7 +30,7 @@ class Program {
   void signal(int number) const;
   void signal_rank(int rank, int number) const;
   bool running();
-  // Polls until a condition holds; false if the program ended, or two minutes passed, before it
+  // Polls until a condition holds; false if the program ended, or ten minutes passed, before it
   // did.
   bool wait_until(const std::function<bool()>& condition);
   Outcome wait();
