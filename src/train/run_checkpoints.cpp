@@ -138,6 +138,7 @@ CheckpointContents RunCheckpoints::contents(const Context& context, const RunSna
     source.states.insert(source.states.end(), states.begin(), states.end());
   }
   for (const OptimizerPiece& piece : optimizer_.pieces()) {
+    if (!piece.parameter->is_primary) continue;
     const auto add = [&](const std::string& name, const Tensor& data) {
       contents.pieces.push_back(piece_of(name, piece.spec().name, piece.parameter->region,
                                          piece.offset, data, context.stream));

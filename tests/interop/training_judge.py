@@ -56,7 +56,7 @@ CASES = [
         "attention": {"type": "differential", "head_dim": 8, "signal_heads": 4, "noise_heads": 4,
                       "num_key_value_heads": 4},
         "schedule": {"name": "linear", "warmup_steps": 2, "min_lr_ratio": 0.1},
-        "ranks": 2, "recompute": "full",
+        "ranks": 2, "recompute": "full", "qk_clip": {"threshold": 0.4, "every_steps": 2},
     },
     {
         "name": "grouped, tied, 3 ranks, 1-sqrt",

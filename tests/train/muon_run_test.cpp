@@ -1,4 +1,4 @@
-// Runs whose layers Muon trains: resumed, grown, and taken over from AdamW and back.
+// Runs whose layers Muon trains, with QK-clip: resumed, grown, and taken over from AdamW and back.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -28,6 +28,7 @@ class MuonRunTest : public ::testing::Test {
                    std::int64_t steps) const {
     RunConfig config = test::tiny_run(root_ / "data", root_ / name);
     config.optimizer.name = from_word<OptimizerName>(optimizer).value();
+    config.optimizer.qk_clip = QkClipConfig{.threshold = 0.05, .every_steps = 2};
     config.schedule.steps = 20;
     config.train.steps = steps;
     return config;
