@@ -1,4 +1,4 @@
-// Whether boxes cover a tensor, every element once.
+// Coverage check: boxes that cover a tensor exactly once.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Which rank has which part of what is saved, known to every rank, and checked.
+// Layout of a save over ranks: the parts that each has, known to every rank, and validated.
 #pragma once
 
 #include <cstddef>

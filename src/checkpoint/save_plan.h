@@ -1,4 +1,4 @@
-// Which files a rank writes for a checkpoint, and how they become one.
+// Plan of a save: the files that a rank writes, and the steps that make them a checkpoint.
 #pragma once
 
 #include <exception>
@@ -39,7 +39,7 @@ struct SavePlan {
   std::size_t tensor_bytes() const;
 };
 
-// What this rank of `group` writes. Throws FormatError for pieces that do not fit the parameters,
+// The plan of this rank of `group`. Throws FormatError for pieces that do not fit the parameters,
 // and for elements that no rank has or that two have. Collective.
 SavePlan plan_save(Communicator& group, const SaveOptions& options,
                    const CheckpointContents& contents);

@@ -1,4 +1,4 @@
-// What `gda tokenize` and `gda tokenizer train` say of the text that they read.
+// Report of `gda tokenize` and `gda tokenizer train` on the text that they read.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -1,4 +1,4 @@
-// What a growth changes, as a page and as JSON.
+// Report of a growth's changes, as a page and as JSON.
 #pragma once
 
 #include <nlohmann/json.hpp>

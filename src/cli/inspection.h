@@ -1,5 +1,5 @@
-// What `gda inspect` finds out about a path. It is gathered as one JSON object, which --json prints
-// as it is and which the page for people is made from, so that the two can't differ.
+// Facts that `gda inspect` finds about a path. They are gathered as one JSON object, which --json
+// prints as it is and which the page for people is made from, so that the two can't differ.
 #pragma once
 
 #include <filesystem>

@@ -1,4 +1,4 @@
-// What `gda train` and `gda resume` share: processes, configuration, the run, its ending.
+// Shared part of `gda train` and `gda resume`: processes, configuration, the run, its ending.
 #pragma once
 
 #include <cstdint>

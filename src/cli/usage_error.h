@@ -1,4 +1,4 @@
-// What is wrong with a command line, in words that name the word at fault.
+// Messages for errors on the command line, which name the word at fault.
 #pragma once
 
 #include <CLI/CLI.hpp>

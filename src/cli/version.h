@@ -1,4 +1,4 @@
-// What this program is made of: for bug reports, and to tell builds apart.
+// Versions of this program and its parts: for bug reports, and to tell builds apart.
 #pragma once
 
 #include <nlohmann/json.hpp>

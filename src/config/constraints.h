@@ -1,4 +1,4 @@
-// What makes a value of a configuration field unacceptable, in words.
+// Validation of values of configuration fields: messages for unacceptable ones.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// What the rest of the program asks of devices other than the host, for gda/core: by
-// kernels/cuda/runtime.cu, or by kernels/missing/runtime.cpp, which has none and throws.
+// Interface to devices other than the host, for gda/core. kernels/cuda/runtime.cu implements it, or
+// kernels/missing/runtime.cpp, which has none and throws.
 #pragma once
 
 #include <cstddef>
@@ -44,7 +44,7 @@ void synchronize(const Stream& stream);
 void* create_event(int device);
 void destroy_event(void* event, int device) noexcept;
 void record(void* event, const Stream& stream);
-// What comes to the stream from now on begins after the event.
+// Work that comes to the stream from now on begins after the event.
 void wait_in(const Stream& stream, void* event);
 bool reached(void* event, int device);
 void wait_for(void* event, int device);

@@ -1,4 +1,4 @@
-// What of a text is UTF-8.
+// Validation of UTF-8, character by character.
 #pragma once
 
 #include <cstddef>

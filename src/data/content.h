@@ -1,4 +1,4 @@
-// What a file of a corpus is, told by how it begins.
+// Detection of a corpus file's format by how the file begins.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What the identity of a dataset says of its tokens, as they come.
+// Summary of a dataset's tokens for its identity, computed as they come.
 //
 // A dataset is cut into blocks of kBlockTokens tokens. A block's hash is that of its ids, as i32,
 // and that of the positions in the dataset at which a document begins in it, as i64, both

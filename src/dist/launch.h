@@ -1,4 +1,4 @@
-// Whether this process was started as one of several by a launcher that speaks MPI.
+// Detection of an MPI launcher that started this process as one of several.
 #pragma once
 
 #include <functional>

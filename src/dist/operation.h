@@ -1,4 +1,4 @@
-// What messages say of an operation between processes.
+// Descriptions of operations between processes, for errors and the log.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// What every communicator asks of what it is given. validate_... throw DistError.
+// Validation of arguments, the same for every communicator. validate_... throw DistError.
 #pragma once
 
 #include <string_view>

@@ -1,4 +1,4 @@
-// How the axes of heads grow when new heads are put behind the old ones of their stripe, and new
+// Growth of the axes of heads: new heads are put behind the old ones of their stripe, and new
 // groups of keys and values behind the old groups, so that no old head changes what it reads.
 #pragma once
 

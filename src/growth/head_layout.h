@@ -1,4 +1,4 @@
-// How heads lie in the tensors of a layer.
+// Layout of heads in the tensors of a layer.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,8 @@
 
 namespace gda {
 
-// How heads lie inside the projections: in stripes that all heads of a noise head (or, without
-// noise heads, of a key head) share, one behind the other.
+// Heads lie inside the projections in stripes that all heads of a noise head (or, without noise
+// heads, of a key head) share, one behind the other.
 struct HeadLayout {
   std::int64_t stripes = 0;
   std::int64_t heads = 0;         // of o_proj's input, in a stripe

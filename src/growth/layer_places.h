@@ -1,4 +1,4 @@
-// Where new layers go.
+// Positions of new layers in a grown model.
 #pragma once
 
 #include <cstdint>

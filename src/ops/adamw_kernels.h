@@ -1,4 +1,4 @@
-// What backends share of gda/ops/adamw.h.
+// Parts of gda/ops/adamw.h that backends share.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What backends implement: a table of functions for each, the CPU's and CUDA's.
+// Interface of backends: a table of functions for each, the CPU's and CUDA's.
 //
 // The list below has every operator once. From it come the declarations gda::cpu::x and
 // gda::cuda::x, a table's slots, and the tables (kernels/*/backend.*). A function has the public

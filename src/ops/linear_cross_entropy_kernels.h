@@ -1,5 +1,5 @@
-// What backends do for gda/ops/linear_cross_entropy.h: rows of a block of logits. The loop over
-// blocks and the products are in src/ops.
+// Backends' part of gda/ops/linear_cross_entropy.h: rows of a block of logits. The loop over blocks
+// and the products are in src/ops.
 #pragma once
 
 #include "gda/ops/linear_cross_entropy.h"

@@ -1,4 +1,4 @@
-// What gda/ops/rope.h has of the CPU alone.
+// CPU-only part of gda/ops/rope.h.
 #pragma once
 
 #include <span>

@@ -1,6 +1,6 @@
-// What metrics.jsonl and TensorBoard's events tell: one table for each kind of report, with what
-// every field means. Both are written from it, and docs/metrics.md is made of it, so that nothing
-// is written without its description.
+// Fields of metrics.jsonl and TensorBoard's events: one table for each kind of report, with the
+// meaning of every field. Both are written from it, and docs/metrics.md is made of it, so that
+// nothing is written without its description.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -24,7 +24,7 @@ struct MetricField {
   std::string_view tag{};
 };
 
-// When a line was written.
+// Step and time at which a line was written.
 struct LineStamp {
   std::int64_t step = 0;
   std::string time;  // UTC

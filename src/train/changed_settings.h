@@ -1,4 +1,4 @@
-// What is different between the configuration of a checkpoint and that of the run that goes on.
+// Differences between the configuration of a checkpoint and that of the run that goes on.
 #pragma once
 
 #include <cstdint>

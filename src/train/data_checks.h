@@ -1,4 +1,4 @@
-// Whether a run's data is what it should be, when it begins and when it goes on.
+// Validation of a run's data, when it begins and when it goes on.
 #pragma once
 
 #include "gda/checkpoint/checkpoint_reader.h"

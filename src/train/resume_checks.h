@@ -1,4 +1,4 @@
-// What a run that goes on from a checkpoint may have changed, and what is told of it.
+// Validation of a resumed run's changes since its checkpoint, and the log's notes on them.
 #pragma once
 
 #include <cstdint>

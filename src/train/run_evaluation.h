@@ -1,4 +1,4 @@
-// What a run tells of its model itself: its loss on what was held out, and text that it writes.
+// Evaluation of a run's model: its loss on held-out data, and samples of text that it writes.
 #pragma once
 
 #include <optional>

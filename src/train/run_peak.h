@@ -1,4 +1,4 @@
-// What the devices of a run can do at most, and what its steps do of it.
+// Peak FLOP/s of a run's devices, and its steps' FLOP/s judged by it.
 #pragma once
 
 #include <cstdint>

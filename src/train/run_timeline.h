@@ -1,5 +1,4 @@
-// What a run does at each step: a function of its configuration and the step alone, growth stages
-// included.
+// Schedule of a run: a function of its configuration and the step alone, growth stages included.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +24,7 @@ class RunTimeline {
   // Steps that are done when stage i (from 0) grows the model.
   std::int64_t stage_step(std::int64_t i) const;
   const GrowthStageConfig& stage(std::int64_t i) const;
-  // What is trained after so many growths.
+  // Trainable parameters after so many growths.
   const WordOrList& trainable(std::int64_t growths) const;
   // Reports what does not fit among the stages, the batches and the data.
   void check(FieldVisitor& visit) const;

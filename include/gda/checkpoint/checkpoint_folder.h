@@ -1,4 +1,4 @@
-// How checkpoints lie on disk.
+// Layout of checkpoint folders.
 //
 //   checkpoints/step-00001000/
 //     model.safetensors | model-0000i-of-0000N.safetensors + model.safetensors.index.json
@@ -25,7 +25,7 @@
 
 namespace gda {
 
-// Which checkpoint of a run; later ones are greater.
+// Identifies a checkpoint of a run; later ones are greater.
 struct StepName {
   std::int64_t step = 0;
   bool grown = false;  // the model was made bigger between this one and the other of the step
@@ -46,7 +46,7 @@ struct StepFolder {
 // listed. Empty if there is no such folder.
 std::vector<StepFolder> list_step_folders(const std::filesystem::path& checkpoints);
 
-// What manifest.json says.
+// Contents of manifest.json.
 struct Manifest {
   // 2 if the optimizer's pieces are of boxes, which readers of version 1 do not know, else 1.
   std::int64_t format_version = 1;

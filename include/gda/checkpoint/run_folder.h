@@ -1,4 +1,4 @@
-// What lies where in the folder of a run.
+// Layout of a run folder.
 #pragma once
 
 #include <filesystem>
@@ -22,7 +22,7 @@ class RunFolder {
   std::filesystem::path log() const { return path_ / "log"; }
   // A folder of each step that was saved (checkpoint_folder.h).
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
-  // Whose the folder is while a process writes there (output_lock.h).
+  // Names the process that writes there, while it does (output_lock.h).
   std::filesystem::path lock() const { return path_ / "lock"; }
 
  private:

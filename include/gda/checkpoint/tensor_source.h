@@ -1,4 +1,4 @@
-// What a checkpoint is written from: named tensors whose bytes are asked for when their turn comes,
+// Sources of a checkpoint: named tensors whose bytes are asked for when their turn comes,
 // so that they need not be in memory before or after.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Where memory lives and work runs.
+// Devices (the CPU and CUDA GPUs), their properties, and streams.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,7 @@ struct Device {
   std::string str() const;
 };
 
-// What a GPU says of itself.
+// Properties that a GPU reports.
 struct DeviceFacts {
   std::string name;  // "NVIDIA H100 80GB HBM3"
   std::string uuid;  // the same for every process that uses it: 32 hexadecimal digits

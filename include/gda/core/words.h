@@ -1,4 +1,4 @@
-// What the values of an enum are called in configurations, files and messages.
+// Names of enum values in configurations, files and messages.
 #pragma once
 
 #include <fmt/format.h>

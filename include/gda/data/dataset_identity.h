@@ -1,4 +1,4 @@
-// What a token dataset is, so that data, tokenizer, model and run can be compared before a run
+// Identity of a token dataset, by which data, tokenizer, model and run are compared before a run
 // begins: found without reading the dataset again wherever that was done before.
 //
 // `gda tokenize` writes it beside the dataset, as PREFIX.gda.json (docs/data.md has the layout);

@@ -1,5 +1,5 @@
-// Which source each sample of a run comes from, and which of that source's samples it is: a pure
-// function of the global sample number, with nothing to save and nothing to replay.
+// Mapping of a run's samples to sources, and to sample indices within them: a pure function of
+// the global sample number, with nothing to save and nothing to replay.
 //
 // Every sample has sequence_length tokens, so shares of tokens are shares of samples. Write w_k(g)
 // for the share of source k at sample g (its weight over the sum of weights, at g's step) and

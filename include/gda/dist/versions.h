@@ -1,4 +1,4 @@
-// What ranks are joined by.
+// Versions of MPI and NCCL in use.
 #pragma once
 
 #include <string>

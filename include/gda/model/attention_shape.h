@@ -1,4 +1,4 @@
-// Which key and value head each query head reads, for each type of attention.
+// Mapping of query heads to key and value heads, for each type of attention.
 #pragma once
 
 #include "gda/model/model_config.h"

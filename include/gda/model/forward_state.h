@@ -1,4 +1,4 @@
-// What the forward pass of a micro-batch through a stage leaves for its backward pass.
+// State that the forward pass of a micro-batch through a stage keeps for its backward pass.
 #pragma once
 
 #include <memory>

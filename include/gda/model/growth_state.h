@@ -1,5 +1,5 @@
-// What growth leaves behind in a model that is trained on: which updates its elements have seen,
-// and which part of it is still being faded in.
+// State of growth in a model that is trained on: the updates that its elements have seen, and the
+// part of it that is still being faded in.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What a decoder-only model is made of: the `model:` section of a configuration, and config.json of
+// Architecture of a decoder-only model: the `model:` section of a configuration, and config.json of
 // a checkpoint.
 #pragma once
 

@@ -1,4 +1,5 @@
-// Which part of a model a rank holds: a stage of its layers, and of those a part of each tensor.
+// Placement of a model on ranks: each holds a stage of its layers, and of those a part of each
+// tensor.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Where an operator runs, and its scratch memory.
+// Execution context of an operator: its stream and its scratch memory.
 //
 // Conventions of every operator in gda/ops:
 //   * Legend: B sequences, T tokens a sequence, N = B*T rows, D hidden size, H heads, d head

@@ -1,4 +1,4 @@
-// What the operators run on.
+// CPU instruction set and matrix library in use.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
-// What data-parallel ranks send each other of a model: gradients that are summed, and new values
-// that reach every rank (ZeRO stage 1, Rajbhandari et al. 2020).
+// Communication of data-parallel ranks: gradients that are summed, and new values that reach every
+// rank (ZeRO stage 1, Rajbhandari et al. 2020).
 //
 // Every bucket of the ParameterStore is cut into `size` equal parts; rank r owns part r: it
 // receives that part's summed gradient (reduce-scatter), and sends its new values to every rank by

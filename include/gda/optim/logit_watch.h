@@ -1,4 +1,4 @@
-// When QK-clip looks at attention's logits, and what it makes of them.
+// Schedule of QK-clip's checks of attention's logits, and the head factors that follow from them.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,7 @@ class LogitWatch {
   // Layers whose q_proj or k_proj is frozen are left as they are. Collective.
   std::vector<HeadFactors> end(const Stream& stream);
 
-  // What was found since the last call.
+  // Findings since the last call.
   SeenLogits take_seen() { return std::exchange(seen_, {}); }
 
  private:

@@ -1,4 +1,4 @@
-// Which rank iterates which matrix, where a rule needs whole matrices and ranks share the work.
+// Assignment of matrices to ranks, where a rule needs whole matrices and ranks share the work.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace gda {
 
-// What Newton-Schulz iterations of a matrix cost, up to a factor: R C min(R, C).
+// Cost of a matrix's Newton-Schulz iterations, up to a factor: R C min(R, C).
 double newton_schulz_cost(const Shape& shape);
 
 // The matrices of each rank, by index, in the order in which they were dealt: the most expensive

@@ -1,4 +1,4 @@
-// How an optimizer moves parameters: the interface of AdamW and others, and what they work on.
+// Interface of update rules, AdamW and others, and the pieces of parameters that they work on.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What the maker says that a GPU does at most.
+// Peak FLOP/s of GPUs, by their makers' data sheets.
 #pragma once
 
 #include <optional>

@@ -1,4 +1,4 @@
-// Where the time of a step goes.
+// Time of a step, by phase.
 #pragma once
 
 #include <array>
@@ -58,7 +58,7 @@ class PhaseTimer {
 
   Phase enter(Phase phase);
   void mark(Phase phase);
-  // How many of the marks the stream has reached.
+  // Number of marks that the stream has reached.
   std::size_t reached_marks() const;
   // Adds up the phases between the first `reached` marks; the last of them stays.
   void settle(std::size_t reached);

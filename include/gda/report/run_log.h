@@ -1,4 +1,4 @@
-// Where the root of a run reports how it goes: the status line in the log, metrics.jsonl, and
+// Reports that the root of a run writes: the status line in the log, metrics.jsonl, and
 // TensorBoard events.
 //
 // docs/metrics.md has the fields of metrics.jsonl and TensorBoard's tags. TensorBoard also shows

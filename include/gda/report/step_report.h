@@ -1,4 +1,4 @@
-// What a run tells about itself, once per logging interval and once per evaluation.
+// Reports of a run, for each logging interval, evaluation and growth stage.
 #pragma once
 
 #include <cstdint>
@@ -39,11 +39,11 @@ struct StepReport {
   // Growth's mask in the step's passes, in [0, 1); nothing when no growth is being faded in.
   std::optional<double> mask = {};
   std::vector<std::pair<std::string, double>> source_losses;  // by name of the data source
-  // What of the samples is drawn from each source now, and how often it has been gone through.
+  // Each source's share of the samples that are drawn now, and how often it has been gone through.
   std::vector<std::pair<std::string, double>> source_shares = {};
   std::vector<std::pair<std::string, double>> source_passes = {};
   std::vector<double> lambdas;  // of each layer; may be empty
-  // What QK-clip saw since the last report (logit_watch.h).
+  // QK-clip's findings since the last report (logit_watch.h).
   std::vector<double> max_logits = {};
   std::int64_t clipped_heads = 0;
   PhaseSeconds seconds{};

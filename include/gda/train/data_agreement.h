@@ -1,4 +1,4 @@
-// Whether data, tokenizer, model and run are of each other, before anything is allocated.
+// Validation that data, tokenizer, model and run fit each other, before anything is allocated.
 #pragma once
 
 #include <filesystem>
@@ -18,10 +18,10 @@ struct NamedData {
   std::vector<IdentifiedDataset> datasets;
 };
 
-// What makes tokens useless for a model of a vocabulary, a line each that names dataset, number
-// found, what is expected, and how to go on: ids outside of [0, vocab_size), a tokenizer whose
-// vocabulary is larger, datasets without tokens, and with document_mask documents of one token
-// each, which leave nothing to predict.
+// Faults that make tokens useless for a model of a vocabulary, a line each that names dataset,
+// number found, what is expected, and how to go on: ids outside of [0, vocab_size), a tokenizer
+// whose vocabulary is larger, datasets without tokens, and with document_mask documents of one
+// token each, which leave nothing to predict.
 std::vector<std::string> faults_of(const NamedData& data, std::int64_t vocab_size,
                                    bool document_mask);
 

@@ -1,5 +1,5 @@
-// What a run tells on its way: the page that it begins with, reports of its steps with their rates,
-// evaluations, and samples of text. Every rank takes part; the root speaks (run_log.h).
+// Progress reports of a run: the page that it begins with, its steps with their rates, evaluations,
+// and samples of text. Every rank takes part; the root speaks (run_log.h).
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ class Reporter {
   // `run` must outlive it. Opens the tokenizer of samples of text.
   explicit Reporter(Run& run);
 
-  // What the devices can do at most, before the model takes their memory.
+  // Finds the devices' peak FLOP/s, before the model takes their memory.
   void find_peak();
   // Opens the log of every rank and the root's files, and writes the configuration there.
   // `resumed_step`: of the checkpoint that the run goes on from.
@@ -30,7 +30,7 @@ class Reporter {
   // The page that the run begins with. Rates count from here on.
   void begin(const RunProgress& progress);
 
-  // Where the time of the steps goes.
+  // Time of the steps, by phase.
   PhaseTimer& timer() { return timer_; }
   // After each step, progress.last: what the configuration says is due. Data that could not be read
   // for it, which ends the run.

@@ -1,5 +1,5 @@
-// What a run stands on, and what does not move while it goes on: its configuration, the ranks, the
-// device and the stream of this one, and the data.
+// Parts of a run that stay the same while it goes on: its configuration, the ranks, the device and
+// the stream of this one, and the data.
 #pragma once
 
 #include <cstdint>

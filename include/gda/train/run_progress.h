@@ -1,5 +1,5 @@
-// How far a run has come, and the model that it trains: what moves, and what checkpoints bring
-// back.
+// Progress of a run, and the model that it trains: the parts that change, and that checkpoints
+// bring back.
 #pragma once
 
 #include <cstdint>

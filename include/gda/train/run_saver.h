@@ -1,4 +1,4 @@
-// When the states of a run are saved, and which of them count as healthy.
+// Checkpointing of a run: its schedule, and the mark of healthy states.
 //
 // A state is saved as healthy when no update is being skipped, its weights are finite and so is the
 // loss of the last samples. If every update from its weights was skipped until the guard ended the

@@ -1,5 +1,5 @@
-// What of a run is not a pure function of its configuration and step: the counters in trainer.json,
-// and what the data was that they count in.
+// State of a run that is no pure function of its configuration and step: the counters in
+// trainer.json, and the record of the data that they count in.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Which parameters a run trains: train.trainable, which is `all`, `new` or a list of patterns.
+// Trainable parameters of a run: train.trainable, which is `all`, `new` or a list of patterns.
 #pragma once
 
 #include <string>
@@ -10,11 +10,11 @@
 
 namespace gda {
 
-// Whether the whole name is as the pattern says, in which * stands for any letters, dots included,
-// and ? for one.
+// Whether the pattern matches the whole name: * stands for any letters, dots included, and ? for
+// one.
 bool matches(std::string_view pattern, std::string_view name);
 
-// What is wrong with the first pattern that matches no parameter, with the name that comes nearest;
+// Message about the first pattern that matches no parameter, with the name that comes nearest;
 // empty if there is none.
 std::string pattern_problem(const WordOrList& trainable, const std::vector<ParameterSpec>& specs);
 

@@ -1,5 +1,5 @@
-// What of a run is made for one model: its parameters, passes, optimizer and checkpoints. A run
-// that trains another model, or another part of it, makes another.
+// A model in training: its parameters, passes, optimizer and checkpoints. A run that trains another
+// model, or another part of it, makes another.
 #pragma once
 
 #include <filesystem>
