@@ -67,7 +67,7 @@ Tensor Decoder::run(const Context& context, Arena& kept, const AttentionInput& a
     const bool keeps = saved != nullptr && layer >= lowest_trained_layer_;
     LayerActivations activations =
         layers_[i].forward(context, kept, attention, x, next, keeps ? recompute_ : Recompute::full);
-    if (keeps) saved->push_back(std::move(activations));
+    if (keeps) saved->push_back(activations);
     const bool is_input = i == 0 && !stage_.has_embedding;
     spare = keeps || is_input ? Tensor{} : x;
     x = next;

@@ -58,6 +58,7 @@ Tensor fuse(const Tensor& first, const Tensor& last) {
 
 std::vector<PlacedSpec> all_of(const std::vector<ParameterSpec>& specs) {
   std::vector<PlacedSpec> placed;
+  placed.reserve(specs.size());
   for (const ParameterSpec& spec : specs) {
     placed.push_back({.spec = spec, .region = Region::whole(spec.shape)});
   }
