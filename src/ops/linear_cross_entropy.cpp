@@ -1,5 +1,7 @@
 #include "gda/ops/linear_cross_entropy.h"
 
+#include <omp.h>
+
 #include <algorithm>
 
 #include "gda/ops/matmul.h"
@@ -57,6 +59,10 @@ class Chunks {
         std::max<std::int64_t>(1, static_cast<std::int64_t>(options.max_logit_bytes / row_bytes));
     const std::int64_t chunks = (rows + fitting - 1) / fitting;
     step_ = (rows + chunks - 1) / chunks;
+    // A CPU's threads find the rows that they have just read in their caches; a GPU, which would be
+    // asked too often, takes all of them.
+    constexpr std::int64_t kRowsOfAThread = 4;
+    block_ = gpu ? step_ : kRowsOfAThread * omp_get_max_threads();
     logits_ = context.arena.allocate(dtype, {step_, stride}).columns(0, vocabulary);
     statistics_ = {.maximum = context.arena.allocate(wide, {step_}),
                    .sum = context.arena.allocate(DType::f64, {step_}),
@@ -67,32 +73,44 @@ class Chunks {
 
   // Losses of the rows x [n, D], n <= step.
   void losses(const Context& context, const Tensor& x, const Tensor& weight, const Tensor& target,
-              const Tensor& loss, bool for_gradient) const {
-    const std::int64_t count = x.dim(0);
-    const ops::RowStatistics rows = statistics(count);
-    const Tensor logits = logits_.rows(0, count);
+              const Tensor& loss) const {
+    const Tensor logits = logits_.rows(0, x.dim(0));
     matmul(context, x, weight, logits, {.transpose_b = true});
+    losses_of(context, logits, target, loss, false);
+  }
+
+  // And the gradient of scale * sum of losses with respect to the logits, in their memory.
+  Tensor losses_and_gradient(const Context& context, const Tensor& x, const Tensor& weight,
+                             const Tensor& target, double scale, const Tensor& loss) const {
+    const std::int64_t count = x.dim(0);
+    const Tensor logits = logits_.rows(0, count);
+    const auto narrower = static_cast<std::int64_t>(size_of(logits.dtype()) / size_of(compute_));
+    const Tensor gradient(logits.raw(), compute_, logits.shape(), logits.row_stride() * narrower,
+                          logits.device());
+    matmul(context, x, weight, logits, {.transpose_b = true});
+    for (std::int64_t begin = 0; begin < count; begin += block_) {
+      const std::int64_t n = std::min(block_, count - begin);
+      const Tensor targets = target.rows(begin, n);
+      losses_of(context, logits.rows(begin, n), targets, loss.rows(begin, n), true);
+      backend_.cross_entropy_gradient(context, {.logits = logits.rows(begin, n),
+                                                .target = targets,
+                                                .scale = scale,
+                                                .rows = statistics(n),
+                                                .gradient = gradient.rows(begin, n)});
+    }
+    return gradient;
+  }
+
+ private:
+  // Statistics of the rows stay for their gradient.
+  void losses_of(const Context& context, const Tensor& logits, const Tensor& target,
+                 const Tensor& loss, bool for_gradient) const {
+    const ops::RowStatistics rows = statistics(logits.dim(0));
     backend_.softmax_statistics(
         context, {.logits = logits, .target = target, .for_gradient = for_gradient, .rows = rows});
     backend_.cross_entropy_loss(context, {.target = target, .rows = rows, .loss = loss});
   }
 
-  // Of the rows that losses() was called with last: the gradient with respect to their logits.
-  Tensor gradient(const Context& context, const Tensor& target, double scale) const {
-    const std::int64_t count = target.dim(0);
-    const Tensor logits = logits_.rows(0, count);
-    const auto narrower = static_cast<std::int64_t>(size_of(logits.dtype()) / size_of(compute_));
-    const Tensor gradient(logits.raw(), compute_, logits.shape(), logits.row_stride() * narrower,
-                          logits.device());
-    backend_.cross_entropy_gradient(context, {.logits = logits,
-                                              .target = target,
-                                              .scale = scale,
-                                              .rows = statistics(count),
-                                              .gradient = gradient});
-    return gradient;
-  }
-
- private:
   ops::RowStatistics statistics(std::int64_t count) const {
     return {.maximum = statistics_.maximum.rows(0, count),
             .sum = statistics_.sum.rows(0, count),
@@ -103,6 +121,7 @@ class Chunks {
   ArenaScope scope_;
   DType compute_;
   std::int64_t step_ = 0;
+  std::int64_t block_ = 0;  // rows whose gradient follows their statistics at once
   Tensor logits_;
   ops::RowStatistics statistics_;
 };
@@ -120,7 +139,7 @@ void linear_cross_entropy_forward(const Context& context, const Tensor& x, const
   for (std::int64_t begin = 0; begin < x.dim(0); begin += chunks.step()) {
     const std::int64_t count = std::min(chunks.step(), x.dim(0) - begin);
     chunks.losses(context, x.rows(begin, count), weight, target.rows(begin, count),
-                  loss.rows(begin, count), false);
+                  loss.rows(begin, count));
   }
 }
 
@@ -142,8 +161,8 @@ void linear_cross_entropy_forward_backward(const Context& context, const Tensor&
     const std::int64_t count = std::min(chunks.step(), x.dim(0) - begin);
     const Tensor rows = x.rows(begin, count);
     const Tensor targets = target.rows(begin, count);
-    chunks.losses(context, rows, weight, targets, loss.rows(begin, count), true);
-    const Tensor dlogits = chunks.gradient(context, targets, scale);
+    const Tensor dlogits =
+        chunks.losses_and_gradient(context, rows, weight, targets, scale, loss.rows(begin, count));
     matmul(context, dlogits, weight, dx.rows(begin, count));
     if (!dweight) continue;
     matmul(context, dlogits, rows, dweight, {.transpose_a = true, .accumulate = true});
