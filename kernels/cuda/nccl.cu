@@ -80,7 +80,7 @@ class PendingOperation final : public Pending::State {
  public:
   PendingOperation(std::shared_ptr<const Operation> operation, Stream compute)
       : operation_(std::move(operation)), compute_(compute) {}
-  void wait() override { operation_->done.hold_back(compute_); }
+  void wait() override { operation_->done.stream_wait(compute_); }
 
  private:
   std::shared_ptr<const Operation> operation_;
@@ -294,7 +294,7 @@ class NcclCommunicator final : public Communicator {
     });
     const Stream stream = line_->stream.get();
     line_->before.record(line_->compute);
-    line_->before.hold_back(stream);
+    line_->before.stream_wait(stream);
     issue(info, call);
     // Connections are made at the first use of an algorithm; another call may not overlap that.
     while (!is_idle()) std::this_thread::yield();

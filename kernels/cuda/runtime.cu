@@ -157,7 +157,7 @@ void record(void* event, const Stream& stream) {
   check(cudaEventRecord(event_of(event), handle_of(stream)), "cudaEventRecord", "event");
 }
 
-void wait_in(const Stream& stream, void* event) {
+void stream_wait(const Stream& stream, void* event) {
   use_device(stream.device.index);
   check(cudaStreamWaitEvent(handle_of(stream), event_of(event), 0), "cudaStreamWaitEvent", "event");
 }

@@ -68,7 +68,7 @@ void record(void* /*event*/, const Stream& stream) {
   fail_without_cuda("event", stream.device.index);
 }
 
-void wait_in(const Stream& stream, void* /*event*/) {
+void stream_wait(const Stream& stream, void* /*event*/) {
   fail_without_cuda("event", stream.device.index);
 }
 

@@ -68,7 +68,7 @@ void publish(const SaveOptions& options, StepName name, const Manifest& manifest
 fs::path begin_save(Communicator& group, const SaveOptions& options, StepName name) {
   fs::path temporary = temporary_path(options, name);
   together(group, failure_context(options, name), [&] {
-    if (group.rank() != 0) return;
+    if (!group.is_root()) return;
     make_directories(options.directory);
     remove_leftovers(options.directory);
     make_directories(temporary);
@@ -92,7 +92,7 @@ SavedCheckpoint commit_save(Communicator& group, const SaveOptions& options, con
     manifest.unhealthy = plan.unhealthy;
     manifest.files = from_lines(gather_texts(group, to_lines(files)));
     together(group, context, [&] {
-      if (group.rank() == 0) publish(options, plan.name, manifest);
+      if (group.is_root()) publish(options, plan.name, manifest);
     });
     return {final_path(options, plan.name), manifest.total_bytes()};
   } catch (const Error&) {
@@ -103,7 +103,7 @@ SavedCheckpoint commit_save(Communicator& group, const SaveOptions& options, con
 
 void abandon_save(const Communicator& group, const SaveOptions& options, StepName name) {
   std::error_code ignored;
-  if (group.rank() == 0) fs::remove_all(temporary_path(options, name), ignored);
+  if (group.is_root()) fs::remove_all(temporary_path(options, name), ignored);
 }
 
 }  // namespace gda::checkpoint_internal

@@ -21,7 +21,7 @@ struct Candidate {
 std::vector<Candidate> list_newest_first(const fs::path& checkpoints, Communicator& group) {
   std::string text;  // a line each
   together(group, "", [&] {
-    if (group.rank() != 0) return;
+    if (!group.is_root()) return;
     const std::vector<StepFolder> listed = list_step_folders(checkpoints);
     for (auto folder = listed.rbegin(); folder != listed.rend(); ++folder) {
       text += folder->path.filename().string() + " " + fault_of_state(*folder) + "\n";

@@ -127,7 +127,7 @@ void add_model_files(Communicator& group, const SaveOptions& options,
     }
     plan.tensor_files.push_back(std::move(file));
   }
-  if (group.rank() != 0) return;
+  if (!group.is_root()) return;
   plan.text_files.push_back(
       {kConfigFile, to_hugging_face_config(contents.model, main_type(contents.parameters))});
   if (files.size() > 1) {

@@ -43,7 +43,7 @@ SavedCheckpoint write(Communicator& world, const CheckpointReader& from, const G
                       const GrowOptions& options, const RunConfig& config) {
   const RunFolder folder(options.to);
   const bool has_run = !from.run_config().empty();
-  if (world.rank() == 0) {
+  if (world.is_root()) {
     make_directories(folder.checkpoints());
     write_text_file_atomically(has_run ? folder.config() : folder.path() / "model.yaml",
                                has_run ? config.yaml() : model_section(config.model));
@@ -96,7 +96,7 @@ int grow(Communicator& world, const GrowOptions& options, const MakeMap& make_ma
   const GrowthReport report{.map = map,
                             .sequence_length = config.data.sequence_length,
                             .disk = disk_space(options.to, grown_bytes(from, map))};
-  const bool speaks = world.rank() == 0;
+  const bool speaks = world.is_root();
   nlohmann::ordered_json json = to_json(report);
   if (speaks && !options.json) print_page(report);
   if (!options.dry_run) {
@@ -125,8 +125,8 @@ int grow(Communicator& world, const GrowOptions& options, const MakeMap& make_ma
 int grow_on_all_ranks(const GrowOptions& options, const MakeMap& make_map) {
   // A rank may compute and write for long while others wait; mpirun ends all when one dies.
   const auto timeout = [] { return std::chrono::hours(24); };
-  return on_all_ranks(timeout, "a tensor, its grown form and their conversion must fit",
-                      [&](Communicator& world) { return grow(world, options, make_map); });
+  return run_on_all_ranks(timeout, "a tensor, its grown form and their conversion must fit",
+                          [&](Communicator& world) { return grow(world, options, make_map); });
 }
 
 void add_common_options(CLI::App& command, GrowOptions& options) {

@@ -78,7 +78,7 @@ RunState run_state_of(const CheckpointReader& from) {
 
 RunState counters_of_grown_run(const CheckpointReader& from) {
   RunState state = from.trainer_json().empty() ? RunState{} : run_state_of(from);
-  state.growths = 0;
+  state.stages_done = 0;
   return state;
 }
 
@@ -95,7 +95,7 @@ RunConfig grown_run(const CheckpointReader& from, const ModelConfig& model,
   config.model = model;
   // The stages that the old run has done made its model what it is.
   auto& stages = config.growth.stages;
-  const auto done = static_cast<std::size_t>(run_state_of(from).growths);
+  const auto done = static_cast<std::size_t>(run_state_of(from).stages_done);
   stages.erase(stages.begin(),
                stages.begin() + static_cast<std::ptrdiff_t>(std::min(done, stages.size())));
   config.run_dir = directory;

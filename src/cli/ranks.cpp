@@ -50,9 +50,9 @@ int launched_rank() {
 
 }  // namespace
 
-int on_all_ranks(const std::function<std::chrono::seconds()>& timeout,
-                 const std::string& out_of_memory,
-                 const std::function<int(Communicator& world)>& command) {
+int run_on_all_ranks(const std::function<std::chrono::seconds()>& timeout,
+                     const std::string& out_of_memory,
+                     const std::function<int(Communicator& world)>& command) {
   try {
     const MpiSession session;
     const auto world = session.world(timeout());

@@ -40,7 +40,7 @@ int run_training(const std::function<RunConfig(std::int64_t ranks)>& load,
       "a smaller train.micro_batch_size or train.max_logit_mib, train.recompute: selective or "
       "full, and more ranks (they share the optimizer's state) need less";
   StopRequest stop;  // before MPI: a signal may come early
-  return on_all_ranks(timeout, out_of_memory, [&](Communicator& world) {
+  return run_on_all_ranks(timeout, out_of_memory, [&](Communicator& world) {
     const RunConfig config = load(world.size());
     if (config.train.max_minutes > 0) stop.set_time_limit(config.train.max_minutes);
     const auto begin = std::chrono::steady_clock::now();

@@ -45,7 +45,7 @@ void* create_event(int device);
 void destroy_event(void* event, int device) noexcept;
 void record(void* event, const Stream& stream);
 // Work that comes to the stream from now on begins after the event.
-void wait_in(const Stream& stream, void* event);
+void stream_wait(const Stream& stream, void* event);
 bool reached(void* event, int device);
 void wait_for(void* event, int device);
 // Of two events that were reached.

@@ -55,8 +55,8 @@ void Event::record(const Stream& stream) {
   if (handle_ != nullptr) cuda::record(handle_, stream);
 }
 
-void Event::hold_back(const Stream& stream) const {
-  if (handle_ != nullptr) cuda::wait_in(stream, handle_);
+void Event::stream_wait(const Stream& stream) const {
+  if (handle_ != nullptr) cuda::stream_wait(stream, handle_);
 }
 
 bool Event::reached() const {

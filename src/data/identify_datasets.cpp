@@ -208,7 +208,7 @@ void scan_unknown(std::vector<Candidate>& candidates, Communicator& group) {
     const auto found = scan(std::span(datasets).subspan(begin, end - begin), group, progress);
     for (std::size_t i = begin; i < end; ++i) {
       unknown[i]->identity = found[i - begin];
-      if (group.rank() != 0) continue;
+      if (!group.is_root()) continue;
       take_tokenizer(*unknown[i]);
       keep(*unknown[i]);
     }
@@ -225,7 +225,7 @@ std::vector<std::vector<IdentifiedDataset>> identify_datasets(const std::vector<
     std::move(source.begin(), source.end(), std::back_inserter(candidates));
   check_lengths(candidates, group);
   together(group, "", [&] {
-    if (group.rank() == 0) recognise_all(candidates);
+    if (group.is_root()) recognise_all(candidates);
   });
   check_copies(candidates, group);
   share_identities(candidates, group);

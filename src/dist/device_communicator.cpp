@@ -21,7 +21,7 @@ std::unique_ptr<Communicator> make_device_communicator(Communicator& host, const
   if (sends && (automatic || options.backend == DeviceBackend::nccl)) {
     return cuda::make_nccl_communicator(shared, compute, options.timeout);
   }
-  if (sends && options.backend == DeviceBackend::automatic && host.rank() == 0) {
+  if (sends && options.backend == DeviceBackend::automatic && host.is_root()) {
     log::warning(
         "this build has no NCCL: ranks exchange through the host's memory, which is slow; "
         "configure it with GDA_NCCL=ON, or set parallel.backend: mpi if that is meant");

@@ -220,7 +220,7 @@ void MpiThread::carry_out(Task& task) {
        .world_ranks = &task.group->world_ranks,
        .message_bytes = task.limits.message_bytes});
   const bool small = info.bytes <= kSmall;
-  if (!small && !is_message(info)) greet(task, begin);
+  if (!small && !is_message(info)) check_peers(task, begin);
   // The first round of a message is its length alone.
   bool waits_for_rank = small || is_message(info);
   while (task.operation->next_round(transfers_)) {
@@ -233,7 +233,7 @@ void MpiThread::carry_out(Task& task) {
 
 // Ranks show each other that they are there, and for what: to wait for them is another matter than
 // to wait for their data, and data of another length must not come.
-void MpiThread::greet(const Task& task, Clock::time_point begin) {
+void MpiThread::check_peers(const Task& task, Clock::time_point begin) {
   const dist::Group place = task.group->place;
   const Sign own = sign_of(task.info);
   std::vector<Sign> signs(static_cast<std::size_t>(place.size), own);

@@ -70,7 +70,7 @@ class MpiThread {
   std::optional<Task> next_task();
   void execute(Task& task);
   void carry_out(Task& task);
-  void greet(const Task& task, Clock::time_point begin);
+  void check_peers(const Task& task, Clock::time_point begin);
   void wait_for_round(const Task& task, Clock::time_point begin,
                       std::chrono::microseconds longest_pause);
   bool stopped_at_once() const {

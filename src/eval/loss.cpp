@@ -9,7 +9,7 @@
 #include "gda/dist/agreement.h"
 
 namespace gda {
-PlacedBatch place(const Context& context, const Batch& batch) {
+PlacedBatch to_device(const Context& context, const Batch& batch) {
   const auto there = [&](const OwnedTensor& host) {
     if (context.device() == host.tensor.device()) return host.tensor;
     const Tensor tensor = context.arena.allocate(host.tensor.dtype(), host.tensor.shape());
@@ -54,7 +54,7 @@ EvaluationResult evaluate_loss(const Context& context, Decoder& decoder, const E
     const ArenaScope scope(context.arena);
     const Tensor loss =
         context.arena.allocate(decoder.statistics_type(), batch.targets.tensor.shape());
-    const PlacedBatch placed = place(context, batch);
+    const PlacedBatch placed = to_device(context, batch);
     decoder.forward_loss(context, placed.input, placed.target, loss);
     total[0] += sum_of_losses(context.stream, loss);
     total[1] += static_cast<double>(batch.target_count());

@@ -35,8 +35,8 @@ bool is_arithmetic_of_model(const std::string& path) {
 }
 
 // Whether a setting is of a growth stage that is done, and said what that did.
-bool is_of_done_stage(const std::string& path, std::int64_t growths) {
-  for (std::int64_t i = 0; i < growths; ++i) {
+bool is_of_done_stage(const std::string& path, std::int64_t stages_done) {
+  for (std::int64_t i = 0; i < stages_done; ++i) {
     for (const char* key : {"step", "tokens", "plan", "seed"}) {
       if (path.starts_with(fmt::format("growth.stages.{}.{}", i, key))) return true;
     }
@@ -46,13 +46,13 @@ bool is_of_done_stage(const std::string& path, std::int64_t growths) {
 
 // Why a change has no effect on a run that goes on; empty if it has one.
 std::string_view reason_for_no_effect(const std::string& path, bool is_rounding_at_random,
-                                      std::int64_t growths) {
+                                      std::int64_t stages_done) {
   if (path == "train.init_from") return "only a new run begins with another model";
   if (path == "train.seed" && !is_rounding_at_random) return "the parameters have begun already";
   if (path.starts_with("model.") && !is_arithmetic_of_model(path)) {
     return "the model is the checkpoint's; gda grow makes it bigger";
   }
-  if (is_of_done_stage(path, growths)) return "this growth stage is done";
+  if (is_of_done_stage(path, stages_done)) return "this growth stage is done";
   return {};
 }
 
@@ -65,7 +65,7 @@ Settings flat_settings(std::string_view yaml) {
 }
 
 std::vector<std::string> settings_without_effect(std::string_view before, std::string_view after,
-                                                 std::int64_t growths) {
+                                                 std::int64_t stages_done) {
   if (before.empty()) return {};
   const Settings old_settings = flat_settings(before);
   const Settings new_settings = flat_settings(after);
@@ -75,7 +75,7 @@ std::vector<std::string> settings_without_effect(std::string_view before, std::s
   for (const auto& [path, from] : old_settings) {
     const auto to = new_settings.find(path);
     if (to != new_settings.end() && to->second == from) continue;
-    const std::string_view reason = reason_for_no_effect(path, at_random, growths);
+    const std::string_view reason = reason_for_no_effect(path, at_random, stages_done);
     if (reason.empty()) continue;
     lines.push_back(fmt::format("{}: {} -> {}: {}", path, from,
                                 to == new_settings.end() ? "(not set)" : to->second, reason));

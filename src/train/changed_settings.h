@@ -18,8 +18,9 @@ Settings flat_settings(std::string_view yaml);
 std::vector<std::string> changed_settings(std::string_view before, std::string_view after);
 
 // Lines "train.seed: 1 -> 2: why" for what is different and would have no effect on a run that goes
-// on after `growths` growth stages. A setting that the older configuration did not know is none.
+// on after `stages_done` growth stages. A setting that the older configuration did not know is
+// none.
 std::vector<std::string> settings_without_effect(std::string_view before, std::string_view after,
-                                                 std::int64_t growths);
+                                                 std::int64_t stages_done);
 
 }  // namespace gda

@@ -25,7 +25,7 @@ std::optional<TokenizerIdentity> tokenizer_at(const std::string& path) {
 // Rank 0 looks at the file, and tells the others.
 std::optional<TokenizerIdentity> shared_tokenizer(const std::string& path, Communicator& world) {
   std::string text;
-  if (world.rank() == 0) {
+  if (world.is_root()) {
     const auto own = tokenizer_at(path);
     if (own) text = identity_json(*own);
   }

@@ -13,22 +13,22 @@ namespace gda {
 void GrowthStages::check(const CheckpointReader& reader, const RunState& state) const {
   const RunTimeline& timeline = run_.timeline();
   const std::int64_t listed = timeline.stages();
-  require<ConfigError>(state.growths <= listed,
+  require<ConfigError>(state.stages_done <= listed,
                        "growth.stages: {} listed, but {} has done {}; the stages that are done "
                        "must stay in the configuration",
-                       listed, reader.path().string(), state.growths);
-  if (state.growths == listed) return;
-  const std::int64_t next = timeline.stage_step(state.growths);
+                       listed, reader.path().string(), state.stages_done);
+  if (state.stages_done == listed) return;
+  const std::int64_t next = timeline.stage_step(state.stages_done);
   require<ConfigError>(next >= state.step,
                        "growth.stages: stage {} begins at step {}, but {} is at step {} without "
                        "it; give a later step",
-                       state.growths + 1, next, reader.path().string(), state.step);
+                       state.stages_done + 1, next, reader.path().string(), state.step);
 }
 
 std::optional<GrowthReport> GrowthStages::grow_if_due(const Batch& sample, RunProgress& progress) {
   const RunState& state = progress.state;
-  if (state.growths == run_.timeline().stages()) return {};
-  if (run_.timeline().stage_step(state.growths) != state.step) return {};
+  if (state.stages_done == run_.timeline().stages()) return {};
+  if (run_.timeline().stage_step(state.stages_done) != state.step) return {};
   return grow(sample, progress);
 }
 
@@ -36,13 +36,13 @@ GrowthReport GrowthStages::grow(const Batch& sample, RunProgress& progress) {
   const RunConfig& config = run_.config();
   const RunTimeline& timeline = run_.timeline();
   RunState& state = progress.state;
-  const std::int64_t number = state.growths + 1;
-  const GrowthStageConfig& stage = timeline.stage(state.growths);
+  const std::int64_t number = state.stages_done + 1;
+  const GrowthStageConfig& stage = timeline.stage(state.stages_done);
   const std::filesystem::path folder = run_.folder().checkpoints();
   GrowthReport report;
   report.step = state.step;
   report.stage = number;
-  report.parameters_before = parameter_count(timeline.model(state.growths));
+  report.parameters_before = parameter_count(timeline.model(state.stages_done));
   progress.model->buckets.wait_all();
   // (samples without a target have no loss)
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
@@ -55,7 +55,7 @@ GrowthReport GrowthStages::grow(const Batch& sample, RunProgress& progress) {
   const CheckpointReader from(folder / step_folder_name({.step = state.step}),
                               Verification::on_first_use);
   RunState grown = state;
-  grown.growths = number;
+  grown.stages_done = number;
   const GrowthMap map = stage.plan.value().map(from.config());
   const SavedCheckpoint saved = grow_checkpoint(run_.world(), from, map,
                                                 {.seed = static_cast<std::uint64_t>(stage.seed),
@@ -68,7 +68,7 @@ GrowthReport GrowthStages::grow(const Batch& sample, RunProgress& progress) {
                                                  .keep_every = config.checkpoint.keep_every});
   state = std::move(grown);
   saver_.restore(CheckpointReader(saved.path, Verification::everything, &run_.world()), progress);
-  report.parameters = parameter_count(timeline.model(state.growths));
+  report.parameters = parameter_count(timeline.model(state.stages_done));
   report.loss = loss_of(run_, *progress.model, sample).value_or(kNone);
   report.preserving = map.preserving;
   return report;

@@ -57,7 +57,7 @@ void Reporter::begin(const RunProgress& progress) {
 void Reporter::log_page(const RunProgress& progress) const {
   log::info("{}", run_page({.config = run_.config(),
                             .timeline = run_.timeline(),
-                            .growths = progress.state.growths,
+                            .stages_done = progress.state.stages_done,
                             .data = run_.data(),
                             .parameters = progress.model->parameters,
                             .optimizer_bytes = progress.model->optimizer.bytes(),
@@ -150,7 +150,7 @@ void Reporter::report(const RunProgress& progress) {
   report.parameters = model.parameters.count();
   report.trainable_parameters = model.parameters.trainable_count();
   report.stages = run_.timeline().stages();
-  report.stage = state.growths;
+  report.stage = state.stages_done;
   report.mask = progress.last.mask;
   add_sources(progress, report);
   model.buckets.wait_all();  // lambda's vectors may still be on their way

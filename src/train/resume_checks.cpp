@@ -30,7 +30,8 @@ std::optional<RunConfig> readable_config(const CheckpointReader& reader) {
 
 void check_settings(const Run& run, const RunState& state, const CheckpointReader& reader) {
   constexpr std::size_t kListed = 8;
-  auto useless = settings_without_effect(reader.run_config(), run.config().yaml(), state.growths);
+  auto useless =
+      settings_without_effect(reader.run_config(), run.config().yaml(), state.stages_done);
   if (useless.size() > kListed) useless.resize(kListed);
   require<ConfigError>(useless.empty(), "no effect on a run resumed from {}: {}",
                        reader.path().string(), fmt::join(useless, "; "));

@@ -41,7 +41,7 @@ std::string describe_parameters(const ParameterStore& parameters) {
 }
 
 void add_model(const RunPage& page, StartPage& out) {
-  const ModelConfig& model = page.timeline.model(page.growths);
+  const ModelConfig& model = page.timeline.model(page.stages_done);
   out.section("model");
   out.row("parameters", describe_parameters(page.parameters));
   out.row("shape", fmt::format("{}, hidden {}, feed-forward {} ({}), vocabulary {}{}",
@@ -130,7 +130,7 @@ void add_growth(const RunPage& page, StartPage& out) {
     out.row("faded in", fmt::format("from step {} to step {}", page.ramp->first_step,
                                     page.ramp->first_step + page.ramp->steps));
   }
-  for (std::int64_t i = page.growths; i < page.timeline.stages(); ++i) {
+  for (std::int64_t i = page.stages_done; i < page.timeline.stages(); ++i) {
     const std::int64_t before = parameter_count(page.timeline.model(i));
     const std::int64_t after = parameter_count(page.timeline.model(i + 1));
     out.row(fmt::format("stage {}", i + 1),

@@ -17,7 +17,7 @@ namespace gda {
 struct RunPage {
   const RunConfig& config;
   const RunTimeline& timeline;
-  std::int64_t growths = 0;  // stages that are done
+  std::int64_t stages_done = 0;  // stages that are done
   const DataLoader& data;
   const ParameterStore& parameters;
   std::size_t optimizer_bytes = 0;  // of this rank

@@ -39,10 +39,10 @@ RunProgress no_progress(const RunConfig& config) {
 void allocate_model(Run& run, const std::vector<std::string>& added, std::string_view origin,
                     RunProgress& progress) {
   const RunConfig& config = run.config();
-  const std::int64_t growths = progress.state.growths;
-  const ModelConfig& model = run.timeline().model(growths);
+  const std::int64_t stages_done = progress.state.stages_done;
+  const ModelConfig& model = run.timeline().model(stages_done);
   std::vector<ParameterSpec> specs = parameter_specs(model);
-  choose_trainable(run.timeline().trainable(growths), added, origin, specs);
+  choose_trainable(run.timeline().trainable(stages_done), added, origin, specs);
   progress.flops = training_flops_per_token(model, config.data.sequence_length, specs);
   progress.model = std::make_unique<TrainedModel>(
       TrainedModelOptions{.config = model,
@@ -81,7 +81,7 @@ std::optional<double> loss_of(Run& run, TrainedModel& model, const Batch& batch)
   const Context context = run.context();
   const ArenaScope scope(arena);
   const Tensor loss = arena.allocate(model.decoder.statistics_type(), batch.targets.tensor.shape());
-  const PlacedBatch placed = place(context, batch);
+  const PlacedBatch placed = to_device(context, batch);
   model.decoder.forward_loss(context, placed.input, placed.target, loss);
   Communicator& replicas = run.replicas();
   const double total = replicas.all_reduce(sum_of_losses(run.stream(), loss), Reduction::sum);

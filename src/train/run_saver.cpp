@@ -61,7 +61,7 @@ void RunSaver::save(RunProgress& progress, bool wait) {
   }
   try {
     progress.model->checkpoints.save(run_.context(),
-                                     {.model = run_.timeline().model(state.growths),
+                                     {.model = run_.timeline().model(state.stages_done),
                                       .state = state,
                                       .growth = progress.growth,
                                       .run_config = run_.config().yaml(),

@@ -12,7 +12,7 @@ std::string RunState::json() const {
       {"samples", samples},
       {"tokens", tokens},
       {"updates", updates},
-      {"growths", growths},
+      {"growths", stages_done},
       {"flops", flops},
       {"skipped", guard.skipped},
       {"consecutive_skips", guard.consecutive},
@@ -31,7 +31,7 @@ RunState parse_run_state(std::string_view text, std::string_view origin) {
     json.at("samples").get_to(state.samples);
     json.at("tokens").get_to(state.tokens);
     json.at("updates").get_to(state.updates);
-    state.growths = json.value("growths", std::int64_t{0});
+    state.stages_done = json.value("growths", std::int64_t{0});
     if (json.contains("data")) state.data = parse_data_record(json["data"].dump(), origin);
     json.at("flops").get_to(state.flops);
     json.at("skipped").get_to(state.guard.skipped);

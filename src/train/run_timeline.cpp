@@ -100,12 +100,12 @@ const GrowthStageConfig& RunTimeline::stage(std::int64_t i) const {
   return stages_[static_cast<std::size_t>(i)];
 }
 
-const ModelConfig& RunTimeline::model(std::int64_t growths) const {
-  return models_[static_cast<std::size_t>(growths)];
+const ModelConfig& RunTimeline::model(std::int64_t stages_done) const {
+  return models_[static_cast<std::size_t>(stages_done)];
 }
 
-const WordOrList& RunTimeline::trainable(std::int64_t growths) const {
-  for (std::int64_t i = growths; i-- > 0;) {
+const WordOrList& RunTimeline::trainable(std::int64_t stages_done) const {
+  for (std::int64_t i = stages_done; i-- > 0;) {
     if (stage(i).trainable.word != "keep") return stage(i).trainable;
   }
   return train_.trainable;

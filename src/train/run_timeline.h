@@ -25,11 +25,11 @@ class RunTimeline {
   std::int64_t stage_step(std::int64_t i) const;
   const GrowthStageConfig& stage(std::int64_t i) const;
   // Trainable parameters after so many growths.
-  const WordOrList& trainable(std::int64_t growths) const;
+  const WordOrList& trainable(std::int64_t stages_done) const;
   // Reports what does not fit among the stages, the batches and the data.
   void check(FieldVisitor& visit) const;
   // The model after so many growths.
-  const ModelConfig& model(std::int64_t growths) const;
+  const ModelConfig& model(std::int64_t stages_done) const;
 
  private:
   void add_stage(const GrowthStageConfig& stage);

@@ -81,7 +81,7 @@ std::size_t TrainStep::scratch_bytes(Device device, const Batch& batch, std::siz
   Arena plan = Arena::plan(device);
   const Context context{{.device = device}, plan};
   allocate_losses(context, batch, micro_batches);
-  PlacedBatch placed = place(context, batch);
+  PlacedBatch placed = to_device(context, batch);
   if (watch_ != nullptr) placed.input.max_logit = watch_->logits();
   const Tensor loss = context.arena.allocate(decoder_.statistics_type(), placed.target.shape());
   decoder_.forward_backward(context, placed.input, placed.target, 1, loss);
@@ -152,7 +152,7 @@ StepResult TrainStep::run(const Context& context, std::span<const Batch> micro_b
   for (std::size_t i = 0; i < micro_batches.size(); ++i) {
     const ProfileRange range("micro-batch");
     const ArenaScope pass_scope(context.arena);
-    PlacedBatch placed = place(context, micro_batches[i]);
+    PlacedBatch placed = to_device(context, micro_batches[i]);
     if (watches) placed.input.max_logit = watch_->logits();
     const Tensor loss = context.arena.allocate(decoder_.statistics_type(), {tokens});
     const bool last = i + 1 == micro_batches.size();

@@ -68,7 +68,7 @@ class GrowthStagesTest : public ::testing::Test {
       for (const OptimizerState& state : piece.states) append(state.tensor);
     }
     end.loss = trainer.last_step().loss;
-    EXPECT_EQ(trainer.state().growths, static_cast<std::int64_t>(config.growth.stages.size()));
+    EXPECT_EQ(trainer.state().stages_done, static_cast<std::int64_t>(config.growth.stages.size()));
     return end;
   }
 

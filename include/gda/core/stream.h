@@ -44,7 +44,7 @@ class Event {
   // The place after all that was put on the stream so far.
   void record(const Stream& stream);
   // What is put on the stream from now on begins after this place was reached.
-  void hold_back(const Stream& stream) const;
+  void stream_wait(const Stream& stream) const;
   bool reached() const;
   void wait() const;
   // Time between two places that were reached, as the device measured it; 0 on the CPU.

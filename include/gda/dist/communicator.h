@@ -55,6 +55,7 @@ class Communicator {
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
+  bool is_root() const { return rank() == 0; }
   // The number that a rank of this group has among all processes. Errors speak of that.
   virtual int world_rank(int rank) const = 0;
 

@@ -19,7 +19,7 @@ struct PlacedBatch {
 
 // Views of the batch on the CPU; copies in the context's arena, on their way, on a GPU. The batch
 // may change on return.
-PlacedBatch place(const Context& context, const Batch& batch);
+PlacedBatch to_device(const Context& context, const Batch& batch);
 
 // Sum of per-token losses, f32 or f64, once they are there.
 double sum_of_losses(const Stream& stream, const Tensor& loss);

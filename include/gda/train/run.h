@@ -46,7 +46,7 @@ class Run {
   // All ranks: who decides, speaks and writes files. For tensors of the host.
   Communicator& world() const { return world_; }
   // Whether this rank writes the files that there is one of.
-  bool is_root() const { return world_.rank() == 0; }
+  bool is_root() const { return world_.is_root(); }
   const Mesh& mesh() const { return mesh_; }
   // The ranks that hold the same part of the model, and other samples. For tensors of the device,
   // too.

@@ -38,9 +38,9 @@ struct RunProgress {
 // Of a run that has done nothing, without a model.
 RunProgress no_progress(const RunConfig& config);
 
-// Allocates the model after progress.state.growths stages, of which what the configuration says is
-// trainable, and on a GPU the memory of its steps. `added`: what growth has added to the model that
-// `origin` names.
+// Allocates the model after progress.state.stages_done stages, of which what the configuration says
+// is trainable, and on a GPU the memory of its steps. `added`: what growth has added to the model
+// that `origin` names.
 void allocate_model(Run& run, const std::vector<std::string>& added, std::string_view origin,
                     RunProgress& progress);
 

@@ -27,7 +27,8 @@ class RunSaver {
   // saver is gone.
   void take_folder();
 
-  // The model of progress.state.growths stages and everything else from a checkpoint of the run.
+  // The model of progress.state.stages_done stages and everything else from a checkpoint of the
+  // run.
   void restore(const CheckpointReader& reader, RunProgress& progress);
 
   // After each step: tells of a checkpoint that is whole by now, and saves if

@@ -13,12 +13,12 @@
 namespace gda {
 
 struct RunState {
-  std::int64_t step = 0;     // steps done
-  std::int64_t samples = 0;  // sequences taken from the data, by all ranks
-  std::int64_t tokens = 0;   // tokens of those
-  std::int64_t updates = 0;  // steps whose update was not skipped: Adam's step count
-  std::int64_t growths = 0;  // stages of the run's growth section that are done
-  double flops = 0;          // model FLOPs spent, full convention
+  std::int64_t step = 0;         // steps done
+  std::int64_t samples = 0;      // sequences taken from the data, by all ranks
+  std::int64_t tokens = 0;       // tokens of those
+  std::int64_t updates = 0;      // steps whose update was not skipped: Adam's step count
+  std::int64_t stages_done = 0;  // stages of the run's growth section that are done
+  double flops = 0;              // model FLOPs spent, full convention
   LossGuard::State guard;
   std::optional<DataRecord> data;  // of the steps done; nothing in older checkpoints
 

@@ -286,7 +286,7 @@ void record(void* event, const Stream& stream) {
   });
 }
 
-void wait_in(const Stream& stream, void* event) {
+void stream_wait(const Stream& stream, void* event) {
   use_device(stream.device.index);
   const auto lock = lock_device();
   if (const auto recording = static_cast<Event*>(event)->last) {

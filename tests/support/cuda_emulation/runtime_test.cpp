@@ -65,7 +65,7 @@ TEST(CudaRuntime, EventsOrderStreams) {
   // Without a wait the streams know nothing of each other.
   copy(second.get(), value.tensor, seen.tensor);
   EXPECT_EQ(value_of(second.get(), seen.tensor), 0);
-  incremented.hold_back(second.get());
+  incremented.stream_wait(second.get());
   copy(second.get(), value.tensor, seen.tensor);
   EXPECT_EQ(value_of(second.get(), seen.tensor), 1);
   EXPECT_EQ(value_of(first.get(), value.tensor), 2);
