@@ -1,7 +1,6 @@
 #include "cli/loaded_model.h"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "cli/device_option.h"
@@ -145,7 +144,6 @@ std::vector<double> LoadedModel::log_probabilities(std::span<const std::int32_t>
   const ArenaScope scope(arena_);
   const Tensor token = arena_.allocate(DType::i32, {length});
   const Tensor target = arena_.allocate(DType::i32, {length});
-  const Tensor position = arena_.allocate(DType::i32, {length});
   const Tensor loss = arena_.allocate(decoder_->statistics_type(), {length});
   const auto fill = [&](const Tensor& to, const auto& write) {
     fill_from_host(stream_.get(), to,
@@ -153,11 +151,7 @@ std::vector<double> LoadedModel::log_probabilities(std::span<const std::int32_t>
   };
   fill(token, [&](auto* to) { std::copy(tokens.begin(), tokens.end() - 1, to); });
   fill(target, [&](auto* to) { std::copy(tokens.begin() + 1, tokens.end(), to); });
-  fill(position, [&](auto* to) { std::iota(to, to + length, 0); });
-  decoder_->forward_loss(
-      context(),
-      {.batch = 1, .length = length, .token = token, .position = position, .first_key = {}}, target,
-      loss);
+  decoder_->forward_loss(context(), single_document(context(), token), target, loss);
   const HostCopy losses(stream_.get(), loss);
   std::vector<double> scores;
   for (std::int64_t i = 0; i < length; ++i) scores.push_back(-losses[i]);

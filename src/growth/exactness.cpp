@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "gda/core/stream.h"
 #include "gda/model/carried_state.h"
@@ -30,23 +29,14 @@ OwnedTensor logits_of(const CheckpointReader& reader, std::span<const std::int32
   decoder.set_growth_at(reader.growth(), reader.step());
   const auto length = static_cast<std::int64_t>(tokens.size());
   const OwnedTensor token(DType::i32, {length}, device);
-  const OwnedTensor position(DType::i32, {length}, device);
   fill_from_host(stream.get(), token.tensor, [&](const Tensor& host) {
     std::copy(tokens.begin(), tokens.end(), host.data<std::int32_t>());
-  });
-  fill_from_host(stream.get(), position.tensor, [&](const Tensor& host) {
-    std::iota(host.data<std::int32_t>(), host.data<std::int32_t>() + length, 0);
   });
   const Shape shape{length, config.vocab_size};
   const OwnedTensor logits(decoder.statistics_type(), shape, device);
   Arena arena(device);
-  decoder.forward_logits({stream.get(), arena},
-                         {.batch = 1,
-                          .length = length,
-                          .token = token.tensor,
-                          .position = position.tensor,
-                          .first_key = {}},
-                         logits.tensor);
+  const Context context{stream.get(), arena};
+  decoder.forward_logits(context, single_document(context, token.tensor), logits.tensor);
   OwnedTensor host(decoder.statistics_type(), shape);
   copy(stream.get(), logits.tensor, host.tensor);
   return host;

@@ -29,6 +29,16 @@ BucketIndex trainable_bucket(const Parameter& parameter) {
 
 }  // namespace
 
+SequenceBatch single_document(const Context& context, const Tensor& token, std::int64_t begin) {
+  const std::int64_t length = token.dim(0);
+  const Tensor position = context.arena.allocate(DType::i32, {length});
+  fill_from_host(context.stream, position, [&](const Tensor& host) {
+    std::iota(host.data<std::int32_t>(), host.data<std::int32_t>() + length,
+              static_cast<std::int32_t>(begin));
+  });
+  return {.batch = 1, .length = length, .token = token, .position = position, .first_key = {}};
+}
+
 Decoder::Decoder(const ModelConfig& config, const ParameterStore& parameters, Recompute recompute,
                  LinearCrossEntropyOptions loss_options)
     : Decoder(config, parameters.specs(), {.stage = whole_model(config)}, parameters, recompute,
@@ -134,13 +144,7 @@ void Decoder::forward_cached(const Context& context, const Tensor& token, KvCach
                    "[forward_cached] the model has {}, of which {} are used and {} more came",
                    counted(config_.max_position_embeddings, "position"), cache.length(), rows);
   const ArenaScope scope(context.arena);
-  const Tensor position = context.arena.allocate(DType::i32, {rows});
-  fill_from_host(context.stream, position, [&](const Tensor& host) {
-    std::iota(host.data<std::int32_t>(), host.data<std::int32_t>() + rows,
-              static_cast<std::int32_t>(cache.length()));
-  });
-  const SequenceBatch batch{
-      .batch = 1, .length = rows, .token = token, .position = position, .first_key = {}};
+  const SequenceBatch batch = single_document(context, token, cache.length());
   logits_of(context, infer(context, batch, {}, &cache).rows(rows - 1, 1), logits);
 }
 

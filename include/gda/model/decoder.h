@@ -47,6 +47,10 @@ struct SequenceBatch {
   Tensor max_logit = {};
 };
 
+// The batch of one document's tokens [n] i32, the first of which is token `begin` of it. Positions
+// are in the context's arena.
+SequenceBatch single_document(const Context& context, const Tensor& token, std::int64_t begin = 0);
+
 // Called with indices of trainable buckets in ParameterStore::buckets().
 struct BucketHooks {
   std::function<void(std::size_t)> before_use;      // before a forward pass first reads the bucket
