@@ -148,6 +148,8 @@ def digest_of(files):
     whole = {}
     for path in files:
         for name, data in tensors(path):
+            if "[" in name:
+                raise SystemExit(f"{path}: {name} is of a part of a tensor that is cut; this script joins whole ones only")
             *logical, offset = name.rsplit(":", 1) if name.count(":") == 2 else (name, "0")
             whole.setdefault(":".join(logical), []).append((int(offset), data))
     digest = hashlib.sha256()

@@ -21,8 +21,9 @@ bool belongs_to(const ParameterSpec& spec, const Stage& stage) {
 IndexRange part(const ParameterSpec& spec, const IndexRange& axis, const Placement& placement) {
   const std::int64_t count = placement.tensor_size;
   require<ConfigError>(axis.size() % count == 0,
-                       "{}: {} {} do not divide over {} tensor-parallel ranks", spec.name,
-                       axis.size(), spec.cut == Cut::rows ? "rows" : "columns", count);
+                       "{}: {} {} do not divide over {} tensor-parallel ranks; give a number of "
+                       "ranks that divides them",
+                       spec.name, axis.size(), spec.cut == Cut::rows ? "rows" : "columns", count);
   const std::int64_t length = axis.size() / count;
   return {placement.tensor * length, (placement.tensor + 1) * length};
 }

@@ -137,7 +137,8 @@ TEST(Placement, RefusesWhatDoesNotDivide) {
   EXPECT_EQ(error_of([&] {
               place(parameter_specs(config), {.stage = whole_model(config), .tensor_size = 3});
             }),
-            "model.embed_tokens.weight: 20 rows do not divide over 3 tensor-parallel ranks");
+            "model.embed_tokens.weight: 20 rows do not divide over 3 tensor-parallel ranks; give a "
+            "number of ranks that divides them");
 }
 
 TEST(Completion, FollowsFromWhatAParameterIsFor) {
