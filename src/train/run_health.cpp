@@ -66,7 +66,7 @@ std::string fault_of_weights(Run& run, RunProgress& progress, const Batch* sampl
   {
     const Context context = run.context();
     const ArenaScope scope(context.arena);
-    const auto pieces = model.optimizer.pieces();
+    const auto& pieces = model.optimizer.pieces();
     const auto count = static_cast<std::int64_t>(pieces.size());
     const Tensor sums = context.arena.allocate(DType::f64, {std::max<std::int64_t>(1, count)});
     for (std::int64_t i = 0; i < count; ++i) {
