@@ -28,8 +28,7 @@ LayerPart layer_part(const ModelConfig& config, const Placement& placement) {
   const std::int64_t count = placement.tensor_size;
   const std::int64_t groups = all.kv_groups();
   // A size that is fit for one of the axes and not for the next would be no help.
-  const std::int64_t common =
-      std::gcd(std::gcd(groups, config.intermediate_size), config.vocab_size);
+  const std::int64_t common = std::gcd(groups, config.intermediate_size);
   const auto divides = [&](std::string_view key, std::int64_t size, std::string_view what) {
     require<ConfigError>(size % count == 0,
                          "model.{}: {} do not divide over {} tensor-parallel ranks; the nearest "
@@ -42,7 +41,9 @@ LayerPart layer_part(const ModelConfig& config, const Placement& placement) {
               : fmt::format("{} K/V groups", groups));
   divides("intermediate_size", config.intermediate_size,
           fmt::format("{} units", config.intermediate_size));
-  divides("vocab_size", config.vocab_size, fmt::format("{} entries", config.vocab_size));
+  require<ConfigError>(config.vocab_size >= count,
+                       "model.vocab_size: {} entries are too few for {} tensor-parallel ranks",
+                       config.vocab_size, count);
 
   LayerPart part{.attention = all, .heads = {}, .units = {}};
   part.attention.num_attention_heads /= count;

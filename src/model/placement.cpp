@@ -1,5 +1,7 @@
 #include "gda/model/placement.h"
 
+#include <utility>
+
 #include "gda/core/error.h"
 
 namespace gda {
@@ -20,6 +22,9 @@ bool belongs_to(const ParameterSpec& spec, const Stage& stage) {
 // The part of an axis that a coordinate of `count` has.
 IndexRange part(const ParameterSpec& spec, const IndexRange& axis, const Placement& placement) {
   const std::int64_t count = placement.tensor_size;
+  if (spec.role == Role::embedding || spec.role == Role::head) {
+    return vocabulary_part(axis.size(), placement.tensor, count);
+  }
   require<ConfigError>(axis.size() % count == 0,
                        "{}: {} {} do not divide over {} tensor-parallel ranks; give a number of "
                        "ranks that divides them",
@@ -40,6 +45,10 @@ PlacedSpec placed(const ParameterSpec& spec, const Placement& placement) {
 }
 
 }  // namespace
+
+IndexRange vocabulary_part(std::int64_t vocab_size, std::int64_t tensor, std::int64_t tensor_size) {
+  return {tensor * vocab_size / tensor_size, (tensor + 1) * vocab_size / tensor_size};
+}
 
 Stage whole_model(const ModelConfig& config) {
   return {.layers = {0, config.num_hidden_layers}};
@@ -74,6 +83,15 @@ std::vector<PlacedSpec> place(const std::vector<ParameterSpec>& specs, const Pla
     if (spec.completion != Completion::tied) continue;
     result.push_back(placed(spec, placement));
     result.back().is_primary = false;
+  }
+  return result;
+}
+
+std::vector<PlacedSpec> place(const std::vector<ParameterSpec>& specs,
+                              const std::vector<Placement>& placements) {
+  std::vector<PlacedSpec> result;
+  for (const Placement& placement : placements) {
+    for (PlacedSpec& placed : place(specs, placement)) result.push_back(std::move(placed));
   }
   return result;
 }

@@ -82,7 +82,6 @@ TEST(LayerPart, NamesBothNumbersAndWhatWouldDo) {
   config.attention.num_attention_heads = 8;
   config.attention.num_key_value_heads = 8;
   config.intermediate_size = 24;
-  config.vocab_size = 40;
   EXPECT_EQ(message_of(config, 3),
             "model.attention.num_key_value_heads: 8 K/V groups do not divide over 3 "
             "tensor-parallel ranks; the nearest numbers of ranks that suit this model: 2 and 4");
@@ -90,17 +89,17 @@ TEST(LayerPart, NamesBothNumbersAndWhatWouldDo) {
   EXPECT_EQ(message_of(config, 16),
             "model.attention.num_key_value_heads: 4 K/V groups do not divide over 16 "
             "tensor-parallel ranks; the nearest numbers of ranks that suit this model: 4");
-  // The vocabulary takes one of the numbers that suit the heads and units away.
-  config.vocab_size = 38;
+  // The units take one of the numbers that suit the heads away.
   config.intermediate_size = 22;
   EXPECT_EQ(message_of(config, 4),
             "model.intermediate_size: 22 units do not divide over 4 tensor-parallel ranks; the "
             "nearest numbers of ranks that suit this model: 2");
   config.intermediate_size = 24;
+  config.vocab_size = 39;
+  EXPECT_EQ(message_of(config, 4), "no error");
+  config.vocab_size = 3;
   EXPECT_EQ(message_of(config, 4),
-            "model.vocab_size: 38 entries do not divide over 4 tensor-parallel ranks; the nearest "
-            "numbers of ranks that suit this model: 2");
-  EXPECT_EQ(message_of(config, 2), "no error");
+            "model.vocab_size: 3 entries are too few for 4 tensor-parallel ranks");
 
   for (const char* type : {"differential", "grouped_differential"}) {
     EXPECT_EQ(message_of(divisible(type), 4),

@@ -137,8 +137,34 @@ TEST(Placement, RefusesWhatDoesNotDivide) {
   EXPECT_EQ(error_of([&] {
               place(parameter_specs(config), {.stage = whole_model(config), .tensor_size = 3});
             }),
-            "model.embed_tokens.weight: 20 rows do not divide over 3 tensor-parallel ranks; give a "
-            "number of ranks that divides them");
+            "model.layers.0.self_attn.q_proj.weight: 16 rows do not divide over 3 tensor-parallel "
+            "ranks; give a number of ranks that divides them");
+}
+
+TEST(Placement, TheVocabularyIsCutAsEvenlyAsCanBe) {
+  std::int64_t next = 0;
+  for (int tensor = 0; tensor < 3; ++tensor) {
+    const IndexRange part = vocabulary_part(20, tensor, 3);
+    EXPECT_EQ(part.begin, next);
+    EXPECT_TRUE(part.size() == 6 || part.size() == 7) << part.size();
+    next = part.end;
+  }
+  EXPECT_EQ(next, 20);
+}
+
+TEST(Placement, OfSeveralStagesIsThatOfEach) {
+  const ModelConfig config = config_of("softmax", true);
+  const auto specs = parameter_specs(config);
+  const auto stages = cut_into_stages(config, 3);
+  const auto both =
+      place(specs, std::vector<Placement>{{.stage = stages[0]}, {.stage = stages[2]}});
+  const auto first = place(specs, {.stage = stages[0]});
+  const auto last = place(specs, {.stage = stages[2]});
+  ASSERT_EQ(both.size(), first.size() + last.size());
+  for (std::size_t i = 0; i < both.size(); ++i) {
+    const PlacedSpec& expected = i < first.size() ? first[i] : last[i - first.size()];
+    EXPECT_EQ(both[i].spec.name, expected.spec.name);
+  }
 }
 
 TEST(Completion, FollowsFromWhatAParameterIsFor) {

@@ -14,8 +14,8 @@ struct LayerPart {
   IndexRange units;           // of the feed-forward block, among all F
 };
 
-// ConfigError, with both numbers and the nearest tensor sizes that would do, if the K/V groups, the
-// units or the vocabulary do not divide by placement.tensor_size.
+// ConfigError, with both numbers and the nearest tensor sizes that would do, if the K/V groups or
+// the units do not divide by placement.tensor_size, or the vocabulary has fewer entries than that.
 LayerPart layer_part(const ModelConfig& config, const Placement& placement);
 
 }  // namespace gda

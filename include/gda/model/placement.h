@@ -46,8 +46,14 @@ struct PlacedSpec {
 };
 
 // The parameters of this place, in forward order; a tied model's last stage has the embedding last.
-// ConfigError if an axis that is cut does not divide by tensor_size, with the parameter's name and
-// both numbers.
+// The vocabulary is cut as evenly as can be (vocabulary_part). ConfigError if another axis that is
+// cut does not divide by tensor_size, with the parameter's name and both numbers.
 std::vector<PlacedSpec> place(const std::vector<ParameterSpec>& specs, const Placement& placement);
+// Those of a place with several stages, of one tensor coordinate: stage by stage.
+std::vector<PlacedSpec> place(const std::vector<ParameterSpec>& specs,
+                              const std::vector<Placement>& placements);
+
+// The entries of a vocabulary that a tensor coordinate has: as many as others have, or one more.
+IndexRange vocabulary_part(std::int64_t vocab_size, std::int64_t tensor, std::int64_t tensor_size);
 
 }  // namespace gda
