@@ -67,11 +67,11 @@ std::int32_t sample_token(std::span<const double> logits, const SamplingOptions&
   return order[static_cast<std::size_t>(chosen - cumulative.begin())];
 }
 
-std::vector<std::int32_t> generate(const Context& context, Decoder& decoder,
+std::vector<std::int32_t> generate(const Context& context, const TextModel& model,
                                    std::span<const std::int32_t> prompt,
                                    const GenerateOptions& options,
                                    const std::function<void(std::int32_t)>& on_token) {
-  const ModelConfig& config = decoder.config();
+  const ModelConfig& config = model.config;
   const auto prompt_length = static_cast<std::int64_t>(prompt.size());
   require<ConfigError>(prompt_length > 0, "the prompt has no tokens");
   require<ConfigError>(prompt_length < config.max_position_embeddings,
@@ -80,16 +80,18 @@ std::vector<std::int32_t> generate(const Context& context, Decoder& decoder,
   const std::int64_t capacity =
       std::min(prompt_length + options.max_tokens, config.max_position_embeddings);
   const ArenaScope scope(context.arena);
-  KvCache cache(config, decoder.compute_type(), capacity, context.device());
-  const Tensor logits = context.arena.allocate(decoder.statistics_type(), {1, config.vocab_size});
+  model.begin(capacity);
+  const Tensor logits = context.arena.allocate(model.statistics_type, {1, config.vocab_size});
   std::vector<std::int32_t> generated;
   std::vector<std::int32_t> next(prompt.begin(), prompt.end());
+  std::int64_t seen = 0;
   while (static_cast<std::int64_t>(generated.size()) < options.max_tokens &&
-         cache.length() + static_cast<std::int64_t>(next.size()) <= capacity) {
+         seen + static_cast<std::int64_t>(next.size()) <= capacity) {
     {
       const ArenaScope step(context.arena);
-      decoder.forward_cached(context, copy_tokens(context, next), cache, logits);
+      model.next(copy_tokens(context, next), logits);
     }
+    seen += static_cast<std::int64_t>(next.size());
     const std::int32_t token =
         sample_token(read_row(context.stream, logits), options.sampling, generated.size());
     if (options.stop_token == token) break;
@@ -98,6 +100,25 @@ std::vector<std::int32_t> generate(const Context& context, Decoder& decoder,
     next.assign(1, token);
   }
   return generated;
+}
+
+std::vector<std::int32_t> generate(const Context& context, Decoder& decoder,
+                                   std::span<const std::int32_t> prompt,
+                                   const GenerateOptions& options,
+                                   const std::function<void(std::int32_t)>& on_token) {
+  std::optional<KvCache> cache;
+  const TextModel model{.config = decoder.config(),
+                        .statistics_type = decoder.statistics_type(),
+                        .begin =
+                            [&](std::int64_t capacity) {
+                              cache.emplace(decoder.config(), decoder.compute_type(), capacity,
+                                            context.device());
+                            },
+                        .next =
+                            [&](const Tensor& token, const Tensor& logits) {
+                              decoder.forward_cached(context, token, *cache, logits);
+                            }};
+  return generate(context, model, prompt, options, on_token);
 }
 
 }  // namespace gda

@@ -30,13 +30,36 @@ struct EvaluationResult {
   double perplexity() const { return std::exp(loss); }
 };
 
-// The first `max_samples` rows of the set (0: all), `micro_batch` at a time, dealt to the ranks in
+// Told how many of the rows are done.
+using EvaluationProgress = std::function<void(std::int64_t done, std::int64_t samples)>;
+
+// Who evaluates.
+struct EvaluationRanks {
+  Communicator& world;  // all
+  std::int64_t share =
+      0;  // the batches that this rank takes part in: one in `shares`, from `share`
+  std::int64_t shares = 1;
+  // Whether ranks of different shares exchange parameters during a pass, so that all make as many:
+  // one whose rows are at an end makes a pass that does not count.
+  bool in_step = false;
+};
+
+// What this rank gives of a batch; over all ranks of its share, each loss and each target once.
+struct LossShare {
+  double loss = 0;  // sum, nats
+  std::int64_t targets = 0;
+};
+using LossOfBatch = std::function<LossShare(const Batch& batch)>;
+
+// The first `max_samples` rows of the set (0: all), `micro_batch` at a time, dealt to the shares in
 // turn. The result is the same on every rank. `progress` (if any) is told after each batch of this
-// rank how many of the rows are done. Throws what reading the set throws, on every rank, of
-// whatever rank it is. Collective.
-EvaluationResult evaluate_loss(
-    const Context& context, Decoder& decoder, const EvaluationSet& set, Communicator& communicator,
-    std::int64_t micro_batch, std::int64_t max_samples,
-    const std::function<void(std::int64_t done, std::int64_t samples)>& progress = {});
+// rank. Throws what reading the set throws, on every rank, of whatever rank it is. Collective.
+EvaluationResult evaluate_loss(const EvaluationSet& set, const EvaluationRanks& ranks,
+                               std::int64_t micro_batch, std::int64_t max_samples,
+                               const LossOfBatch& loss_of, const EvaluationProgress& progress = {});
+// Of a model that each rank has, which has a share of its own.
+EvaluationResult evaluate_loss(const Context& context, Decoder& decoder, const EvaluationSet& set,
+                               Communicator& communicator, std::int64_t micro_batch,
+                               std::int64_t max_samples, const EvaluationProgress& progress = {});
 
 }  // namespace gda
