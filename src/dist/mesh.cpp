@@ -1,5 +1,7 @@
 #include "gda/dist/mesh.h"
 
+#include <utility>
+
 #include "gda/core/error.h"
 #include "gda/core/text.h"
 
@@ -59,16 +61,26 @@ Mesh::Mesh(Communicator& world, const MeshShape& shape) : shape_(shape), rank_(w
                        counted(world.size(), "rank"), shape.pipeline, shape.data, shape.context,
                        shape.tensor, shape.ranks());
   for (const Axis axis : kOrder) {
-    Group& group = groups_[static_cast<std::size_t>(axis)];
-    if (shape.size(axis) == world.size()) {
-      group.group = &world;
-      continue;
-    }
-    // Ranks with the same other coordinates: the one with coordinate 0 stands for them.
-    const int first = rank_ - coordinate(axis) * stride(shape, axis);
-    group.own = world.split(first, name_of(axis));
-    group.group = group.own.get();
+    groups_[static_cast<std::size_t>(axis)] = cut(world, {axis}, name_of(axis));
   }
+  const bool one_axis = shape.data == 1 || shape.context == 1;
+  const Axis axis = shape.context == 1 ? Axis::data : Axis::context;
+  replicas_ =
+      one_axis ? Group{nullptr, &group(axis)} : cut(world, {Axis::data, Axis::context}, "replicas");
+}
+
+Mesh::Group Mesh::cut(Communicator& world, std::initializer_list<Axis> axes,
+                      const char* name) const {
+  int ranks = 1;
+  int first = rank_;  // the one with coordinates 0 stands for all
+  for (const Axis axis : axes) {
+    ranks *= size(axis);
+    first -= coordinate(axis) * stride(shape_, axis);
+  }
+  if (ranks == world.size()) return {nullptr, &world};
+  std::unique_ptr<Communicator> own = world.split(first, name);
+  Communicator* group = own.get();
+  return {std::move(own), group};
 }
 
 int Mesh::coordinate(Axis axis) const {

@@ -49,7 +49,7 @@ TEST(MeshTest, CutsByTheOtherCoordinates) {
   Rank world(83, kShape.ranks());
   const Mesh mesh(world, kShape);
   const std::vector<std::pair<std::string, int>> expected = {
-      {"pipeline", 23}, {"data", 63}, {"context", 83}, {"tensor", 80}};
+      {"pipeline", 23}, {"data", 63}, {"context", 83}, {"tensor", 80}, {"replicas", 63}};
   EXPECT_EQ(world.cuts, expected);
 }
 
@@ -60,6 +60,16 @@ TEST(MeshTest, AnAxisOfAllRanksIsTheWorld) {
   EXPECT_EQ(mesh.coordinate(Axis::data), 2);
   EXPECT_EQ(mesh.group(Axis::tensor).size(), 1);
   EXPECT_EQ(mesh.size(Axis::tensor), 1);
+}
+
+TEST(MeshTest, ReplicasAreAnotherGroupWhereTheyCanBe) {
+  Rank world(2, 8);
+  const Mesh data(world, {.data = 4, .tensor = 2});
+  EXPECT_EQ(&data.replicas(), &data.group(Axis::data));
+  const Mesh context(world, {.pipeline = 2, .context = 4});
+  EXPECT_EQ(&context.replicas(), &context.group(Axis::context));
+  const Mesh all(world, {.data = 2, .context = 4});
+  EXPECT_EQ(&all.replicas(), &world);
 }
 
 std::string refusal(int ranks, const MeshShape& shape) {

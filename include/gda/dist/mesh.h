@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <initializer_list>
 #include <memory>
 
 #include "gda/dist/communicator.h"
@@ -44,16 +45,24 @@ class Mesh {
   // The ranks whose coordinates are those of this one but along `axis`, in the order of that
   // coordinate, which is their rank in the group.
   Communicator& group(Axis axis) const { return *groups_[static_cast<std::size_t>(axis)].group; }
+  // The ranks that share this one's pipeline and tensor coordinates, and so hold the same
+  // parameters, ordered by (data, context). Named "replicas"; where one of the two axes has a
+  // single place it is the other's group, and world where it is all ranks.
+  Communicator& replicas() const { return *replicas_.group; }
 
  private:
   struct Group {
-    std::unique_ptr<Communicator> own;  // null where the axis is all of the world
+    std::unique_ptr<Communicator> own;  // null where it is all of the world, or another's
     Communicator* group = nullptr;
   };
+
+  // The ranks that differ from this one in the coordinates along the axes at most.
+  Group cut(Communicator& world, std::initializer_list<Axis> axes, const char* name) const;
 
   MeshShape shape_;
   int rank_;
   std::array<Group, kAxes> groups_;
+  Group replicas_;
 };
 
 }  // namespace gda
