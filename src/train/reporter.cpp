@@ -59,6 +59,7 @@ void Reporter::log_page(const RunProgress& progress) const {
                             .timeline = run_.timeline(),
                             .stages_done = progress.state.stages_done,
                             .data = run_.data(),
+                            .counts = progress.parameters,
                             .parameters = progress.model->parameters,
                             .optimizer_bytes = progress.model->optimizer.bytes(),
                             .compute = run_.compute(),
@@ -128,6 +129,8 @@ void Reporter::report(const RunProgress& progress) {
   judge_speed(run_, state.step, full, causal, timer_, peak_);
   TrainedModel& model = *progress.model;
   const SeenLogits seen = model.watch != nullptr ? model.watch->take_seen() : SeenLogits{};
+  model.buckets.wait_all();  // lambda's vectors may still be on their way
+  std::vector<double> lambdas = model.model.lambdas(run_.context());
   if (log_ == nullptr) return;
   const StepResult& result = progress.last.result;
   const ProcessMemory memory = process_memory();
@@ -147,14 +150,13 @@ void Reporter::report(const RunProgress& progress) {
       elapsed / static_cast<double>(steps) * static_cast<double>(total_steps - state.step);
   report.skipped = progress.guard.skipped();
   report.total_flops = state.flops;
-  report.parameters = model.parameters.count();
-  report.trainable_parameters = model.parameters.trainable_count();
+  report.parameters = progress.parameters.all;
+  report.trainable_parameters = progress.parameters.trainable;
   report.stages = run_.timeline().stages();
   report.stage = state.stages_done;
   report.mask = progress.last.mask;
   add_sources(progress, report);
-  model.buckets.wait_all();  // lambda's vectors may still be on their way
-  report.lambdas = model.decoder.lambdas(run_.context());
+  report.lambdas = std::move(lambdas);
   report.max_logits = seen.largest;
   report.clipped_heads = seen.clipped_heads;
   report.seconds = seconds;

@@ -33,6 +33,20 @@ IdentifiedRunData usable_data(const RunConfig& config, Communicator& world) {
   return data;
 }
 
+// One for the models of all growth stages: samples are cut before a stage grows the model.
+ContextCut cut_of(const ParallelConfig& parallel, const Mesh& mesh, const RunTimeline& timeline) {
+  ContextCut cut{.rank = mesh.coordinate(Axis::context),
+                 .size = mesh.size(Axis::context),
+                 .method = parallel.context_method};
+  if (cut.method != ContextMethod::automatic) return cut;
+  cut.method = ContextMethod::ulysses;
+  for (std::int64_t stage = 0; stage <= timeline.stages(); ++stage) {
+    const std::int64_t groups = timeline.model(stage).attention.kv_groups();
+    if (groups % (mesh.size(Axis::tensor) * cut.size) != 0) cut.method = ContextMethod::gather;
+  }
+  return cut;
+}
+
 }  // namespace
 
 DType supported_compute_type(const PrecisionConfig& precision, Device device) {
@@ -52,6 +66,7 @@ Run::Run(const RunConfig& config, Communicator& world)
       mesh_(*device_world_, config.parallel.mesh(world.size())),
       compute_(supported_compute_type(config.precision, device_)),
       timeline_(std::make_unique<RunTimeline>(config)),
+      context_cut_(cut_of(config.parallel, mesh_, *timeline_)),
       data_facts_(usable_data(config, world)),
       data_(timeline_->data(), config.model.vocab_size,
             [this](std::int64_t step) { return timeline_->first_sample(step); }),

@@ -33,17 +33,16 @@ std::string describe_device(Device device) {
 }
 
 // "12,345", or "12,345 (1,234 trainable)" where some are frozen.
-std::string describe_parameters(const ParameterStore& parameters) {
-  const std::int64_t all = parameters.count();
-  const std::int64_t trainable = parameters.trainable_count();
-  if (trainable == all) return readable_count(all);
-  return fmt::format("{} ({} trainable)", readable_count(all), readable_count(trainable));
+std::string describe_parameters(const ParameterCounts& counts) {
+  if (counts.trainable == counts.all) return readable_count(counts.all);
+  return fmt::format("{} ({} trainable)", readable_count(counts.all),
+                     readable_count(counts.trainable));
 }
 
 void add_model(const RunPage& page, StartPage& out) {
   const ModelConfig& model = page.timeline.model(page.stages_done);
   out.section("model");
-  out.row("parameters", describe_parameters(page.parameters));
+  out.row("parameters", describe_parameters(page.counts));
   out.row("shape", fmt::format("{}, hidden {}, feed-forward {} ({}), vocabulary {}{}",
                                counted(model.num_hidden_layers, "layer"), model.hidden_size,
                                model.intermediate_size, model.hidden_act, model.vocab_size,

@@ -10,6 +10,7 @@
 #include "gda/model/parameters.h"
 #include "gda/report/peak_flops.h"
 #include "gda/train/run_config.h"
+#include "gda/train/run_progress.h"
 #include "train/run_timeline.h"
 
 namespace gda {
@@ -19,6 +20,7 @@ struct RunPage {
   const RunTimeline& timeline;
   std::int64_t stages_done = 0;  // stages that are done
   const DataLoader& data;
+  ParameterCounts counts;
   const ParameterStore& parameters;
   std::size_t optimizer_bytes = 0;  // of this rank
   DType compute = DType::f32;

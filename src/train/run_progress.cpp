@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "gda/core/log.h"
-#include "gda/eval/loss.h"
 #include "gda/train/trainable.h"
 #include "train/run_timeline.h"
 
@@ -33,6 +32,7 @@ RunProgress no_progress(const RunConfig& config) {
           .growth = {},
           .guard = LossGuard(guard_options(config.train.skip)),
           .flops = {},
+          .parameters = {},
           .last = {}};
 }
 
@@ -43,6 +43,11 @@ void allocate_model(Run& run, const std::vector<std::string>& added, std::string
   const ModelConfig& model = run.timeline().model(stages_done);
   std::vector<ParameterSpec> specs = parameter_specs(model);
   choose_trainable(run.timeline().trainable(stages_done), added, origin, specs);
+  progress.parameters = {};
+  for (const ParameterSpec& spec : specs) {
+    progress.parameters.all += spec.shape.elements();
+    if (spec.trainable) progress.parameters.trainable += spec.shape.elements();
+  }
   progress.flops = training_flops_per_token(model, config.data.sequence_length, specs);
   progress.model = std::make_unique<TrainedModel>(
       TrainedModelOptions{.config = model,
@@ -54,14 +59,22 @@ void allocate_model(Run& run, const std::vector<std::string>& added, std::string
                           .sources = static_cast<std::size_t>(run.data().sources()),
                           .checkpoints = run.folder().checkpoints(),
                           .checkpoint = config.checkpoint,
-                          .device = run.device()},
-      run.world(), run.replicas());
+                          .device = run.device(),
+                          .placements = run.placements(model),
+                          .context_method = run.context_cut().method,
+                          .zero_stage = config.parallel.zero(),
+                          .pipeline = pipeline_options(config.parallel)},
+      run.world(), run.mesh());
   if (config.precision.rounding == MasterRounding::stochastic) {
     progress.model->optimizer.round_stochastically(static_cast<std::uint64_t>(config.train.seed),
                                                    progress.state.updates);
   }
   if (run.device().type == DeviceType::cpu) return;
-  const Batch batch(config.train.micro_batch_size, config.data.sequence_length);
+  Batch batch(config.train.micro_batch_size, config.data.sequence_length);
+  if (run.context_cut().size > 1) {
+    const Batch whole = std::move(batch);
+    batch.take_part(whole, run.context_cut());
+  }
   run.arena() = Arena(run.device());
   run.arena().reserve(
       progress.model->step.scratch_bytes(run.device(), batch, most_micro_batches(run)));
@@ -70,22 +83,29 @@ void allocate_model(Run& run, const std::vector<std::string>& added, std::string
 void follow_ramp(RunProgress& progress) {
   GrowthState& growth = progress.growth;
   const std::int64_t step = progress.state.step;
-  progress.model->decoder.set_growth_at(growth, step);
+  progress.model->model.set_growth_at(growth, step);
   if (!growth.ramp || growth.mask_at(step) < 1) return;
   growth.ramp.reset();
   log::info("step {}: the growth mask has reached 1", step);
 }
 
-std::optional<double> loss_of(Run& run, TrainedModel& model, const Batch& batch) {
-  Arena& arena = run.arena();
+LossShare loss_share(Run& run, TrainedModel& model, const Batch& part) {
   const Context context = run.context();
-  const ArenaScope scope(arena);
-  const Tensor loss = arena.allocate(model.decoder.statistics_type(), batch.targets.tensor.shape());
-  const PlacedBatch placed = to_device(context, batch);
-  model.decoder.forward_loss(context, placed.input, placed.target, loss);
-  Communicator& replicas = run.replicas();
-  const double total = replicas.all_reduce(sum_of_losses(run.stream(), loss), Reduction::sum);
-  const std::int64_t targets = replicas.all_reduce(batch.target_count(), Reduction::sum);
+  const ArenaScope scope(context.arena);
+  const PlacedBatch placed = to_device(context, part);
+  Tensor loss;
+  if (model.model.has_head()) {
+    loss = context.arena.allocate(model.model.statistics_type(), part.targets.tensor.shape());
+  }
+  model.model.forward_loss(context, placed.input, placed.target, loss);
+  if (!model.model.speaks_for_losses()) return {};
+  return {.loss = sum_of_losses(run.stream(), loss), .targets = part.target_count()};
+}
+
+std::optional<double> loss_of(Run& run, TrainedModel& model, const Batch& batch) {
+  const LossShare share = loss_share(run, model, batch);
+  const double total = run.world().all_reduce(share.loss, Reduction::sum);
+  const std::int64_t targets = run.world().all_reduce(share.targets, Reduction::sum);
   if (targets == 0) return {};
   return total / static_cast<double>(targets);
 }

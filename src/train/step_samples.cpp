@@ -36,13 +36,18 @@ void StepSamples::fill(const RunState& state, PhaseTimer& timer) {
   const int replicas = mesh.size(Axis::data);
   const std::int64_t batch_size = run_.timeline().batch_size(state.step);
   const auto count = static_cast<std::size_t>(batch_size / (rows * replicas));
-  while (micro_batches_.size() < count) {
-    micro_batches_.emplace_back(rows, config.data.sequence_length);
-  }
+  const ContextCut& cut = run_.context_cut();
+  const auto make = [&] {
+    return cut.size > 1 ? Batch() : Batch(rows, config.data.sequence_length);
+  };
+  while (micro_batches_.size() < count) micro_batches_.push_back(make());
   micro_batches_.resize(count);
+  if (cut.size > 1 && whole_.batch_size == 0) whole_ = Batch(rows, config.data.sequence_length);
   for (std::size_t i = 0; i < count; ++i) {
     const auto block = static_cast<std::int64_t>(i) * replicas + mesh.coordinate(Axis::data);
-    run_.data().fill_batch(state.samples + block * rows, micro_batches_[i]);
+    Batch& batch = cut.size > 1 ? whole_ : micro_batches_[i];
+    run_.data().fill_batch(state.samples + block * rows, batch);
+    if (cut.size > 1) micro_batches_[i].take_part(whole_, cut);
   }
 }
 

@@ -5,35 +5,44 @@
 #include <algorithm>
 #include <limits>
 
-#include "gda/core/log.h"
-#include "gda/eval/loss.h"
-
 namespace gda {
-TrainStep::TrainStep(Decoder& decoder, GradientBuckets& buckets, Optimizer& optimizer,
-                     Communicator& communicator, std::size_t sources, LogitWatch* watch)
-    : decoder_(decoder),
+namespace {
+
+std::unique_ptr<StepPasses> make_passes(StagedModel& model, GradientBuckets& buckets,
+                                        const StepRanks& ranks) {
+  if (model.pipeline() == nullptr) return make_sequential_passes(model, buckets);
+  return make_pipeline_passes(model, buckets, ranks.pipeline.value());
+}
+
+}  // namespace
+
+TrainStep::TrainStep(StagedModel& model, GradientBuckets& buckets, Optimizer& optimizer,
+                     const StepRanks& ranks, std::size_t sources, LogitWatch* watch)
+    : model_(model),
       buckets_(buckets),
       optimizer_(optimizer),
       watch_(watch),
-      communicator_(communicator),
+      ranks_(ranks),
+      passes_(make_passes(model, buckets, ranks)),
       sums_(DType::f64, {2 * static_cast<std::int64_t>(sources)}) {}
 
 std::int64_t TrainStep::count_targets(std::span<const Batch> micro_batches) const {
   std::int64_t count = 0;
-  for (const Batch& batch : micro_batches) count += batch.target_count();
-  return communicator_.all_reduce(count, Reduction::sum);
+  if (ranks_.counts_tokens) {
+    for (const Batch& batch : micro_batches) count += batch.target_count();
+  }
+  return ranks_.world.all_reduce(count, Reduction::sum);
 }
 
 void TrainStep::add_losses(std::span<const Batch> micro_batches, const HostCopy& losses) {
   auto* sums = sums_.tensor.data<double>();
   const std::int64_t sources = sums_.tensor.dim(0) / 2;
-  std::fill_n(sums, sums_.tensor.elements(), 0.0);
   std::int64_t next = 0;
   for (const Batch& batch : micro_batches) {
     const auto* target = batch.targets.tensor.data<std::int32_t>();
     for (std::int64_t row = 0; row < batch.targets.tensor.elements(); ++row, ++next) {
       if (target[row] == kIgnoreTarget) continue;
-      const auto source = batch.source[static_cast<std::size_t>(row / batch.sequence_length)];
+      const int source = batch.source_of(row);
       sums[source] += losses[next];
       sums[sources + source] += 1;
     }
@@ -41,7 +50,7 @@ void TrainStep::add_losses(std::span<const Batch> micro_batches, const HostCopy&
 }
 
 void TrainStep::reduce_losses(StepResult& result, std::int64_t targets) {
-  communicator_.all_reduce(sums_.tensor, Reduction::sum).wait();
+  ranks_.world.all_reduce(sums_.tensor, Reduction::sum).wait();
   const auto* sums = sums_.tensor.data<double>();
   const std::int64_t sources = sums_.tensor.dim(0) / 2;
   double total = 0;
@@ -54,69 +63,19 @@ void TrainStep::reduce_losses(StepResult& result, std::int64_t targets) {
   result.targets = targets;
 }
 
-BucketHooks TrainStep::hooks(bool last, PhaseTimer& timer,
-                             std::optional<PhaseTimer::Scope>& phase) {
-  BucketHooks hooks;
-  hooks.before_use = [this, &timer](std::size_t bucket) {
-    const auto waiting = timer.scope(Phase::communication);
-    buckets_.wait(bucket);
-  };
-  hooks.backward_begins = [&timer, &phase] {
-    phase.reset();
-    phase.emplace(timer, Phase::backward);
-  };
-  // Gradients are whole only once the last micro-batch has added to them.
-  if (last) hooks.gradient_ready = [this](std::size_t bucket) { buckets_.reduce(bucket); };
-  return hooks;
-}
-
 Tensor TrainStep::allocate_losses(const Context& context, const Batch& batch,
                                   std::size_t micro_batches) const {
-  const std::int64_t tokens = batch.targets.tensor.elements();
-  return context.arena.allocate(decoder_.statistics_type(),
-                                {tokens * static_cast<std::int64_t>(micro_batches)});
+  if (!model_.has_head()) return {};
+  const std::int64_t rows = batch.targets.tensor.elements();
+  return context.arena.allocate(model_.statistics_type(),
+                                {rows * static_cast<std::int64_t>(micro_batches)});
 }
 
 std::size_t TrainStep::scratch_bytes(Device device, const Batch& batch, std::size_t micro_batches) {
   Arena plan = Arena::plan(device);
   const Context context{{.device = device}, plan};
   allocate_losses(context, batch, micro_batches);
-  PlacedBatch placed = to_device(context, batch);
-  if (watch_ != nullptr) placed.input.max_logit = watch_->logits();
-  const Tensor loss = context.arena.allocate(decoder_.statistics_type(), placed.target.shape());
-  decoder_.forward_backward(context, placed.input, placed.target, 1, loss);
-  return plan.peak();
-}
-
-void TrainStep::pass(const Context& context, const PlacedBatch& batch, double scale,
-                     const Tensor& loss, bool last, PhaseTimer& timer) {
-  std::optional<PhaseTimer::Scope> phase;
-  phase.emplace(timer, Phase::forward);
-  decoder_.forward_backward(context, batch.input, batch.target, scale, loss,
-                            hooks(last, timer, phase));
-  is_warm_ = true;
-}
-
-bool TrainStep::replay(const Context& context, const PlacedBatch& batch, double scale,
-                       const Tensor& loss, PhaseTimer& timer) {
-  const auto phase = timer.scope(Phase::backward);
-  try {
-    if (graph_.empty() || recorded_input_ != batch.input.token.raw() || recorded_scale_ != scale) {
-      graph_.record(context.stream, [&] {
-        decoder_.forward_backward(context, batch.input, batch.target, scale, loss);
-      });
-      recorded_input_ = batch.input.token.raw();
-      recorded_scale_ = scale;
-    }
-    graph_.launch(context.stream);
-    return true;
-  } catch (const Error& error) {
-    log::warning("a micro-batch cannot be a graph ({}); the run continues without graphs, slower",
-                 error.what());
-    graph_ = {};
-    graphs_work_ = false;
-    return false;
-  }
+  return passes_->reserve(context, batch, micro_batches, watch_);
 }
 
 StepResult TrainStep::without_targets(std::int64_t tokens) const {
@@ -135,38 +94,29 @@ StepResult TrainStep::run(const Context& context, std::span<const Batch> micro_b
   StepResult result;
   const ArenaScope scope(context.arena);
   const std::int64_t targets = count_targets(micro_batches);
-  const std::int64_t tokens = micro_batches.front().targets.tensor.elements();
+  const std::int64_t all_tokens = micro_batches.front().targets.tensor.elements() *
+                                  static_cast<std::int64_t>(micro_batches.size()) * ranks_.parts;
   if (targets == 0) {
     guard.leave_out();
-    return without_targets(tokens * static_cast<std::int64_t>(micro_batches.size()) *
-                           communicator_.size());
+    return without_targets(all_tokens);
   }
   // Gradients are summed as if every token were a target, and corrected at the end: the same scale
   // in every step.
-  const auto all_tokens = static_cast<double>(
-      tokens * static_cast<std::int64_t>(micro_batches.size()) * communicator_.size());
-  const double correction = all_tokens / static_cast<double>(targets);
+  const auto scale = static_cast<double>(all_tokens);
+  const double correction = scale / static_cast<double>(targets);
   const Tensor losses = allocate_losses(context, micro_batches.front(), micro_batches.size());
   const bool watches = watch_ != nullptr && watch_->is_due(options.update);
   if (watches) watch_->begin(context.stream);
-  for (std::size_t i = 0; i < micro_batches.size(); ++i) {
-    const ProfileRange range("micro-batch");
-    const ArenaScope pass_scope(context.arena);
-    PlacedBatch placed = to_device(context, micro_batches[i]);
-    if (watches) placed.input.max_logit = watch_->logits();
-    const Tensor loss = context.arena.allocate(decoder_.statistics_type(), {tokens});
-    const bool last = i + 1 == micro_batches.size();
-    const bool alone = communicator_.size() == 1 || (i > 0 && !last);
-    const bool as_graph = options.graphs && graphs_work_ && is_warm_ && alone && !watches;
-    if (!as_graph || !replay(context, placed, 1 / all_tokens, loss, timer)) {
-      pass(context, placed, 1 / all_tokens, loss, last, timer);
-    }
-    copy(context.stream, loss, losses.rows(static_cast<std::int64_t>(i) * tokens, tokens));
-  }
+  passes_->run(context, micro_batches,
+               {.scale = 1 / scale,
+                .watch = watches ? watch_ : nullptr,
+                .graphs = options.graphs},
+               losses, timer);
   {
     const auto waiting = timer.scope(Phase::communication);
     result.gradient_norm = correction * buckets_.gradient_norm(context);
-    add_losses(micro_batches, HostCopy(context.stream, losses));
+    std::fill_n(sums_.tensor.data<double>(), sums_.tensor.elements(), 0.0);
+    if (model_.speaks_for_losses()) add_losses(micro_batches, HostCopy(context.stream, losses));
     reduce_losses(result, targets);
   }
   const auto updating = timer.scope(Phase::optimizer);

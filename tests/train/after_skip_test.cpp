@@ -22,10 +22,11 @@ class Steps {
   explicit Steps(const RunConfig& config)
       : config_(config),
         parameters_(parameter_specs(config.model), DType::f64, 1, true),
-        decoder_(config.model, parameters_),
+        model_(config.model, parameters_.specs(), {{.stage = whole_model(config.model)}},
+               parameters_, {}),
         buckets_(parameters_, *self_),
         optimizer_(buckets_, make_update_rules({}, buckets_)),
-        step_(decoder_, buckets_, optimizer_, *self_, config.data.sources.size()),
+        step_(model_, buckets_, optimizer_, {.world = *self_}, config.data.sources.size()),
         data_(config.data, config.model.vocab_size, [](std::int64_t step) { return step * kRows; }),
         guard_({}) {
     parameters_.initialize(3);
@@ -69,7 +70,7 @@ class Steps {
   std::unique_ptr<Communicator> self_ = make_self_communicator();
   Arena arena_;
   ParameterStore parameters_;
-  Decoder decoder_;
+  StagedModel model_;
   GradientBuckets buckets_;
   Optimizer optimizer_;
   TrainStep step_;

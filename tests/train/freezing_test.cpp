@@ -82,7 +82,7 @@ class FreezingTest : public ::testing::Test {
                         .checkpoints = root_ / name / "checkpoints",
                         .checkpoint = {},
                         .device = {}},
-                       *self_, *self_);
+                       *self_, mesh_);
     Arena arena;
     const Context context{Stream{}, arena};
     RestoredRun restored = model.checkpoints.restore(context, *reader);
@@ -99,6 +99,7 @@ class FreezingTest : public ::testing::Test {
   const test::TemporaryFolder folder_;
   const fs::path root_ = folder_.path();
   std::unique_ptr<Communicator> self_ = make_self_communicator();
+  const Mesh mesh_{*self_, {}};
 };
 
 TEST_F(FreezingTest, FrozenParametersKeepTheirBits) {
@@ -223,7 +224,7 @@ TEST_F(FreezingTest, FrozenMastersAreKept) {
                                                               .checkpoints = root_ / name,
                                                               .checkpoint = {},
                                                               .device = {}},
-                                          *self_, *self_);
+                                          *self_, mesh_);
   };
   const auto save = [&](TrainedModel& of) {
     of.checkpoints.save(context, {.model = model, .state = {}, .growth = {}, .run_config = ""},
@@ -304,7 +305,7 @@ TEST_F(FreezingTest, RefusesOriginsOfTheFuture) {
                       .checkpoints = root_ / "wrong" / "checkpoints",
                       .checkpoint = {},
                       .device = {}},
-                     *self_, *self_);
+                     *self_, mesh_);
   Arena arena;
   const Context context{Stream{}, arena};
   const CheckpointReader reader(checkpoint("base", 2));

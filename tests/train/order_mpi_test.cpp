@@ -112,12 +112,13 @@ TEST_F(OrderTest, ACheckpointHasTheParametersThatAreBeingGathered) {
   const ModelConfig config = test::tiny_config("grouped_differential");
   Arena arena;
   const Context context{Stream{}, arena};
+  const Mesh mesh(group, {.data = group.size()});
   TrainedModel model({.config = config,
                       .specs = parameter_specs(config),
                       .checkpoints = root_ / "saved",
                       .checkpoint = {},
                       .device = {}},
-                     group, group);
+                     group, mesh);
   update(model, context);
   RunState state;
   state.step = 1;

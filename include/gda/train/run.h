@@ -12,6 +12,7 @@
 #include "gda/data/data_loader.h"
 #include "gda/dist/communicator.h"
 #include "gda/dist/mesh.h"
+#include "gda/model/context_cut.h"
 #include "gda/ops/context.h"
 #include "gda/train/data_agreement.h"
 #include "gda/train/run_config.h"
@@ -48,9 +49,13 @@ class Run {
   // Whether this rank writes the files that there is one of.
   bool is_root() const { return world_.is_root(); }
   const Mesh& mesh() const { return mesh_; }
-  // The ranks that hold the same part of the model, and other samples. For tensors of the device,
+  // The ranks that hold the same part of the model, and other tokens. For tensors of the device,
   // too.
-  Communicator& replicas() const { return mesh_.group(Axis::data); }
+  Communicator& replicas() const { return mesh_.replicas(); }
+  // What this rank has of a model.
+  std::vector<Placement> placements(const ModelConfig& model) const;
+  // The tokens of each sample that this rank has.
+  const ContextCut& context_cut() const { return context_cut_; }
   // For messages about operations that do not finish.
   void set_step(std::int64_t step) { device_world_->set_step(step); }
 
@@ -75,6 +80,7 @@ class Run {
   Mesh mesh_;
   DType compute_;
   std::unique_ptr<const RunTimeline> timeline_;
+  ContextCut context_cut_;
   IdentifiedRunData data_facts_;
   DataLoader data_;
   Arena arena_;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "gda/data/batch.h"
+#include "gda/eval/loss.h"
 #include "gda/model/growth_state.h"
 #include "gda/train/run.h"
 #include "gda/train/run_state.h"
@@ -25,11 +26,18 @@ struct DoneStep {
   FlopsPerToken flops;         // of the whole step, not a token; 0 without targets
 };
 
+// Numbers of the whole model.
+struct ParameterCounts {
+  std::int64_t all = 0;
+  std::int64_t trainable = 0;
+};
+
 struct RunProgress {
   RunState state;
   GrowthState growth;
   LossGuard guard;
   FlopsPerToken flops;                    // of the model
+  ParameterCounts parameters;
   DoneStep last;                          // of this process
   std::int64_t first_step = 0;            // done before this process trained
   std::unique_ptr<TrainedModel> model{};  // null until it is allocated
@@ -48,7 +56,12 @@ void allocate_model(Run& run, const std::vector<std::string>& added, std::string
 // model.
 void follow_ramp(RunProgress& progress);
 
-// The mean loss of the batches of all replicas; nothing if they have no target. Collective.
+// What this rank gives of the losses of a batch, of whose tokens it has its part. Collective over
+// the ranks that compute the model together.
+LossShare loss_share(Run& run, TrainedModel& model, const Batch& part);
+
+// The mean loss of the batches of all ranks, of whose tokens each has its part; nothing if they
+// have no target. Collective.
 std::optional<double> loss_of(Run& run, TrainedModel& model, const Batch& batch);
 
 }  // namespace gda

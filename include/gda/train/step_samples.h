@@ -25,8 +25,9 @@ class StepSamples {
  public:
   explicit StepSamples(const Run& run) : run_(run) {}
 
-  // Fills the micro-batches of the step after `state`: each is a row of blocks, one of each
-  // replica, in the order of the samples. Collective.
+  // Fills the micro-batches of the step after `state`: each is a row of blocks, one of each data
+  // coordinate, in the order of the samples, and of these the tokens that this rank has.
+  // Collective.
   std::optional<UnreadableData> read(const RunState& state, PhaseTimer& timer);
 
   // Of the step that was read last.
@@ -41,6 +42,7 @@ class StepSamples {
   void fill(const RunState& state, PhaseTimer& timer);
 
   const Run& run_;
+  Batch whole_;  // of which context ranks take their parts
   std::vector<Batch> micro_batches_;
   bool are_read_ = false;  // on every rank
 };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -11,12 +12,12 @@
 #include "gda/core/stream.h"
 #include "gda/data/batch.h"
 #include "gda/dist/communicator.h"
-#include "gda/eval/loss.h"
-#include "gda/model/decoder.h"
+#include "gda/model/staged_model.h"
 #include "gda/optim/logit_watch.h"
 #include "gda/optim/optimizer.h"
 #include "gda/report/phase_timer.h"
 #include "gda/train/loss_guard.h"
+#include "gda/train/step_passes.h"
 
 namespace gda {
 
@@ -41,12 +42,21 @@ struct UpdateOptions {
   bool graphs = false;
 };
 
+// What each rank gives of the numbers that all of them add up.
+struct StepRanks {
+  Communicator& world;        // all
+  std::int64_t parts = 1;     // ranks that read different tokens: data x context
+  bool counts_tokens = true;  // of the ranks that read the same tokens, one
+  // The ranks of the pipeline take micro-batches through their stages as this says.
+  std::optional<PipelineOptions> pipeline = {};
+};
+
 class TrainStep {
  public:
   // All must outlive it. `sources`: number of data sources. `watch`: of attention's logits, or
   // null.
-  TrainStep(Decoder& decoder, GradientBuckets& buckets, Optimizer& optimizer,
-            Communicator& communicator, std::size_t sources, LogitWatch* watch = nullptr);
+  TrainStep(StagedModel& model, GradientBuckets& buckets, Optimizer& optimizer,
+            const StepRanks& ranks, std::size_t sources, LogitWatch* watch = nullptr);
 
   // The mean loss over all targets of all micro-batches of all ranks is what is descended, however
   // the batch is cut up. Throws DistError.
@@ -57,8 +67,11 @@ class TrainStep {
   StepResult run(const Context& context, std::span<const Batch> micro_batches,
                  const UpdateOptions& options, LossGuard& guard, PhaseTimer& timer);
 
-  // Bytes of the arena that a step of that many batches like this one takes on a GPU.
+  // Bytes of the arena that a step of that many batches like this one takes on a GPU. Other memory
+  // of its passes is taken by then.
   std::size_t scratch_bytes(Device device, const Batch& batch, std::size_t micro_batches);
+  // Bytes of that other memory.
+  std::size_t held_bytes() const { return passes_->held_bytes(); }
 
  private:
   std::int64_t count_targets(std::span<const Batch> micro_batches) const;
@@ -67,29 +80,17 @@ class TrainStep {
   // Memory for the loss of each token of a step, one batch after the other.
   Tensor allocate_losses(const Context& context, const Batch& batch,
                          std::size_t micro_batches) const;
-  BucketHooks hooks(bool last, PhaseTimer& timer, std::optional<PhaseTimer::Scope>& phase);
-  // The gradient of scale * sum of losses of a batch.
-  void pass(const Context& context, const PlacedBatch& batch, double scale, const Tensor& loss,
-            bool last, PhaseTimer& timer);
-  // The same as a graph; recorded when it is not of this memory and scale. False, with a warning,
-  // if that failed: nothing was done then, and no graph is tried again.
-  bool replay(const Context& context, const PlacedBatch& batch, double scale, const Tensor& loss,
-              PhaseTimer& timer);
   void add_losses(std::span<const Batch> micro_batches, const HostCopy& losses);
   void reduce_losses(StepResult& result, std::int64_t targets);
 
-  Decoder& decoder_;
+  StagedModel& model_;
   GradientBuckets& buckets_;
   Optimizer& optimizer_;
   LogitWatch* watch_;
-  Communicator& communicator_;
+  StepRanks ranks_;
+  std::unique_ptr<StepPasses> passes_;
   // Sums of the losses, then numbers of targets, by source.
   OwnedTensor sums_;
-  Graph graph_;
-  bool graphs_work_ = true;
-  bool is_warm_ = false;  // kernels have run: a graph can be recorded
-  const void* recorded_input_ = nullptr;
-  double recorded_scale_ = 0;
 };
 
 }  // namespace gda

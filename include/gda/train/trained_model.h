@@ -1,12 +1,14 @@
-// A model in training: its parameters, passes, optimizer and checkpoints. A run that trains another
-// model, or another part of it, makes another.
+// A model in training, as far as this rank has it: its parameters, passes, optimizer and
+// checkpoints. A run that trains another model, or another part of it, makes another.
 #pragma once
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <vector>
 
-#include "gda/model/decoder.h"
+#include "gda/dist/mesh.h"
+#include "gda/model/staged_model.h"
 #include "gda/optim/optimizer.h"
 #include "gda/train/run_checkpoints.h"
 #include "gda/train/train_step.h"
@@ -24,24 +26,22 @@ struct TrainedModelOptions {
   std::filesystem::path checkpoints;
   CheckpointConfig checkpoint;
   Device device;
+  // What this rank has of the model; empty: all.
+  std::vector<Placement> placements = {};
+  ContextMethod context_method = ContextMethod::automatic;
+  ZeroStage zero_stage = ZeroStage::one;
+  std::optional<PipelineOptions> pipeline = {};  // for a mesh of several pipeline ranks
 };
 
 struct TrainedModel {
-  // Allocates everything; values are zero. Both groups must outlive it. `world`: all ranks, which
-  // save together. `replicas`: those that share the optimizer's state and the samples.
-  TrainedModel(const TrainedModelOptions& options, Communicator& world, Communicator& replicas)
-      : parameters(options.specs, options.compute, replicas.size(), true, options.device),
-        decoder(options.config, parameters, options.recompute, options.loss),
-        buckets(parameters, replicas),
-        optimizer(buckets, make_update_rules(options.optimizer, buckets)),
-        watch(make_logit_watch(options.optimizer.qk_clip, options.config, parameters, replicas)),
-        step(decoder, buckets, optimizer, replicas, options.sources, watch.get()),
-        checkpoints(options.checkpoints, options.checkpoint, world, buckets, optimizer) {}
+  // Allocates everything; values are zero. `world`: all ranks, which save together and add up what
+  // they count; `mesh`: the same ranks. Both must outlive it.
+  TrainedModel(const TrainedModelOptions& options, Communicator& world, const Mesh& mesh);
   TrainedModel(const TrainedModel&) = delete;
   TrainedModel& operator=(const TrainedModel&) = delete;
 
   ParameterStore parameters;
-  Decoder decoder;
+  StagedModel model;
   GradientBuckets buckets;
   Optimizer optimizer;
   std::unique_ptr<LogitWatch> watch;  // null without optimizer.qk_clip

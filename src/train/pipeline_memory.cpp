@@ -1,0 +1,72 @@
+#include "train/pipeline_memory.h"
+
+#include <utility>
+
+namespace gda {
+
+void ArenaPool::reserve(std::size_t count, std::size_t bytes) {
+  while (all_.size() < count) {
+    Arena& arena = all_.emplace_back(device_);
+    if (bytes > 0) arena.reserve(bytes);
+    free_.push_back(&arena);
+  }
+}
+
+Arena& ArenaPool::take() {
+  if (free_.empty()) free_.push_back(&all_.emplace_back(device_));
+  Arena& arena = *free_.back();
+  free_.pop_back();
+  return arena;
+}
+
+std::size_t ArenaPool::bytes() const {
+  std::size_t total = 0;
+  for (const Arena& arena : all_) total += arena.capacity();
+  return total;
+}
+
+void MessagePool::set_shape(DType dtype, const Shape& shape, Device device) {
+  if (dtype == dtype_ && shape == shape_ && device == device_) return;
+  wait();
+  free_.clear();
+  all_.clear();
+  dtype_ = dtype;
+  shape_ = shape;
+  device_ = device;
+}
+
+void MessagePool::reserve(std::size_t count) {
+  while (all_.size() < count) {
+    free_.push_back(
+        {.tensor = all_.emplace_back(dtype_, shape_, device_, "pipeline messages").tensor,
+         .sent = {}});
+  }
+}
+
+Tensor MessagePool::take() {
+  if (free_.empty()) return all_.emplace_back(dtype_, shape_, device_, "pipeline messages").tensor;
+  // The oldest: what was sent of it is done first.
+  Free oldest = std::move(free_.front());
+  free_.pop_front();
+  oldest.sent.wait();
+  return oldest.tensor;
+}
+
+void MessagePool::give_back(const Tensor& tensor, Pending sent) {
+  free_.push_back({.tensor = tensor, .sent = std::move(sent)});
+}
+
+void MessagePool::wait() {
+  for (Free& free : free_) {
+    free.sent.wait();
+    free.sent = {};
+  }
+}
+
+std::size_t MessagePool::bytes() const {
+  std::size_t total = 0;
+  for (const OwnedTensor& tensor : all_) total += tensor.buffer.bytes();
+  return total;
+}
+
+}  // namespace gda
