@@ -5,15 +5,6 @@
 #include <algorithm>
 
 namespace gda {
-namespace {
-
-void single_only(FieldVisitor& visit, std::string_view key, std::int64_t value,
-                 std::string_view what) {
-  visit.rule(key, value == 1,
-             fmt::format("{} is not supported; this build has {} 1 only", value, what));
-}
-
-}  // namespace
 
 void BatchRampPoint::fields(FieldVisitor& visit) {
   visit.field({.key = "step", .doc = "step from 0", .minimum = 0, .required = true}, step);
@@ -137,23 +128,36 @@ MeshShape ParallelConfig::mesh(int ranks) const {
 
 void ParallelConfig::fields(FieldVisitor& visit) {
   visit.field({.key = "tensor",
-               .doc = "processes that share each matrix; only 1 is supported",
+               .doc = "processes that share each matrix, and the tokens between matrices; a "
+                      "divisor of the K/V groups and of intermediate_size",
                .minimum = 1},
               tensor);
-  visit.field({.key = "pipeline",
-               .doc = "processes that share the layers; only 1 is supported",
-               .minimum = 1},
+  visit.field({.key = "pipeline", .doc = "processes that share the layers", .minimum = 1},
               pipeline);
-  visit.field({.key = "context",
-               .doc = "processes that share each sequence; only 1 is supported",
-               .minimum = 1},
+  visit.field({.key = "context", .doc = "processes that share each sequence", .minimum = 1},
               context);
+  visit.field({.key = "context_method",
+               .doc = "how processes that share a sequence attend to all of it: ulysses, each "
+                      "computes some of the heads over all tokens; gather, each gathers keys and "
+                      "values; auto: ulysses if the K/V groups divide by tensor times context"},
+              context_method);
   visit.field({.key = "zero_stage",
-               .doc = "ZeRO stage; 1, the only one supported: optimizer state is sharded over the "
-                      "data-parallel processes",
-               .minimum = 0,
+               .doc = "what is cut over processes that hold the same parameters: 1, optimizer "
+                      "state; 2, also gradients; 3, also parameters",
+               .minimum = 1,
                .maximum = 3},
               zero_stage);
+  visit.field({.key = "schedule",
+               .doc = "order of work in a pipeline; interleaved: of several stages a process; "
+                      "zero-bubble: gradients of weights are computed in its pauses"},
+              schedule);
+  visit.field({.key = "virtual_stages",
+               .doc = "stages of each pipeline process; more than 1 with schedule: interleaved",
+               .minimum = 1},
+              virtual_stages);
+  visit.field({.key = "stage_layers",
+               .doc = "number of layers of each stage, first to last; empty: evenly"},
+              stage_layers);
   visit.field({.key = "timeout_seconds",
                .doc = "how long an operation between processes may take before the run ends and "
                       "names those that did not answer",
@@ -163,10 +167,6 @@ void ParallelConfig::fields(FieldVisitor& visit) {
                .doc = "how processes exchange data of GPUs: by NCCL, or by MPI through host "
                       "memory, which is slow; auto: NCCL if the build has it"},
               backend);
-  single_only(visit, "tensor", tensor, "tensor parallelism of");
-  single_only(visit, "pipeline", pipeline, "pipeline parallelism of");
-  single_only(visit, "context", context, "context parallelism of");
-  single_only(visit, "zero_stage", zero_stage, "ZeRO stage");
 }
 
 DType PrecisionConfig::compute_type() const {

@@ -216,21 +216,6 @@ TEST(RunConfig, WhatIsTrainedIsAWordOrPatterns) {
   EXPECT_NE(run_config_schema().find("\"trainable\": {"), std::string::npos);
 }
 
-TEST(RunConfig, OnlyDataParallelismIsBuiltIn) {
-  EXPECT_EQ(error_of({"parallel.tensor=2"}),
-            "command line: parallel.tensor: 2 is not supported; this build has tensor parallelism "
-            "of 1 only");
-  EXPECT_EQ(error_of({"parallel.pipeline=4"}),
-            "command line: parallel.pipeline: 4 is not supported; this build has pipeline "
-            "parallelism of 1 only");
-  EXPECT_EQ(error_of({"parallel.context=2"}),
-            "command line: parallel.context: 2 is not supported; this build has context "
-            "parallelism of 1 only");
-  EXPECT_EQ(error_of({"parallel.zero_stage=3"}),
-            "command line: parallel.zero_stage: 3 is not supported; this build has ZeRO stage 1 "
-            "only");
-}
-
 TEST(RunConfig, AllowedWords) {
   EXPECT_EQ(error_of({"precision.compute=fp16"}),
             "command line: precision.compute: must be one of bf16, fp32, fp64, got \"fp16\"");

@@ -9,7 +9,9 @@
 #include "gda/core/dtype.h"
 #include "gda/dist/device_communicator.h"
 #include "gda/dist/mesh.h"
+#include "gda/model/context_cut.h"
 #include "gda/model/decoder.h"
+#include "gda/train/pipeline_schedule.h"
 
 namespace gda {
 
@@ -76,10 +78,17 @@ struct ParallelConfig {
   std::int64_t tensor = 1;
   std::int64_t pipeline = 1;
   std::int64_t context = 1;
-  std::int64_t zero_stage = 1;  // 1: optimizer state is sharded over the data-parallel ranks
+  ContextMethod context_method = ContextMethod::automatic;
+  std::int64_t zero_stage = 1;
+  PipelineSchedule schedule = PipelineSchedule::one_forward_one_backward;
+  std::int64_t virtual_stages = 1;         // of each pipeline rank
+  std::vector<std::int64_t> stage_layers;  // of each stage, in forward order; empty: evenly
   std::int64_t timeout_seconds = 600;
   DeviceBackend backend = DeviceBackend::automatic;
 
+  std::int64_t stages() const { return pipeline * virtual_stages; }
+  // Ranks that one model takes: those of all axes but data.
+  std::int64_t model_ranks() const { return tensor * pipeline * context; }
   // Of so many processes.
   MeshShape mesh(int ranks) const;
 
