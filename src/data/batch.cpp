@@ -20,8 +20,7 @@ Batch::Batch(std::int64_t rows, std::int64_t length)
 void Batch::take_part(const Batch& whole, const ContextCut& cut) {
   const std::vector<IndexRange> ranges = cut.token_ranges(whole.sequence_length);
   const std::int64_t length = ranges.front().size();
-  const std::int64_t rows =
-      whole.batch_size * length * static_cast<std::int64_t>(ranges.size());
+  const std::int64_t rows = whole.batch_size * length * static_cast<std::int64_t>(ranges.size());
   const auto take = [&](const OwnedTensor& from, OwnedTensor& to) {
     if (to.tensor.elements() != rows) to = OwnedTensor(DType::i32, {rows});
     auto* next = to.tensor.data<std::int32_t>();

@@ -6,26 +6,29 @@ PassHooks::PassHooks(StagedModel& model, GradientBuckets& buckets) : buckets_(bu
   const ParameterStore& parameters = buckets.parameters();
   for (const Bucket& bucket : parameters.buckets()) {
     const ParameterSpec& spec = parameters.all()[bucket.parameters.front()].spec;
-    kinds_.push_back(!spec.is_matrix() ? Kind::vectors
-                     : spec.layer >= 0 ? Kind::layer
-                                       : Kind::end);
+    kinds_.push_back(!spec.is_matrix() ? Kind::vectors : spec.layer >= 0 ? Kind::layer : Kind::end);
   }
-  model.set_hooks(
-      {.before_use = [this](std::size_t bucket,
-                            std::optional<std::size_t> next) { use(bucket, next); },
-       .before_gradient =
-           [this](std::size_t bucket) {
-             if (!silent_) buckets_.prepare_gradient(bucket);
-           },
-       .gradient_ready = [this](std::size_t bucket) { ready(bucket); },
-       .backward_begins =
-           [this] {
-             if (timer_ != nullptr && !silent_) phase(Phase::backward);
-           }});
+  model.set_hooks({.before_use = [this](std::size_t bucket,
+                                        std::optional<std::size_t> next) { use(bucket, next); },
+                   .before_gradient =
+                       [this](std::size_t bucket) {
+                         if (!silent_) buckets_.prepare_gradient(*context_, bucket);
+                       },
+                   .gradient_ready = [this](std::size_t bucket) { ready(bucket); },
+                   .backward_begins =
+                       [this] {
+                         if (timer_ != nullptr && !silent_) phase(Phase::backward);
+                       }});
+}
+
+void PassHooks::begin(const Context& context, PhaseTimer& timer) {
+  context_ = &context;
+  timer_ = &timer;
 }
 
 void PassHooks::end() {
   phase_.reset();
+  context_ = nullptr;
   timer_ = nullptr;
 }
 
@@ -48,7 +51,7 @@ void PassHooks::ready(std::size_t bucket) {
                      : kind == Kind::layer ? last_.layers
                                            : last_.ends;
   // Slots of gradients serve the next layer.
-  const bool each_pass = buckets_.zero_stage() != ZeroStage::one && kind != Kind::vectors;
+  const bool each_pass = buckets_.parameters().zero() != ZeroStage::one && kind != Kind::vectors;
   if (whole || each_pass) buckets_.reduce(bucket);
 }
 

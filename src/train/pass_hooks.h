@@ -27,10 +27,11 @@ class PassHooks {
 
   // Until end(): time that is waited for parameters is communication, and at the beginning of the
   // backward pass from a loss the phase changes.
-  void begin(PhaseTimer& timer) { timer_ = &timer; }
+  void begin(const Context& context, PhaseTimer& timer);
   void end();
-  // The phase of a pass from here on, until the next one or end().
+  // The phase of a pass from here on, until the next one, idle() or end().
   void phase(Phase phase);
+  void idle() { phase_.reset(); }
   void completes(const Last& last) { last_ = last; }
   // While a graph is recorded: it exchanges nothing.
   void set_silent(bool silent) { silent_ = silent; }
@@ -45,6 +46,7 @@ class PassHooks {
   std::vector<Kind> kinds_;  // of buckets
   Last last_;
   bool silent_ = false;
+  const Context* context_ = nullptr;  // of a step
   PhaseTimer* timer_ = nullptr;
   std::optional<PhaseTimer::Scope> phase_;
 };

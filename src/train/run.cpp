@@ -9,6 +9,7 @@
 #include "gda/dist/device_communicator.h"
 #include "gda/ops/matmul.h"
 #include "gda/train/longer_run.h"
+#include "gda/train/rank_layout.h"
 #include "train/run_timeline.h"
 
 namespace gda {
@@ -76,6 +77,11 @@ Run::Run(const RunConfig& config, Communicator& world)
 }
 
 Run::~Run() = default;
+
+std::vector<Placement> Run::placements(const ModelConfig& model) const {
+  return rank_layout(model, config_.parallel, mesh_.coordinate(Axis::pipeline),
+                     mesh_.coordinate(Axis::tensor));
+}
 
 std::string Run::resume_command() const {
   return "gda resume " + shell_word(config_.run_dir);

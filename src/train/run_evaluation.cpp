@@ -93,9 +93,8 @@ void sample_text(Run& run, const RunProgress& progress, const Tokenizer* tokeniz
   options.sampling.temperature = sample.temperature;
   options.sampling.seed = static_cast<std::uint64_t>(step);
   options.max_tokens = sample.max_tokens;
-  const auto end = static_cast<std::int32_t>(
-      run.world().all_reduce(std::int64_t{tokenizer != nullptr ? tokenizer->eod_id() : -1},
-                             Reduction::max));
+  const auto end = static_cast<std::int32_t>(run.world().all_reduce(
+      std::int64_t{tokenizer != nullptr ? tokenizer->eod_id() : -1}, Reduction::max));
   if (end >= 0) options.stop_token = end;
   const Context context = run.context();
   const TextModel text{

@@ -63,7 +63,8 @@ void allocate_model(Run& run, const std::vector<std::string>& added, std::string
                           .placements = run.placements(model),
                           .context_method = run.context_cut().method,
                           .zero_stage = config.parallel.zero(),
-                          .pipeline = pipeline_options(config.parallel)},
+                          .pipeline = {.schedule = config.parallel.schedule,
+                                       .chunks = static_cast<int>(config.parallel.virtual_stages)}},
       run.world(), run.mesh());
   if (config.precision.rounding == MasterRounding::stochastic) {
     progress.model->optimizer.round_stochastically(static_cast<std::uint64_t>(config.train.seed),

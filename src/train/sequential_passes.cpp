@@ -15,12 +15,13 @@ class SequentialPasses final : public StepPasses {
       : decoder_(model.chunk(0)),
         buckets_(buckets),
         hooks_(model, buckets),
-        exchanges_in_passes_(model.shares_stages() || buckets.zero_stage() != ZeroStage::one) {}
+        exchanges_in_passes_(model.shares_stages() ||
+                             buckets.parameters().zero() != ZeroStage::one) {}
 
   void run(const Context& context, std::span<const Batch> micro_batches, const PassOptions& options,
            const Tensor& losses, PhaseTimer& timer) override {
     const std::int64_t rows = micro_batches.front().targets.tensor.elements();
-    hooks_.begin(timer);
+    hooks_.begin(context, timer);
     for (std::size_t i = 0; i < micro_batches.size(); ++i) {
       const ProfileRange range("micro-batch");
       const ArenaScope scope(context.arena);
@@ -28,10 +29,10 @@ class SequentialPasses final : public StepPasses {
       if (options.watch != nullptr) placed.input.max_logit = options.watch->logits();
       const Tensor loss = context.arena.allocate(decoder_.statistics_type(), {rows});
       const bool last = i + 1 == micro_batches.size();
-      const bool alone = !exchanges_in_passes_ &&
-                         (buckets_.replicas().size() == 1 || (i > 0 && !last));
-      const bool as_graph = options.graphs && graphs_work_ && is_warm_ && alone &&
-                            options.watch == nullptr;
+      const bool alone =
+          !exchanges_in_passes_ && (buckets_.replicas().size() == 1 || (i > 0 && !last));
+      const bool as_graph =
+          options.graphs && graphs_work_ && is_warm_ && alone && options.watch == nullptr;
       if (!as_graph || !replay(context, placed, options.scale, loss)) {
         pass(context, placed, options.scale, loss, last);
       }

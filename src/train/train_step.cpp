@@ -11,7 +11,7 @@ namespace {
 std::unique_ptr<StepPasses> make_passes(StagedModel& model, GradientBuckets& buckets,
                                         const StepRanks& ranks) {
   if (model.pipeline() == nullptr) return make_sequential_passes(model, buckets);
-  return make_pipeline_passes(model, buckets, ranks.pipeline.value());
+  return make_pipeline_passes(model, buckets, ranks.pipeline);
 }
 
 }  // namespace
@@ -108,9 +108,7 @@ StepResult TrainStep::run(const Context& context, std::span<const Batch> micro_b
   const bool watches = watch_ != nullptr && watch_->is_due(options.update);
   if (watches) watch_->begin(context.stream);
   passes_->run(context, micro_batches,
-               {.scale = 1 / scale,
-                .watch = watches ? watch_ : nullptr,
-                .graphs = options.graphs},
+               {.scale = 1 / scale, .watch = watches ? watch_ : nullptr, .graphs = options.graphs},
                losses, timer);
   {
     const auto waiting = timer.scope(Phase::communication);

@@ -28,23 +28,22 @@ GradientGroups gradient_groups(Communicator& world, const Mesh& mesh) {
 }
 
 StepRanks step_ranks(const TrainedModelOptions& options, Communicator& world, const Mesh& mesh) {
-  return {.world = world,
-          .parts = mesh.replicas().size(),
-          .counts_tokens =
-              mesh.coordinate(Axis::pipeline) == 0 && mesh.coordinate(Axis::tensor) == 0,
-          .pipeline = options.pipeline};
+  return {
+      .world = world,
+      .parts = mesh.replicas().size(),
+      .counts_tokens = mesh.coordinate(Axis::pipeline) == 0 && mesh.coordinate(Axis::tensor) == 0,
+      .pipeline = options.pipeline};
 }
 
 }  // namespace
 
 TrainedModel::TrainedModel(const TrainedModelOptions& options, Communicator& world,
                            const Mesh& mesh)
-    : parameters(place(options.specs, placements_of(options)),
-                 {.compute = options.compute,
-                  .alignment = mesh.replicas().size(),
-                  .with_gradients = true,
-                  .device = options.device,
-                  .zero_stage = options.zero_stage}),
+    : parameters(place(options.specs, placements_of(options)), {.compute = options.compute,
+                                                                .alignment = mesh.replicas().size(),
+                                                                .with_gradients = true,
+                                                                .device = options.device,
+                                                                .zero = options.zero_stage}),
       model(options.config, options.specs, placements_of(options), parameters,
             model_groups(mesh, options.context_method), options.recompute, options.loss),
       buckets(parameters, gradient_groups(world, mesh)),

@@ -9,8 +9,8 @@
 
 namespace gda {
 
-// B rows of T tokens. Row b, token t is element b * T + t of each tensor. A part of a batch has some
-// of the tokens of every row, in the order of context_cut.h.
+// B rows of T tokens. Row b, token t is element b * T + t of each tensor. A part of a batch has
+// some of the tokens of every row, in the order of context_cut.h.
 struct Batch {
   Batch() = default;
   Batch(std::int64_t batch_size, std::int64_t sequence_length);

@@ -36,7 +36,7 @@ struct RunProgress {
   RunState state;
   GrowthState growth;
   LossGuard guard;
-  FlopsPerToken flops;                    // of the model
+  FlopsPerToken flops;  // of the model
   ParameterCounts parameters;
   DoneStep last;                          // of this process
   std::int64_t first_step = 0;            // done before this process trained

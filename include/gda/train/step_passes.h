@@ -22,6 +22,11 @@ struct PassOptions {
   bool graphs = false;
 };
 
+struct PipelineOptions {
+  PipelineSchedule schedule = PipelineSchedule::one_forward_one_backward;
+  int chunks = 1;  // of each rank
+};
+
 class StepPasses {
  public:
   StepPasses() = default;

@@ -86,6 +86,7 @@ struct ParallelConfig {
   std::int64_t timeout_seconds = 600;
   DeviceBackend backend = DeviceBackend::automatic;
 
+  ZeroStage zero() const { return static_cast<ZeroStage>(zero_stage); }
   std::int64_t stages() const { return pipeline * virtual_stages; }
   // Ranks that one model takes: those of all axes but data.
   std::int64_t model_ranks() const { return tensor * pipeline * context; }

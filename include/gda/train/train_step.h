@@ -48,7 +48,7 @@ struct StepRanks {
   std::int64_t parts = 1;     // ranks that read different tokens: data x context
   bool counts_tokens = true;  // of the ranks that read the same tokens, one
   // The ranks of the pipeline take micro-batches through their stages as this says.
-  std::optional<PipelineOptions> pipeline = {};
+  PipelineOptions pipeline = {};
 };
 
 class TrainStep {

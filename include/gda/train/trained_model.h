@@ -4,7 +4,6 @@
 
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "gda/dist/mesh.h"
@@ -30,7 +29,7 @@ struct TrainedModelOptions {
   std::vector<Placement> placements = {};
   ContextMethod context_method = ContextMethod::automatic;
   ZeroStage zero_stage = ZeroStage::one;
-  std::optional<PipelineOptions> pipeline = {};  // for a mesh of several pipeline ranks
+  PipelineOptions pipeline = {};  // for a mesh of several pipeline ranks
 };
 
 struct TrainedModel {
