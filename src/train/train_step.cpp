@@ -57,7 +57,7 @@ void TrainStep::reduce_losses(StepResult& result, std::int64_t targets) {
 BucketHooks TrainStep::hooks(bool last, PhaseTimer& timer,
                              std::optional<PhaseTimer::Scope>& phase) {
   BucketHooks hooks;
-  hooks.before_use = [this, &timer](std::size_t bucket) {
+  hooks.before_use = [this, &timer](std::size_t bucket, std::optional<std::size_t> /*next*/) {
     const auto waiting = timer.scope(Phase::communication);
     buckets_.wait(bucket);
   };
@@ -92,8 +92,9 @@ void TrainStep::pass(const Context& context, const PlacedBatch& batch, double sc
                      const Tensor& loss, bool last, PhaseTimer& timer) {
   std::optional<PhaseTimer::Scope> phase;
   phase.emplace(timer, Phase::forward);
-  decoder_.forward_backward(context, batch.input, batch.target, scale, loss,
-                            hooks(last, timer, phase));
+  decoder_.set_hooks(hooks(last, timer, phase));
+  decoder_.forward_backward(context, batch.input, batch.target, scale, loss);
+  decoder_.set_hooks({});
   is_warm_ = true;
 }
 
