@@ -12,19 +12,13 @@
 #include "model/decoder_layer.h"
 #include "model/growth_masks.h"
 #include "model/linear.h"
+#include "model/stage_buckets.h"
 
 namespace gda {
 namespace {
 
 std::string_view head_name(const ModelConfig& config) {
   return config.tie_word_embeddings ? kEmbeddingName : kHeadName;
-}
-
-using BucketIndex = std::optional<std::size_t>;
-
-// The bucket of a matrix outside the layers, if it is trainable.
-BucketIndex trainable_bucket(const Parameter& parameter) {
-  return parameter.spec.trainable ? BucketIndex(parameter.bucket) : std::nullopt;
 }
 
 }  // namespace
@@ -66,18 +60,13 @@ Decoder::Decoder(const ModelConfig& config, const std::vector<ParameterSpec>& sp
   for (std::int64_t layer = layers.begin; layer < layers.end; ++layer) {
     layers_.emplace_back(config_, part, parameters, layer);
   }
-  if (stage_.has_embedding) {
-    const Parameter& embedding = parameters.at(kEmbeddingName);
-    embedding_ = embedding.weight();
-    embedding_bucket_ = trainable_bucket(embedding);
-  }
+  if (stage_.has_embedding) embedding_ = parameters.at(kEmbeddingName).weight();
   if (stage_.has_head) {
     norm_ = parameters.at(kFinalNormName).weight();
-    const std::string head(head_name(config_));
-    head_ = std::make_unique<Linear>(parameters, std::vector<std::string>{head});
-    head_bucket_ = trainable_bucket(parameters.at(head));
+    head_ = std::make_unique<Linear>(parameters,
+                                     std::vector<std::string>{std::string(head_name(config_))});
   }
-  vector_bucket_ = parameters.trainable_vectors();
+  buckets_ = std::make_unique<StageBuckets>(config_, stage_, parameters);
   lowest_trained_layer_ = lowest_trained_layer(config_, specs);
   trains_embedding_ = std::any_of(specs.begin(), specs.end(), [](const ParameterSpec& spec) {
     return spec.role == Role::embedding && spec.trainable;
@@ -112,11 +101,10 @@ void Decoder::check_whole(std::string_view op) const {
 }
 
 void Decoder::forward_backward(const Context& context, const SequenceBatch& batch,
-                               const Tensor& target, double scale, const Tensor& loss,
-                               const BucketHooks& hooks) {
+                               const Tensor& target, double scale, const Tensor& loss) {
   check_whole("forward_backward");
-  ForwardState state = forward(context, context.arena, batch, {}, {}, hooks);
-  backward_from_loss(context, std::move(state), target, scale, loss, {}, hooks);
+  ForwardState state = forward(context, context.arena, batch, {}, {});
+  backward_from_loss(context, std::move(state), target, scale, loss, {});
 }
 
 void Decoder::forward_loss(const Context& context, const SequenceBatch& batch, const Tensor& target,

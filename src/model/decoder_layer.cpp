@@ -14,7 +14,6 @@ DecoderLayer::DecoderLayer(const ModelConfig& config, const LayerPart& part,
       attention_(config, part, parameters, layer),
       feed_forward_(config, part, parameters, layer) {
   const std::string prefix = fmt::format("model.layers.{}.", layer);
-  bucket_ = parameters.trainable_matrices(layer);
   input_norm_ = parameters.at(prefix + "input_layernorm.weight").weight();
   post_norm_ = parameters.at(prefix + "post_attention_layernorm.weight").weight();
 }

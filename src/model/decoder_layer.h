@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 
 #include "model/attention_block.h"
 #include "model/feed_forward.h"
@@ -27,8 +26,6 @@ class DecoderLayer {
   DecoderLayer(const ModelConfig& config, const LayerPart& part, const ParameterStore& parameters,
                std::int64_t layer);
 
-  // Index of the bucket of this layer's trainable matrices, if it has any.
-  std::optional<std::size_t> bucket() const { return bucket_; }
   const AttentionBlock& attention() const { return attention_; }
 
   // Of all passes from now on. The masks' memory must outlive their use.
@@ -56,7 +53,6 @@ class DecoderLayer {
 
   std::int64_t hidden_size_;
   double eps_;
-  std::optional<std::size_t> bucket_;
   AttentionBlock attention_;
   FeedForward feed_forward_;
   Weight input_norm_, post_norm_;

@@ -9,6 +9,7 @@
 #include "model/decoder_layer.h"
 #include "model/growth_masks.h"
 #include "model/linear.h"
+#include "model/stage_buckets.h"
 
 namespace gda {
 namespace {
@@ -45,21 +46,21 @@ bool Decoder::gives_gradient() const {
 }
 
 Tensor Decoder::run(const Context& context, Arena& kept, const AttentionInput& attention,
-                    const Tensor& input, const Tensor& output, const BucketHooks& hooks,
+                    const Tensor& input, const Tensor& output,
                     std::vector<LayerActivations>* saved) const {
   const ProfileRange range("forward");
   const DType compute = compute_type();
   const Shape shape{attention.batch.batch * attention.batch.length, config_.hidden_size};
-  call(hooks.before_use, vector_bucket_);
+  buckets_->use_vectors(hooks_);
   Tensor x = input;
   if (stage_.has_embedding) {
-    call(hooks.before_use, embedding_bucket_);
+    buckets_->use_embedding(hooks_);
     x = kept.allocate(compute, shape);
     embedding_forward(context, attention.batch.token, embedding_.value, x);
   }
   Tensor spare;  // what the layer before has read, if nobody reads it again
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    call(hooks.before_use, layers_[i].bucket());
+    buckets_->use_layer(hooks_, i);
     const bool is_last = i + 1 == layers_.size();
     Tensor next = is_last ? output : Tensor{};
     if (!next) next = spare ? spare : kept.allocate(compute, shape);
@@ -76,28 +77,32 @@ Tensor Decoder::run(const Context& context, Arena& kept, const AttentionInput& a
 }
 
 ForwardState Decoder::forward(const Context& context, Arena& kept, const SequenceBatch& batch,
-                              const Tensor& input, const Tensor& output,
-                              const BucketHooks& hooks) const {
+                              const Tensor& input, const Tensor& output) const {
   auto state = std::make_unique<ForwardState::Kept>(kept);
   state->attention = {.batch = batch, .rope_table = rope_table_.tensor};
-  state->output = run(context, kept, state->attention, input, output, hooks, &state->layers);
+  state->output = run(context, kept, state->attention, input, output, &state->layers);
   return ForwardState(std::move(state));
 }
 
-void Decoder::backward_layers(const Context& context, ForwardState& state, const Tensor& gradient,
-                              const BucketHooks& hooks) const {
+void Decoder::backward_layers(const Context& context, ForwardState& state,
+                              const Tensor& gradient) const {
   const ProfileRange range("backward");
   ForwardState::Kept& kept = *state.kept_;
-  for (std::size_t i = layers_.size(); !kept.layers.empty(); kept.layers.pop_back()) {
-    const DecoderLayer& layer = layers_[--i];
-    layer.backward(context, kept.attention, kept.layers.back(), gradient, recompute_);
-    call(hooks.gradient_ready, layer.bucket());
+  const std::size_t lowest = layers_.size() - kept.layers.size();
+  for (std::size_t i = layers_.size(); i-- > lowest; kept.layers.pop_back()) {
+    buckets_->use_layer_backward(hooks_, i, lowest);
+    call(hooks_.before_gradient, buckets_->trained_layer(i));
+    layers_[i].backward(context, kept.attention, kept.layers.back(), gradient, recompute_);
+    call(hooks_.gradient_ready, buckets_->trained_layer(i));
   }
+  const std::optional<std::size_t> embedding = buckets_->trained_embedding();
   if (embedding_.gradient) {
+    // A tied one has the head's gradient by now.
+    if (embedding != buckets_->trained_head()) call(hooks_.before_gradient, embedding);
     embedding_backward(context, kept.attention.batch.token, gradient, embedding_.gradient);
   }
-  call(hooks.gradient_ready, embedding_bucket_);
-  call(hooks.gradient_ready, vector_bucket_);
+  call(hooks_.gradient_ready, embedding);
+  call(hooks_.gradient_ready, buckets_->trained_vectors());
 }
 
 Decoder::LastNorm Decoder::last_norm(const Context& context, const Tensor& stream) const {
@@ -108,27 +113,29 @@ Decoder::LastNorm Decoder::last_norm(const Context& context, const Tensor& strea
   return result;
 }
 
-void Decoder::backward(const Context& context, ForwardState state, const Tensor& gradient,
-                       const BucketHooks& hooks) const {
+void Decoder::backward(const Context& context, ForwardState state, const Tensor& gradient) const {
   ForwardState consumed = std::move(state);
   require<OpError>(!stage_.has_head,
                    "[backward] this stage has the head: its gradient is that of "
                    "the loss (backward_from_loss)");
   require<OpError>(gradient || !takes_gradient(),
                    "[backward] expected the gradient of the stage's output, got none");
-  if (takes_gradient()) backward_layers(context, consumed, gradient, hooks);
+  if (!takes_gradient()) return;
+  call(hooks_.before_gradient, buckets_->trained_vectors());
+  backward_layers(context, consumed, gradient);
 }
 
 void Decoder::backward_from_loss(const Context& context, ForwardState state, const Tensor& target,
-                                 double scale, const Tensor& loss, const Tensor& gradient,
-                                 const BucketHooks& hooks) const {
+                                 double scale, const Tensor& loss, const Tensor& gradient) const {
   ForwardState consumed = std::move(state);
   require<OpError>(stage_.has_head, "[backward_from_loss] this stage has no head");
   require<OpError>(gradient || !gives_gradient(),
                    "[backward_from_loss] expected memory for the gradient of the stage's input");
   const ArenaScope scope(context.arena);
   const Tensor& output = consumed.output();
-  if (head_bucket_ != embedding_bucket_) call(hooks.before_use, head_bucket_);
+  const bool reaches_layers = !consumed.kept_->layers.empty();
+  buckets_->use_head(hooks_, reaches_layers ? std::optional(layers_.size() - 1) : std::nullopt);
+  call(hooks_.before_gradient, buckets_->trained_head());
   const LastNorm normed = last_norm(context, output);
   const Tensor dnormed = context.arena.allocate(output.dtype(), output.shape());
   {
@@ -137,21 +144,24 @@ void Decoder::backward_from_loss(const Context& context, ForwardState state, con
     linear_cross_entropy_forward_backward(context, normed.y, head.value, target, scale, loss,
                                           dnormed, head.gradient, loss_options_);
   }
-  if (hooks.backward_begins) hooks.backward_begins();
-  if (head_bucket_ != embedding_bucket_) call(hooks.gradient_ready, head_bucket_);
+  if (hooks_.backward_begins) hooks_.backward_begins();
+  if (buckets_->trained_head() != buckets_->trained_embedding()) {
+    call(hooks_.gradient_ready, buckets_->trained_head());
+  }
   // With lm_head alone trainable there is nothing left to do.
   if (!takes_gradient() && !norm_.gradient) return;
+  call(hooks_.before_gradient, buckets_->trained_vectors());
   const Tensor dstream =
       gradient ? gradient : context.arena.allocate(output.dtype(), output.shape());
   rms_norm_backward(context, dnormed, output, norm_.value, normed.rho, {}, dstream, norm_.gradient,
                     masks_->hidden());
-  backward_layers(context, consumed, dstream, hooks);
+  backward_layers(context, consumed, dstream);
 }
 
 Tensor Decoder::infer(const Context& context, const SequenceBatch& batch, const Tensor& input,
                       KvCache* cache) const {
   const AttentionInput attention{.batch = batch, .rope_table = rope_table_.tensor, .cache = cache};
-  const Tensor stream = run(context, context.arena, attention, input, {}, {}, nullptr);
+  const Tensor stream = run(context, context.arena, attention, input, {}, nullptr);
   if (cache != nullptr) cache->advance(batch.length);
   return stream;
 }
@@ -159,12 +169,14 @@ Tensor Decoder::infer(const Context& context, const SequenceBatch& batch, const 
 void Decoder::loss_of(const Context& context, const Tensor& stream, const Tensor& target,
                       const Tensor& loss) const {
   const ArenaScope scope(context.arena);
+  buckets_->use_head(hooks_, std::nullopt);
   linear_cross_entropy_forward(context, last_norm(context, stream).y, head_->weight().value, target,
                                loss, loss_options_);
 }
 
 void Decoder::logits_of(const Context& context, const Tensor& stream, const Tensor& logits) const {
   const ArenaScope scope(context.arena);
+  buckets_->use_head(hooks_, std::nullopt);
   head_->forward(context, last_norm(context, stream).y, logits);
 }
 

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -51,7 +52,7 @@ void expect_unused(const Arena& arena) {
 }
 
 // A stage with its parameters, and what of it must be so whatever it is a part of: its buckets are
-// used after they were asked for and not added to after they were reported.
+// asked for in the order that was announced, and added to between the two reports on each.
 class StageUnderTest {
  public:
   StageUnderTest(const ModelConfig& config, const std::vector<ParameterSpec>& specs,
@@ -59,21 +60,36 @@ class StageUnderTest {
       : parameters(place(specs, {.stage = stage}), compute, 1, true),
         decoder(config, specs, {.stage = stage}, parameters, recompute) {
     parameters.initialize(5);
+    decoder.set_hooks(
+        {.before_use =
+             [this](std::size_t bucket, std::optional<std::size_t> next) {
+               EXPECT_EQ(bucket, announced_.value_or(bucket));
+               announced_ = next;
+               used_[bucket] = true;
+             },
+         .before_gradient =
+             [this](std::size_t bucket) {
+               begun_[bucket].push_back(bytes_of(parameters.buckets()[bucket].gradients));
+             },
+         .gradient_ready =
+             [this](std::size_t bucket) {
+               ready_[bucket].push_back(bytes_of(parameters.buckets()[bucket].gradients));
+             },
+         .backward_begins = {}});
   }
 
-  BucketHooks hooks() {
-    return {.before_use = [this](std::size_t bucket) { used_[bucket] = true; },
-            .gradient_ready =
-                [this](std::size_t bucket) {
-                  ready_[bucket].push_back(bytes_of(parameters.buckets()[bucket].gradients));
-                }};
-  }
-  void expect_reported() {
+  // alone: nothing but its own passes adds to its gradients.
+  void expect_reported(bool alone) {
     for (std::size_t i = 0; i < parameters.buckets().size(); ++i) {
       const Bucket& bucket = parameters.buckets()[i];
-      EXPECT_EQ(used_.contains(i), bucket.trainable) << "bucket " << i;
+      EXPECT_TRUE(used_.contains(i)) << "bucket " << i;
       ASSERT_EQ(ready_[i].size(), bucket.trainable ? kMicroBatches : 0) << "bucket " << i;
+      ASSERT_EQ(begun_[i].size(), bucket.trainable ? kMicroBatches : 0) << "bucket " << i;
       if (!bucket.trainable) continue;
+      for (std::size_t pass = 0; alone && pass < kMicroBatches; ++pass) {
+        const std::vector<char> zeros(bucket.gradients.bytes());
+        EXPECT_EQ(begun_[i][pass], pass == 0 ? zeros : ready_[i][pass - 1]) << "bucket " << i;
+      }
       EXPECT_EQ(ready_[i].back(), bytes_of(bucket.gradients)) << "bucket " << i;
     }
   }
@@ -83,7 +99,8 @@ class StageUnderTest {
 
  private:
   std::map<std::size_t, bool> used_;
-  std::map<std::size_t, std::vector<std::vector<char>>> ready_;  // gradients at that moment
+  std::optional<std::size_t> announced_;
+  std::map<std::size_t, std::vector<std::vector<char>>> begun_, ready_;  // gradients at that moment
 };
 
 class StagedModel {
@@ -115,7 +132,7 @@ class StagedModel {
         const Tensor output = s == 0 ? streams.back().tensor : Tensor{};
         const auto before = stream ? bytes_of(stream) : std::vector<char>{};
         states.push_back(stages_[s]->decoder.forward(context(), kept[states.size()], batch.view(),
-                                                     stream, output, stages_[s]->hooks()));
+                                                     stream, output));
         EXPECT_EQ(stream ? bytes_of(stream) : before, before);
         stream = states.back().output();
         expect_unused(arena_);
@@ -125,7 +142,7 @@ class StagedModel {
       go_back(states, i, batches[i].target.tensor, losses[i].tensor);
     }
     for (const Arena& arena : kept) expect_unused(arena);
-    for (const auto& stage : stages_) stage->expect_reported();
+    for (const auto& stage : stages_) stage->expect_reported(false);
   }
 
   Tensor gradient(const std::string& name) const {
@@ -178,7 +195,7 @@ class StagedModel {
         const Decoder& next = stages_[s + 1]->decoder;
         ASSERT_EQ(decoder.takes_gradient(), next.gives_gradient());
         decoder.backward(context(), std::move(state),
-                         next.gives_gradient() ? gradient.tensor : Tensor{}, stages_[s]->hooks());
+                         next.gives_gradient() ? gradient.tensor : Tensor{});
         continue;
       }
       // A tied embedding adds up in one place, in the order of one model.
@@ -187,8 +204,7 @@ class StagedModel {
       const bool shared = head != nullptr && !whole.empty();
       if (shared) std::memcpy(head->gradient.raw(), whole.raw(), whole.bytes());
       decoder.backward_from_loss(context(), std::move(state), target, kLossScale, loss,
-                                 decoder.gives_gradient() ? gradient.tensor : Tensor{},
-                                 stages_[s]->hooks());
+                                 decoder.gives_gradient() ? gradient.tensor : Tensor{});
       if (shared) std::memcpy(whole.raw(), head->gradient.raw(), whole.bytes());
     }
     expect_unused(arena_);
@@ -221,9 +237,9 @@ void expect_same_training(const ModelConfig& config, const TrainableRule& traina
     losses.emplace_back(accumulate_type(compute), Shape{kStreamRows});
     wanted.emplace_back(accumulate_type(compute), Shape{kStreamRows});
     whole.decoder.forward_backward({Stream{}, arena}, batches[i].view(), batches[i].target.tensor,
-                                   kLossScale, wanted[i].tensor, whole.hooks());
+                                   kLossScale, wanted[i].tensor);
   }
-  whole.expect_reported();
+  whole.expect_reported(true);
   staged.train(batches, losses);
   for (std::size_t i = 0; i < kMicroBatches; ++i) {
     expect_same(losses[i].tensor, wanted[i].tensor, what + ": losses");

@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "gda/model/forward_state.h"
@@ -51,11 +52,18 @@ struct SequenceBatch {
 // are in the context's arena.
 SequenceBatch single_document(const Context& context, const Tensor& token, std::int64_t begin = 0);
 
-// Called with indices of trainable buckets in ParameterStore::buckets().
+// What a decoder tells of its buckets, by their indices in ParameterStore::buckets(), in the same
+// order on all places of a stage. An empty function is not called.
 struct BucketHooks {
-  std::function<void(std::size_t)> before_use;      // before a forward pass first reads the bucket
-  std::function<void(std::size_t)> gradient_ready;  // after backward's last addition to it
-  std::function<void()> backward_begins = {};       // once the loss is known
+  // Before a pass reads a bucket's values, frozen ones included; with the bucket that it reads next
+  // if it is known, so that it can be fetched meanwhile. Forward and inference tell of the vectors,
+  // the embedding, each layer and the head; backward tells of the head and of each layer again.
+  std::function<void(std::size_t bucket, std::optional<std::size_t> next)> before_use;
+  // Of trainable buckets. Before a backward pass first adds to the bucket's gradient, and after its
+  // last addition: once each in a pass.
+  std::function<void(std::size_t bucket)> before_gradient;
+  std::function<void(std::size_t bucket)> gradient_ready;
+  std::function<void()> backward_begins;  // once the loss is known
 };
 
 struct AttentionInput;
@@ -63,6 +71,7 @@ struct LayerActivations;
 class DecoderLayer;
 class GrowthMasks;
 class Linear;
+class StageBuckets;
 
 class Decoder {
  public:
@@ -105,24 +114,24 @@ class Decoder {
   // The mask of a run at this step; without a ramp, none.
   void set_growth_at(const GrowthState& growth, std::int64_t step);
 
+  // Of all passes from now on.
+  void set_hooks(BucketHooks hooks) { hooks_ = std::move(hooks); }
+
   // Of a stage. The residual stream [N, D] goes from each to the next, its gradient the other way.
   //
   // input: the stream; empty where the embedding is. Backward reads it again. output: memory for
   // the stream behind the last layer; empty: it is taken from `kept` (forward_state.h). In the
   // stage with the head, that is in front of the last norm.
   ForwardState forward(const Context& context, Arena& kept, const SequenceBatch& batch,
-                       const Tensor& input, const Tensor& output,
-                       const BucketHooks& hooks = {}) const;
+                       const Tensor& input, const Tensor& output) const;
   // For stages without the head. gradient: of the output when called, of the input when it returns;
   // may be empty if takes_gradient() is false.
-  void backward(const Context& context, ForwardState state, const Tensor& gradient,
-                const BucketHooks& hooks = {}) const;
+  void backward(const Context& context, ForwardState state, const Tensor& gradient) const;
   // For the stage with the head: last norm, loss, and the backward pass of scale * sum(loss).
   // target [N] i32 (kIgnoreTarget: left out); loss [N] accumulate type, per token. gradient: gets
   // that of the input; may be empty if gives_gradient() is false.
   void backward_from_loss(const Context& context, ForwardState state, const Tensor& target,
-                          double scale, const Tensor& loss, const Tensor& gradient,
-                          const BucketHooks& hooks = {}) const;
+                          double scale, const Tensor& loss, const Tensor& gradient) const;
   // Whether anything is trained in this stage or before it, and whether anything is before it.
   bool takes_gradient() const { return backward_begins_below(stage_.layers.end); }
   bool gives_gradient() const;
@@ -143,7 +152,7 @@ class Decoder {
   // Forward and backward of scale * sum(loss). target [N] i32 (kIgnoreTarget: left out);
   // loss [N] accumulate type, per token. Activations are in the context's arena meanwhile.
   void forward_backward(const Context& context, const SequenceBatch& batch, const Tensor& target,
-                        double scale, const Tensor& loss, const BucketHooks& hooks = {});
+                        double scale, const Tensor& loss);
 
   // Per-token loss alone.
   void forward_loss(const Context& context, const SequenceBatch& batch, const Tensor& target,
@@ -163,11 +172,9 @@ class Decoder {
  private:
   // The stream behind the last layer; what layers keep is appended to `saved`, or nothing is kept.
   Tensor run(const Context& context, Arena& kept, const AttentionInput& attention,
-             const Tensor& input, const Tensor& output, const BucketHooks& hooks,
-             std::vector<LayerActivations>* saved) const;
+             const Tensor& input, const Tensor& output, std::vector<LayerActivations>* saved) const;
   // The gradient of the last layer's output becomes that of the stage's input.
-  void backward_layers(const Context& context, ForwardState& state, const Tensor& gradient,
-                       const BucketHooks& hooks) const;
+  void backward_layers(const Context& context, ForwardState& state, const Tensor& gradient) const;
   struct LastNorm {
     Tensor y;    // [n, D]
     Tensor rho;  // [n]
@@ -187,8 +194,8 @@ class Decoder {
   std::vector<DecoderLayer> layers_;
   Weight embedding_, norm_;
   std::unique_ptr<Linear> head_;
-  // Of trainable parameters; none where they are frozen.
-  std::optional<std::size_t> embedding_bucket_, head_bucket_, vector_bucket_;
+  std::unique_ptr<StageBuckets> buckets_;
+  BucketHooks hooks_;
   std::int64_t lowest_trained_layer_ = 0;  // of the whole model
   bool trains_embedding_ = false;
   OwnedTensor rope_table_;
