@@ -36,7 +36,8 @@ struct TrainedModel {
         optimizer(buckets, make_update_rules(options.optimizer, buckets)),
         watch(make_logit_watch(options.optimizer.qk_clip, options.config, parameters, replicas)),
         step(decoder, buckets, optimizer, replicas, options.sources, watch.get()),
-        checkpoints(options.checkpoints, options.checkpoint, world, buckets, optimizer) {}
+        checkpoints(options.checkpoints, options.checkpoint, world, options.specs, buckets,
+                    optimizer) {}
   TrainedModel(const TrainedModel&) = delete;
   TrainedModel& operator=(const TrainedModel&) = delete;
 
