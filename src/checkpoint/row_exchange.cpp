@@ -64,8 +64,12 @@ Tensor RowExchange::tensor_over(std::vector<std::byte>& bytes, const Message& me
 void RowExchange::collect(std::size_t parameter, const Region& region,
                           std::span<std::byte> to) const {
   const ParameterSource& source = parameters_[parameter];
+  const auto box = std::ranges::find_if(
+      source.boxes, [&](const ParameterBox& own) { return own.region.contains(region); });
+  require<Error>(box != source.boxes.end(), "[checkpoint] {} of {} are not here", region.str(),
+                 source.name);
   std::size_t filled = 0;
-  source.produce(region.rows, [&](std::span<const std::byte> bytes) {
+  box->produce(region.rows, [&](std::span<const std::byte> bytes) {
     require<FormatError>(bytes.size() <= to.size() - filled,
                          "the source of tensor {} gave more than the {} of {}", source.name,
                          counted(to.size(), "byte"), region.str());

@@ -44,10 +44,12 @@ Numbers describe(const std::vector<ParameterSource>& parameters,
   std::map<std::string_view, std::size_t> index;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     index[parameters[i].name] = i;
-    if (has_all || parameters[i].region.empty()) continue;
-    ++numbers[2];
-    numbers.push_back(static_cast<std::int64_t>(i));
-    append(numbers, parameters[i].region);
+    if (has_all) continue;
+    for (const ParameterBox& box : parameters[i].boxes) {
+      ++numbers[2];
+      numbers.push_back(static_cast<std::int64_t>(i));
+      append(numbers, box.region);
+    }
   }
   for (const TensorPiece& piece : pieces) {
     if (piece.length == 0) continue;

@@ -103,8 +103,9 @@ TensorSource whole_source(const ParameterSource& parameter, std::vector<RowBlock
                           const std::shared_ptr<RowExchange>& exchange) {
   TensorSource source{parameter.name, parameter.dtype, parameter.shape, {}};
   if (blocks.empty()) {
-    source.produce = [produce = parameter.produce,
-                      rows = parameter.region.rows](const ByteSink& sink) { produce(rows, sink); };
+    source.produce = [box = parameter.boxes.front()](const ByteSink& sink) {
+      box.produce(box.region.rows, sink);
+    };
   } else {
     source.produce = [exchange, blocks = std::move(blocks)](const ByteSink& sink) {
       for (const RowBlock& block : blocks) exchange->assemble(block, sink);
@@ -153,9 +154,11 @@ ParametersByName check_parameters(const std::vector<ParameterSource>& parameters
     require<FormatError>(parameter.shape.rank() == 1 || parameter.shape.rank() == 2,
                          "{} is {}, neither a vector nor a matrix", parameter.name,
                          parameter.shape.str());
-    require<FormatError>(
-        parameter.region.empty() || Region::whole(parameter.shape).contains(parameter.region),
-        "{} of {}, which is {}", parameter.region.str(), parameter.name, parameter.shape.str());
+    for (const ParameterBox& box : parameter.boxes) {
+      require<FormatError>(
+          !box.region.empty() && Region::whole(parameter.shape).contains(box.region),
+          "{} of {}, which is {}", box.region.str(), parameter.name, parameter.shape.str());
+    }
     for (const std::string& state : parameter.states) {
       require<FormatError>(!state.empty() && state.find(':') == std::string::npos,
                            "\"{}\" of {} is not the name of a state", state, parameter.name);

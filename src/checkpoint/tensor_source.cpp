@@ -1,7 +1,10 @@
 #include "gda/checkpoint/tensor_source.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
+#include "checkpoint/flat_part.h"
 #include "gda/core/error.h"
 #include "gda/core/stream.h"
 
@@ -26,6 +29,13 @@ ByteProducer producer_of(const std::string& name, const Tensor& tensor, const St
   return [tensor, stream](const ByteSink& sink) { produce_tensor(tensor, stream, sink); };
 }
 
+ParameterBox box_of(const Region& region, const Tensor& part, const Stream& stream) {
+  return {region,
+          [part, stream, first = region.rows.begin](const IndexRange& rows, const ByteSink& sink) {
+            produce_tensor(part.rows(rows.begin - first, rows.size()), stream, sink);
+          }};
+}
+
 }  // namespace
 
 TensorSource source_of(std::string name, const Tensor& tensor, const Stream& stream) {
@@ -41,11 +51,22 @@ ParameterSource parameter_source(std::string name, const Shape& shape, const Reg
   return {.name = std::move(name),
           .dtype = part.dtype(),
           .shape = shape,
-          .region = region,
-          .produce = [part, stream, first = region.rows.begin](const IndexRange& rows,
-                                                               const ByteSink& sink) {
-            produce_tensor(part.rows(rows.begin - first, rows.size()), stream, sink);
-          }};
+          .boxes = {box_of(region, part, stream)}};
+}
+
+ParameterSource parameter_source(std::string name, const Shape& shape, const Region& region,
+                                 std::int64_t offset, const Tensor& part, const Stream& stream) {
+  check_memory(name, part);
+  const FlatPart flat{region, offset, part.elements()};
+  check_part(fmt::format("[checkpoint] {}", name), Region::whole(shape), flat);
+  ParameterSource source{.name = std::move(name), .dtype = part.dtype(), .shape = shape};
+  std::int64_t next = 0;
+  for (const Region& box : rectangles(flat)) {
+    const Tensor elements = part.rows(next, box.elements());
+    source.boxes.push_back(box_of(box, elements.reshape(box.shape(shape)), stream));
+    next += box.elements();
+  }
+  return source;
 }
 
 ParameterSource parameter_source(std::string name, const Tensor& tensor, const Stream& stream) {

@@ -177,10 +177,10 @@ ParameterSource grown_parameter(const std::shared_ptr<const Grower>& grower,
       .name = tensor.target.name,
       .dtype = type,
       .shape = tensor.target.shape,
-      .region = Region::whole(tensor.target.shape),
-      .produce = [grower, &tensor, type](const IndexRange& rows, const ByteSink& sink) {
-        grower->write_rows(tensor, kMaster, rows.begin, rows.end, type, sink);
-      }};
+      .boxes = {{Region::whole(tensor.target.shape),
+                 [grower, &tensor, type](const IndexRange& rows, const ByteSink& sink) {
+                   grower->write_rows(tensor, kMaster, rows.begin, rows.end, type, sink);
+                 }}}};
   for (const OptimizerState& state : grower->states()) {
     if (grower->has_pieces(state, tensor)) source.states.push_back(state.name);
   }

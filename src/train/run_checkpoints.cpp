@@ -55,19 +55,21 @@ void check_origins(const CheckpointReader& reader, const RestoredRun& run) {
 }  // namespace
 
 RunCheckpoints::RunCheckpoints(std::filesystem::path directory, const CheckpointConfig& config,
-                               Communicator& world, GradientBuckets& buckets, Optimizer& optimizer)
+                               Communicator& world, std::vector<ParameterSpec> specs,
+                               GradientBuckets& buckets, Optimizer& optimizer)
     : options_{.directory = std::move(directory),
                .keep_last = config.keep_last,
                .keep_every = config.keep_every},
       async_(config.async),
       world_(world),
+      specs_(std::move(specs)),
       parameters_(buckets.parameters()),
       buckets_(buckets),
       optimizer_(optimizer),
       writer_(world, options_) {}
 
 RestoredRun RunCheckpoints::restore(const Context& context, const CheckpointReader& reader) {
-  reader.check_matches(parameters_.specs());
+  reader.check_matches(specs_);
   RestoredRun run{
       .state = parse_run_state(reader.trainer_json(), (reader.path() / "trainer.json").string()),
       .growth = reader.growth()};
@@ -95,13 +97,13 @@ void RunCheckpoints::begin_afresh(const CheckpointReader& reader, RestoredRun& r
   const std::vector<std::string> all = states_of_rules(reader);
   std::vector<std::string> frozen;
   std::vector<std::string> others;
-  for (const Parameter& parameter : parameters_.all()) {
-    const std::string& name = parameter.spec.name;
-    if (!has_no_states(reader, optimizer_.states(parameter.spec), name)) continue;
+  for (const ParameterSpec& spec : specs_) {
+    const std::string& name = spec.name;
+    if (!has_no_states(reader, optimizer_.states(spec), name)) continue;
     (has_any(reader, all, name) ? others : frozen).push_back(name);
     std::erase_if(origins, [&](const UpdateOrigin& origin) { return origin.name == name; });
     origins.push_back({.name = name,
-                       .rows = {{.length = parameter.spec.shape[0], .value = run.state.updates}},
+                       .rows = {{.length = spec.shape[0], .value = run.state.updates}},
                        .columns = {}});
   }
   tell(frozen, "were frozen until now: their optimizer moments begin at zero");
@@ -111,7 +113,7 @@ void RunCheckpoints::begin_afresh(const CheckpointReader& reader, RestoredRun& r
 }
 
 void RunCheckpoints::initialise_from(const Context& context, const ModelFolder& folder) {
-  folder.check_matches(parameters_.specs());
+  folder.check_matches(specs_);
   for (const OptimizerPiece& piece : optimizer_.pieces()) {
     fill_from_host(context.stream, piece.master, [&](const Tensor& host) {
       folder.read_range(piece.spec().name, piece.parameter->region, piece.offset, host);
@@ -121,22 +123,28 @@ void RunCheckpoints::initialise_from(const Context& context, const ModelFolder& 
   buckets_.wait_all();
 }
 
+ParameterSource RunCheckpoints::source_of(const Context& context, const ParameterSpec& spec) const {
+  const DType compute = parameters_.compute_type();
+  ParameterSource source{.name = spec.name,
+                         .dtype = spec.is_matrix() ? compute : accumulate_type(compute),
+                         .shape = spec.shape};
+  const Parameter* parameter = parameters_.find(spec.name);
+  if (parameter != nullptr && parameter->is_primary) {
+    source = parameter_source(spec.name, spec.shape, parameter->region, parameter->value,
+                              context.stream);
+  }
+  // Where the parameter is its own master, the model's file holds it.
+  if (source.dtype != accumulate_type(compute)) source.states.emplace_back(kMaster);
+  const std::vector<std::string> states = optimizer_.states(spec);
+  source.states.insert(source.states.end(), states.begin(), states.end());
+  return source;
+}
+
 CheckpointContents RunCheckpoints::contents(const Context& context, const RunSnapshot& run) const {
   CheckpointContents contents;
   contents.step = run.state.step;
   contents.model = run.model;
-  for (const Parameter& parameter : parameters_.all()) {
-    const ParameterSpec& spec = parameter.spec;
-    ParameterSource& source = contents.parameters.emplace_back(
-        parameter_source(spec.name, spec.shape, parameter.region, parameter.value, context.stream));
-    if (!parameter.is_primary) source.region = {};
-    // Where the parameter is its own master, the model's file holds it.
-    if (parameter.value.dtype() != accumulate_type(parameters_.compute_type())) {
-      source.states.emplace_back(kMaster);
-    }
-    const std::vector<std::string> states = optimizer_.states(spec);
-    source.states.insert(source.states.end(), states.begin(), states.end());
-  }
+  for (const ParameterSpec& spec : specs_) contents.parameters.push_back(source_of(context, spec));
   for (const OptimizerPiece& piece : optimizer_.pieces()) {
     if (!piece.parameter->is_primary) continue;
     const auto add = [&](const std::string& name, const Tensor& data) {

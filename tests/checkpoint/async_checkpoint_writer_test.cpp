@@ -102,7 +102,7 @@ TEST(AsyncCheckpointWriter, SourcesThatBreakTheirWordFailTheCopy) {
   Sample sample(3, DType::f32, 0, 1);
   ParameterSource& norm = sample.contents().parameters.back();
   const auto give = [&](std::size_t count) {
-    norm.produce = [count](const IndexRange&, const ByteSink& sink) {
+    norm.boxes.front().produce = [count](const IndexRange&, const ByteSink& sink) {
       sink(std::vector<std::byte>(count));
     };
     return message_of<FormatError>([&] { writer.start(sample.contents()); });

@@ -78,7 +78,7 @@ TEST_F(CheckpointCoverage, SavingNamesAGap) {
                           }),
             kUnsaved + "exp_avg of " + kNorm + " [6]: nothing covers rows 0-0, columns 0-0");
   EXPECT_EQ(
-      fault_of_save({1, 3}, [](PlacedSample& sample) { parameter(sample, kDown).region = {}; }),
+      fault_of_save({1, 3}, [](PlacedSample& sample) { parameter(sample, kDown).boxes.clear(); }),
       kUnsaved + kDown + " [6, 12]: nothing covers rows 0-5, columns 6-11");
 }
 
@@ -92,8 +92,10 @@ TEST_F(CheckpointCoverage, SavingNamesAnOverlap) {
                 " [6, 12]: rows 1-1, columns 8-8 is covered twice, by rank 1 (rows 1-1, columns "
                 "6-8) and rank 3 (rows 1-1, columns 8-11)");
   EXPECT_EQ(
-      fault_of_save(
-          {1}, [](PlacedSample& sample) { parameter(sample, kDown).region.columns.begin -= 1; }),
+      fault_of_save({1},
+                    [](PlacedSample& sample) {
+                      parameter(sample, kDown).boxes.front().region.columns.begin -= 1;
+                    }),
       kUnsaved + kDown +
           " [6, 12]: rows 0-5, columns 5-5 is covered twice, by rank 0 (rows 0-5, columns 0-5) and "
           "rank 1 (rows 0-5, columns 5-11)");
@@ -113,8 +115,10 @@ TEST_F(CheckpointCoverage, SavingRefusesWhatDoesNotFit) {
                             piece(sample, "exp_avg", kDown).region.columns.end += 1;
                           }),
             rank + "exp_avg of " + kDown + ": rows 0-5, columns 6-12 of [6, 12]");
-  EXPECT_EQ(fault_of_save(
-                {1}, [](PlacedSample& sample) { parameter(sample, kDown).region.rows.end += 1; }),
+  EXPECT_EQ(fault_of_save({1},
+                          [](PlacedSample& sample) {
+                            parameter(sample, kDown).boxes.front().region.rows.end += 1;
+                          }),
             rank + "rows 0-6, columns 6-11 of " + kDown + ", which is [6, 12]");
   EXPECT_EQ(
       fault_of_save(

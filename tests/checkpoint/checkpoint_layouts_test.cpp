@@ -160,10 +160,11 @@ TEST(CheckpointLayouts, ARankThatCannotGiveFailsForAll) {
           [&](Communicator& group, PlacedSample& sample) {
             if (group.rank() != rank) return;
             for (ParameterSource& parameter : sample.contents().parameters) {
-              if (parameter.region.empty()) continue;
-              parameter.produce = [](const IndexRange&, const ByteSink&) {
-                throw IoError("the device is lost");
-              };
+              for (ParameterBox& box : parameter.boxes) {
+                box.produce = [](const IndexRange&, const ByteSink&) {
+                  throw IoError("the device is lost");
+                };
+              }
             }
           },
           "rank " + std::to_string(rank) + ": the device is lost");
@@ -201,12 +202,13 @@ TEST(CheckpointLayouts, ARankThatCannotWriteFailsForAll) {
           [&](Communicator& group, PlacedSample& sample) {
             if (group.rank() != rank) return;
             for (ParameterSource& parameter : sample.contents().parameters) {
-              if (parameter.region.empty()) continue;
-              const RowProducer produce = parameter.produce;
-              parameter.produce = [=](const IndexRange& rows, const ByteSink& sink) {
-                make_directories(file);
-                produce(rows, sink);
-              };
+              for (ParameterBox& box : parameter.boxes) {
+                box.produce = [=, produce = box.produce](const IndexRange& rows,
+                                                         const ByteSink& sink) {
+                  make_directories(file);
+                  produce(rows, sink);
+                };
+              }
             }
           },
           "rank " + std::to_string(rank) + ": cannot create " + file.string() + ": Is a directory");

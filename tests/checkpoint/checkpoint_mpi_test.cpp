@@ -89,10 +89,12 @@ TEST(CheckpointMpi, ARankThatCannotGiveFailsForAll) {
   for (int rank = 0; rank < group.size(); ++rank) {
     PlacedSample sample(config, layout, group.rank());
     for (ParameterSource& parameter : sample.contents().parameters) {
-      if (group.rank() != rank || parameter.region.empty()) continue;
-      parameter.produce = [](const IndexRange&, const ByteSink&) {
-        throw IoError("the device is lost");
-      };
+      if (group.rank() != rank) continue;
+      for (ParameterBox& box : parameter.boxes) {
+        box.produce = [](const IndexRange&, const ByteSink&) {
+          throw IoError("the device is lost");
+        };
+      }
     }
     const std::string message =
         message_of<IoError>([&] { save_checkpoint(group, options, sample.contents()); });

@@ -37,8 +37,8 @@ inline void write_ramp_checkpoint(Communicator& world, const RunConfig& config,
   parameters.initialize(static_cast<std::uint64_t>(config.train.seed));
   optimizer.copy_masters_from_values(context);
   const std::filesystem::path directory = config.run_dir;
-  RunCheckpoints checkpoints(directory / "checkpoints", config.checkpoint, world, buckets,
-                             optimizer);
+  RunCheckpoints checkpoints(directory / "checkpoints", config.checkpoint, world,
+                             parameters.specs(), buckets, optimizer);
   RunState state;
   state.step = step;
   state.samples = step * config.train.global_batch_size;

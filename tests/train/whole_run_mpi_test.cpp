@@ -274,8 +274,8 @@ TEST_F(WholeRunTest, ACheckpointWaitsForWhatIsGathered) {
   Arena arena;
   const Context context{Stream{}, arena};
   parameters.initialize(3);
-  RunCheckpoints checkpoints(folder_.path() / "checkpoints", run.checkpoint, test::world(), buckets,
-                             optimizer);
+  RunCheckpoints checkpoints(folder_.path() / "checkpoints", run.checkpoint, test::world(),
+                             parameters.specs(), buckets, optimizer);
   optimizer.publish_masters(context);
   checkpoints.save(context, {.model = run.model, .state = {}, .growth = {}, .run_config = ""},
                    true);

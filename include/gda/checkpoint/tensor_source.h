@@ -21,7 +21,7 @@ using ByteSink = std::function<void(std::span<const std::byte>)>;
 // it likes. May be called from another thread than the one that made it.
 using ByteProducer = std::function<void(const ByteSink&)>;
 
-// Hands rows [begin, end) of the global tensor, as far as a rank has their columns, to the sink, in
+// Hands rows [begin, end) of the global tensor, as far as a box has their columns, to the sink, in
 // order. In any order of calls.
 using RowProducer = std::function<void(const IndexRange& rows, const ByteSink&)>;
 
@@ -35,16 +35,23 @@ struct TensorSource {
   std::size_t bytes() const { return static_cast<std::size_t>(shape.elements()) * size_of(dtype); }
 };
 
+// A box of a parameter, of which a rank gives the bytes.
+struct ParameterBox {
+  Region region;        // not empty
+  RowProducer produce;  // of rows within `region`
+};
+
 // A parameter under its logical name, and what this rank gives of it.
 struct ParameterSource {
   std::string name;
   DType dtype = DType::f32;
   Shape shape;                           // of the whole
   std::vector<std::string> states = {};  // that the optimizer has of it; a frozen one may have none
-  Region region = {};                    // of which this rank gives the bytes; empty: of nothing
-  RowProducer produce = {};              // of rows within `region`
+  std::vector<ParameterBox> boxes = {};  // none: this rank gives nothing; they do not overlap
 
-  bool has_whole() const { return region == Region::whole(shape); }
+  bool has_whole() const {
+    return boxes.size() == 1 && boxes.front().region == Region::whole(shape);
+  }
 };
 
 // Elements [offset, offset + length), row-major in the box `region`, of one state of the optimizer
@@ -66,6 +73,11 @@ TensorSource source_of(std::string name, const Tensor& tensor, const Stream& str
 // `part` holds the box `region` of a parameter of shape `shape`.
 ParameterSource parameter_source(std::string name, const Shape& shape, const Region& region,
                                  const Tensor& part, const Stream& stream = {});
+// `part` [n] holds elements [offset, offset + n), row-major in the box `region`: at most three
+// boxes, which are the rest of a row, whole rows, and the begin of a row.
+ParameterSource parameter_source(std::string name, const Shape& shape, const Region& region,
+                                 std::int64_t offset, const Tensor& part,
+                                 const Stream& stream = {});
 // The whole.
 ParameterSource parameter_source(std::string name, const Tensor& tensor, const Stream& stream = {});
 // `data` is dense; its shape does not matter.

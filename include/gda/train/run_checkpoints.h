@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "gda/checkpoint/checkpoint_config.h"
 #include "gda/checkpoint/checkpoint_reader.h"
@@ -31,9 +32,11 @@ struct RestoredRun {
 
 class RunCheckpoints {
  public:
-  // `directory` holds the step folders. All references must outlive it.
+  // `directory` holds the step folders. `specs`: of the whole model, the same on every rank of
+  // `world`, whichever parts of them a rank has. All references must outlive it.
   RunCheckpoints(std::filesystem::path directory, const CheckpointConfig& config,
-                 Communicator& world, GradientBuckets& buckets, Optimizer& optimizer);
+                 Communicator& world, std::vector<ParameterSpec> specs, GradientBuckets& buckets,
+                 Optimizer& optimizer);
 
   // Parameters, optimizer states and counters from a checkpoint. Parameters that were frozen when
   // it was written have no states there, and those that another rule updated have not the ones that
@@ -54,11 +57,14 @@ class RunCheckpoints {
 
  private:
   void begin_afresh(const CheckpointReader& reader, RestoredRun& run) const;
+  // A parameter, and what this rank gives of it.
+  ParameterSource source_of(const Context& context, const ParameterSpec& spec) const;
   CheckpointContents contents(const Context& context, const RunSnapshot& run) const;
 
   SaveOptions options_;
   bool async_;
   Communicator& world_;
+  std::vector<ParameterSpec> specs_;
   const ParameterStore& parameters_;
   GradientBuckets& buckets_;
   Optimizer& optimizer_;
