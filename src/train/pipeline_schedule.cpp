@@ -85,10 +85,11 @@ std::string pipeline_problem(PipelineSchedule schedule, int ranks, int chunks, i
   if (chunks == 1 || micro_batches % ranks == 0) return {};
   const int below = micro_batches / ranks * ranks;
   return fmt::format(
-      "{} do not divide by the pipeline's {}, as the interleaved schedule needs; "
-      "the nearest numbers that do: {}",
-      counted(micro_batches, "micro-batch"), counted(ranks, "rank"),
-      below == 0 ? fmt::format("{}", ranks) : fmt::format("{} and {}", below, below + ranks));
+      "{} {} not divide by the pipeline's {}, as the interleaved schedule needs; {}",
+      counted(micro_batches, "micro-batch"), micro_batches == 1 ? "does" : "do",
+      counted(ranks, "rank"),
+      below == 0 ? fmt::format("the nearest number that does: {}", ranks)
+                 : fmt::format("the nearest numbers that do: {} and {}", below, below + ranks));
 }
 
 PipelineTable make_pipeline_table(PipelineSchedule schedule, int ranks, int chunks,

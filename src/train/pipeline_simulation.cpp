@@ -23,6 +23,14 @@ std::string described(const PipelineTable& table, int rank, const PipelineSlot& 
   return fmt::format("rank {}: {} of micro-batch {}{}", rank, slot.action, slot.micro_batch, chunk);
 }
 
+// Backward pass of a rank's chunk: in one piece, or up to the input.
+PipelineSlot backward_slot(const PipelineTable& table, int rank, int chunk, int micro_batch) {
+  const PipelineSlot whole{PipelineAction::backward, chunk, micro_batch};
+  const std::vector<PipelineSlot>& slots = table.slots[static_cast<std::size_t>(rank)];
+  if (std::find(slots.begin(), slots.end(), whole) != slots.end()) return whole;
+  return {PipelineAction::backward_input, chunk, micro_batch};
+}
+
 // Each stage passes each micro-batch forward once, and backward once in one piece or in halves.
 void check_completeness(const PipelineTable& table, int rank) {
   std::map<std::tuple<int, int, PipelineAction>, int> times;
@@ -128,10 +136,13 @@ class PipelineClock {
       for (const Need& need : needs(rank, slot)) {
         if (end(need.stage, need.action, slot.micro_batch) != kNotYet) continue;
         const int other = need.stage % table_.ranks();
-        fail<ConfigError>(
-            "pipeline table, {} (slot {}) waits for ever for {}", described(table_, rank, slot),
-            next_[r],
-            described(table_, other, {need.action, need.stage / table_.ranks(), slot.micro_batch}));
+        PipelineSlot missing{need.action, need.stage / table_.ranks(), slot.micro_batch};
+        if (is_backward(need.action)) {
+          missing = backward_slot(table_, other, missing.chunk, missing.micro_batch);
+        }
+        fail<ConfigError>("pipeline table, {} (slot {}) waits for ever for {}",
+                          described(table_, rank, slot), next_[r],
+                          described(table_, other, missing));
       }
     }
   }
@@ -187,7 +198,6 @@ struct Message {
 // All messages in their order. Stages of one rank need none.
 std::vector<Message> messages_of(const PipelineTable& table,
                                  const std::vector<std::vector<TimedSlot>>& slots) {
-  // Who reads it says so in its own table: a backward pass in one piece or in halves.
   std::vector<Message> messages;
   for (int rank = 0; rank < table.ranks(); ++rank) {
     for (const TimedSlot& timed : slots[static_cast<std::size_t>(rank)]) {
@@ -199,11 +209,7 @@ std::vector<Message> messages_of(const PipelineTable& table,
       const int to = stage % table.ranks();
       read.chunk = stage / table.ranks();
       if (is_backward(read.action)) {
-        const auto& theirs = table.slots[static_cast<std::size_t>(to)];
-        read.action = PipelineAction::backward;
-        if (std::find(theirs.begin(), theirs.end(), read) == theirs.end()) {
-          read.action = PipelineAction::backward_input;
-        }
+        read = backward_slot(table, to, read.chunk, read.micro_batch);
       }
       messages.push_back({timed.end, rank, to, timed.slot, read});
     }

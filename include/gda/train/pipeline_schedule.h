@@ -61,7 +61,7 @@ struct PipelineTable {
 //                three cost the same. The order of 1f1b, but the products for weights, which
 //                nothing waits for, stay p micro-batches behind the backward passes and fill its
 //                pauses (ZB-H1 of "Zero Bubble Pipeline Parallelism", arXiv 2401.10241). Keeps
-//                ranks - p, and what the products need of p more.
+//                `ranks`, of p of them only what the products need.
 //
 // ConfigError for numbers below 1, chunks above 1 where the schedule has one, and an interleaved
 // table whose micro-batches do not divide. One rank alternates in every schedule.
