@@ -40,7 +40,7 @@ Decoder::Decoder(const ModelConfig& config, const ParameterStore& parameters, Re
 
 Decoder::Decoder(const ModelConfig& config, const std::vector<ParameterSpec>& specs,
                  const Placement& placement, const ParameterStore& parameters, Recompute recompute,
-                 LinearCrossEntropyOptions loss_options)
+                 LinearCrossEntropyOptions loss_options, const StageGroups&)
     : config_(config),
       stage_(placement.stage),
       parameters_(&parameters),

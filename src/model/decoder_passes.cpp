@@ -113,7 +113,7 @@ Decoder::LastNorm Decoder::last_norm(const Context& context, const Tensor& strea
   return result;
 }
 
-void Decoder::backward(const Context& context, ForwardState state, const Tensor& gradient) const {
+void Decoder::backward(const Context& context, ForwardState state, const Tensor& gradient, DeferredProducts*) const {
   ForwardState consumed = std::move(state);
   require<OpError>(!stage_.has_head,
                    "[backward] this stage has the head: its gradient is that of "
@@ -126,7 +126,7 @@ void Decoder::backward(const Context& context, ForwardState state, const Tensor&
 }
 
 void Decoder::backward_from_loss(const Context& context, ForwardState state, const Tensor& target,
-                                 double scale, const Tensor& loss, const Tensor& gradient) const {
+                                 double scale, const Tensor& loss, const Tensor& gradient, DeferredProducts*) const {
   ForwardState consumed = std::move(state);
   require<OpError>(stage_.has_head, "[backward_from_loss] this stage has no head");
   require<OpError>(gradient || !gives_gradient(),

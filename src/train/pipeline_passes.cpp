@@ -1,5 +1,6 @@
 // The executor of pipeline tables.
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <optional>
 #include <utility>
@@ -254,7 +255,7 @@ class PipelinePasses final : public StepPasses {
   PipelineOptions options_;
   Device device_;
   PassHooks hooks_;
-  std::vector<ArenaPool> kept_;  // of each chunk
+  std::deque<ArenaPool> kept_;  // of each chunk
   ArenaPool deferred_;
   MessagePool messages_;
   std::map<int, std::vector<PipelineEvent>> events_;  // by the number of micro-batches

@@ -1,6 +1,9 @@
 // metrics.jsonl, as tests compare it.
 #pragma once
 
+#include <gtest/gtest.h>
+
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -24,6 +27,25 @@ inline std::vector<nlohmann::json> metrics_of(const std::filesystem::path& run) 
     lines.push_back(std::move(line));
   }
   return lines;
+}
+
+// Of two lines, or parts of them: numbers within `tolerance` of themselves, everything else equal.
+inline void expect_near(const nlohmann::json& found, const nlohmann::json& expected,
+                        double tolerance, const std::string& what) {
+  if (expected.is_structured()) {
+    ASSERT_EQ(found.size(), expected.size()) << what << ": " << found << " " << expected;
+    for (const auto& [key, value] : expected.items()) {
+      const nlohmann::json& other = expected.is_array() ? found.at(std::stoul(key)) : found.at(key);
+      std::string where = what;
+      expect_near(other, value, tolerance, where.append(" ").append(key));
+    }
+  } else if (expected.is_number_float()) {
+    const auto value = expected.get<double>();
+    ASSERT_TRUE(found.is_number()) << what;
+    EXPECT_NEAR(found.get<double>(), value, tolerance * std::abs(value)) << what;
+  } else {
+    EXPECT_EQ(found, expected) << what;
+  }
 }
 
 }  // namespace gda::test

@@ -82,23 +82,6 @@ class WholeRunTest : public ::testing::Test {
 // 0.005 move parameters of size 0.1 and more by less than 15 * 0.005 * 2e-11 / 0.1 < 1e-10 of that.
 constexpr double kRounding = 1e-10;
 
-void expect_near(const Json& found, const Json& expected, const std::string& what) {
-  if (expected.is_structured()) {
-    ASSERT_EQ(found.size(), expected.size()) << what;
-    for (const auto& [key, value] : expected.items()) {
-      const Json& other = expected.is_array() ? found.at(std::stoul(key)) : found.at(key);
-      std::string where = what;
-      expect_near(other, value, where.append(" ").append(key));
-    }
-  } else if (expected.is_number_float()) {
-    const auto value = expected.get<double>();
-    ASSERT_TRUE(found.is_number()) << what;
-    EXPECT_NEAR(found.get<double>(), value, kRounding * std::abs(value)) << what;
-  } else {
-    EXPECT_EQ(found, expected) << what;
-  }
-}
-
 void expect_numbers(const Tensor& found, std::int64_t offset,
                     const test::RunByHand::Numbers& expected, const std::string& what) {
   double largest = 0;
@@ -155,10 +138,11 @@ TEST_F(WholeRunTest, IsTheOneDoneByHand) {
       if (!line.contains("loss")) continue;
       const test::HandStep& step = steps.at(next++);
       const auto at = "step " + std::to_string(next);
-      expect_near(line.at("loss"), step.loss, at + " loss");
-      expect_near(line.at("loss_by_source"), step.source_loss, at + " losses of sources");
-      expect_near(line.at("grad_norm"), step.gradient_norm, at + " norm");
-      expect_near(line.at("lr"), step.lr, at + " rate");
+      test::expect_near(line.at("loss"), step.loss, kRounding, at + " loss");
+      test::expect_near(line.at("loss_by_source"), step.source_loss, kRounding,
+                        at + " losses of sources");
+      test::expect_near(line.at("grad_norm"), step.gradient_norm, kRounding, at + " norm");
+      test::expect_near(line.at("lr"), step.lr, kRounding, at + " rate");
       EXPECT_EQ(line.at("skipped"), skipped(0, static_cast<std::int64_t>(next))) << at;
     }
     EXPECT_EQ(next, steps.size());
@@ -187,7 +171,7 @@ TEST_F(WholeRunTest, SeveralRanksTellWhatOneTells) {
   ASSERT_EQ(found.size(), expected.size());
   EXPECT_GT(found.size(), static_cast<std::size_t>(kSteps + 3));
   for (std::size_t i = 0; i < found.size(); ++i) {
-    expect_near(found[i], expected[i], "line " + std::to_string(i + 1));
+    test::expect_near(found[i], expected[i], kRounding, "line " + std::to_string(i + 1));
   }
 }
 

@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "gda/dist/communicator.h"
+#include "gda/model/context_cut.h"
 #include "gda/model/forward_state.h"
 #include "gda/model/growth_state.h"
 #include "gda/model/kv_cache.h"
@@ -66,6 +68,16 @@ struct BucketHooks {
   std::function<void()> backward_begins;  // once the loss is known
 };
 
+struct StageGroups {
+  Communicator* tensor = nullptr;
+  Communicator* context = nullptr;
+  ContextMethod method = ContextMethod::automatic;
+};
+class DeferredProducts {
+ public:
+  explicit DeferredProducts(Arena&) {}
+};
+
 struct AttentionInput;
 struct LayerActivations;
 class DecoderLayer;
@@ -83,8 +95,11 @@ class Decoder {
   // stage has no layer, or for a tensor_size above 1: partial sums are not exchanged.
   Decoder(const ModelConfig& config, const std::vector<ParameterSpec>& specs,
           const Placement& placement, const ParameterStore& parameters,
-          Recompute recompute = Recompute::none, LinearCrossEntropyOptions loss_options = {});
+          Recompute recompute = Recompute::none, LinearCrossEntropyOptions loss_options = {},
+          const StageGroups& = {});
   ~Decoder();
+  void backward_weights(const Context&, DeferredProducts&) const {}
+
   Decoder(Decoder&&) noexcept;
 
   const ModelConfig& config() const { return config_; }
@@ -126,12 +141,12 @@ class Decoder {
                        const Tensor& input, const Tensor& output) const;
   // For stages without the head. gradient: of the output when called, of the input when it returns;
   // may be empty if takes_gradient() is false.
-  void backward(const Context& context, ForwardState state, const Tensor& gradient) const;
+  void backward(const Context& context, ForwardState state, const Tensor& gradient, DeferredProducts* = nullptr) const;
   // For the stage with the head: last norm, loss, and the backward pass of scale * sum(loss).
   // target [N] i32 (kIgnoreTarget: left out); loss [N] accumulate type, per token. gradient: gets
   // that of the input; may be empty if gives_gradient() is false.
   void backward_from_loss(const Context& context, ForwardState state, const Tensor& target,
-                          double scale, const Tensor& loss, const Tensor& gradient) const;
+                          double scale, const Tensor& loss, const Tensor& gradient, DeferredProducts* = nullptr) const;
   // Whether anything is trained in this stage or before it, and whether anything is before it.
   bool takes_gradient() const { return backward_begins_below(stage_.layers.end); }
   bool gives_gradient() const;
