@@ -3,18 +3,20 @@
 #include <algorithm>
 #include <array>
 
-#include "gda/core/error.h"
-
 namespace gda::dist {
 namespace {
 
 // Elements combined at a time: 4 KiB of f64 partial results stay in the first-level cache.
 constexpr std::int64_t kBlock = 512;
 
-// Sums are kept wider than their terms, so that a sum over ranks rounds once.
+// Sums are kept wider than their terms, so that the result rounds once.
 template <class T>
 struct Wide {
   using type = double;
+};
+template <>
+struct Wide<bfloat16> {
+  using type = float;  // by way of f64 the result would round twice
 };
 template <>
 struct Wide<std::int32_t> {
@@ -71,9 +73,8 @@ void reduce_in_order(std::span<const void* const> from, void* to, std::int64_t e
     case DType::i32:
       return reduce_typed<std::int32_t>(from, to, elements, reduction);
     case DType::bf16:
-      break;
+      return reduce_typed<bfloat16>(from, to, elements, reduction);
   }
-  fail<DistError>("[reduce] cannot combine {}", name_of(dtype));
 }
 
 }  // namespace gda::dist

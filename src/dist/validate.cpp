@@ -77,13 +77,9 @@ void validate_on_host(std::string_view operation, const Tensor& tensor) {
 
 void validate_all_reduce(const Tensor& data) {
   require_usable("all_reduce", data);
-  require<DistError>(data.dtype() != DType::bf16, "[all_reduce] {} must be fp32, fp64 or int32",
-                     data.str());
 }
 
 void validate_reduce_scatter(const Tensor& from, const Tensor& to, int rank, int size) {
-  require<DistError>(from.dtype() == DType::f32 || from.dtype() == DType::f64,
-                     "[reduce_scatter] {} must be fp32 or fp64", from.str());
   require_part("reduce_scatter", to, from, rank, size);
 }
 

@@ -14,6 +14,7 @@
 namespace gda {
 namespace {
 
+using test::number;
 using test::tensor_of;
 using test::value;
 using test::values;
@@ -28,14 +29,14 @@ void check_all_reduce(std::int64_t n) {
     std::vector<T> data = values<T>(world().rank(), n);
     world().all_reduce(tensor_of(data), reduction).wait();
     for (std::int64_t i = 0; i < n; ++i) {
-      T expected = value<T>(0, i);
+      float expected = number<T>(0, i);
       for (int r = 1; r < world().size(); ++r) {
-        const T term = value<T>(r, i);
+        const float term = number<T>(r, i);
         expected = reduction == Reduction::sum   ? expected + term
                    : reduction == Reduction::min ? std::min(expected, term)
                                                  : std::max(expected, term);
       }
-      ASSERT_EQ(data[i], expected) << "element " << i << " of " << n;
+      ASSERT_EQ(static_cast<float>(data[i]), expected) << "element " << i << " of " << n;
     }
   }
 }
@@ -44,6 +45,7 @@ TEST(MpiCommunicatorTest, AllReduce) {
   for (const std::int64_t n : kSizes) {
     check_all_reduce<float>(n);
     check_all_reduce<double>(n);
+    check_all_reduce<bfloat16>(n);
     check_all_reduce<std::int32_t>(n);
   }
 }
@@ -57,9 +59,10 @@ void check_reduce_scatter(std::int64_t part, bool in_place) {
   const Tensor to = in_place ? whole.rows(rank * part, part) : tensor_of(apart);
   world().reduce_scatter(whole, to).wait();
   for (std::int64_t i = 0; i < part; ++i) {
-    T expected = 0;
-    for (int r = 0; r < world().size(); ++r) expected += value<T>(r, rank * part + i);
-    ASSERT_EQ(to.template data<T>()[i], expected) << "element " << i << " of " << part;
+    float expected = 0;
+    for (int r = 0; r < world().size(); ++r) expected += number<T>(r, rank * part + i);
+    ASSERT_EQ(static_cast<float>(to.template data<T>()[i]), expected)
+        << "element " << i << " of " << part;
   }
 }
 
@@ -68,6 +71,8 @@ TEST(MpiCommunicatorTest, ReduceScatter) {
     for (const bool in_place : {false, true}) {
       check_reduce_scatter<float>(part, in_place);
       check_reduce_scatter<double>(part, in_place);
+      check_reduce_scatter<bfloat16>(part, in_place);
+      check_reduce_scatter<std::int32_t>(part, in_place);
     }
   }
 }

@@ -97,5 +97,28 @@ TEST(GroupsTest, AxesOfAMesh) {
   }
 }
 
+// In the order of (data, context), with pipeline or tensor ranks in between.
+TEST(GroupsTest, ReplicasOfAMesh) {
+  const int ranks = world().size();
+  for (const MeshShape& shape :
+       {MeshShape{.data = ranks}, MeshShape{.context = ranks}, MeshShape{.tensor = ranks},
+        MeshShape{.data = 2, .context = 2}, MeshShape{.pipeline = 2, .data = 2},
+        MeshShape{.context = 2, .tensor = 2}, MeshShape{.data = 2, .context = 2, .tensor = 2},
+        MeshShape{.pipeline = 2, .data = 2, .context = 2}}) {
+    if (shape.ranks() != ranks) continue;
+    const Mesh mesh(world(), shape);
+    std::vector<int> expected;
+    for (int rank = 0; rank < ranks; ++rank) {
+      const bool same_stage = rank / (ranks / shape.pipeline) == mesh.coordinate(Axis::pipeline);
+      if (same_stage && rank % shape.tensor == mesh.coordinate(Axis::tensor)) {
+        expected.push_back(rank);
+      }
+    }
+    EXPECT_EQ(members(mesh.replicas()), expected);
+    EXPECT_EQ(mesh.replicas().rank(),
+              mesh.coordinate(Axis::data) * shape.context + mesh.coordinate(Axis::context));
+  }
+}
+
 }  // namespace
 }  // namespace gda

@@ -49,17 +49,31 @@ TEST(MeshTest, CutsByTheOtherCoordinates) {
   Rank world(83, kShape.ranks());
   const Mesh mesh(world, kShape);
   const std::vector<std::pair<std::string, int>> expected = {
-      {"pipeline", 23}, {"data", 63}, {"context", 83}, {"tensor", 80}};
+      {"pipeline", 23}, {"data", 63}, {"context", 83}, {"tensor", 80}, {"replicas", 63}};
   EXPECT_EQ(world.cuts, expected);
 }
 
 TEST(MeshTest, AnAxisOfAllRanksIsTheWorld) {
   Rank world(2, 8);
   const Mesh mesh(world, {.data = 8});
-  EXPECT_EQ(&mesh.group(Axis::data), &world);
+  EXPECT_EQ(world.cuts.size(), 3U);
+  EXPECT_EQ(mesh.group(Axis::data).rank(), 2);
+  EXPECT_EQ(mesh.group(Axis::data).size(), 8);
   EXPECT_EQ(mesh.coordinate(Axis::data), 2);
   EXPECT_EQ(mesh.group(Axis::tensor).size(), 1);
   EXPECT_EQ(mesh.size(Axis::tensor), 1);
+}
+
+TEST(MeshTest, ReplicasAreAnotherGroupWhereTheyCanBe) {
+  Rank world(2, 8);
+  const Mesh data(world, {.data = 4, .tensor = 2});
+  EXPECT_EQ(&data.replicas(), &data.group(Axis::data));
+  const Mesh context(world, {.pipeline = 2, .context = 4});
+  EXPECT_EQ(&context.replicas(), &context.group(Axis::context));
+  world.cuts.clear();
+  const Mesh all(world, {.data = 2, .context = 4});
+  EXPECT_EQ(world.cuts.size(), 4U);
+  EXPECT_EQ(all.replicas().size(), 8);
 }
 
 std::string refusal(int ranks, const MeshShape& shape) {

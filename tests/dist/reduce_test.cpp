@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -26,19 +28,23 @@ TEST(ReduceTest, EveryTypeAndReduction) {
     using T = decltype(zero);
     std::vector<std::vector<T>> terms(3, std::vector<T>(1031));
     for (int r = 0; r < 3; ++r) {
-      for (int i = 0; i < 1031; ++i) terms[r][i] = static_cast<T>((i * 7 + r * 5) % 11 - 4);
+      for (int i = 0; i < 1031; ++i) terms[r][i] = T((i * 7 + r * 5) % 11 - 4);
     }
     const auto sum = reduce(terms, Reduction::sum);
     const auto min = reduce(terms, Reduction::min);
     const auto max = reduce(terms, Reduction::max);
     for (int i = 0; i < 1031; ++i) {
-      ASSERT_EQ(sum[i], terms[0][i] + terms[1][i] + terms[2][i]);
-      ASSERT_EQ(min[i], std::min({terms[0][i], terms[1][i], terms[2][i]}));
-      ASSERT_EQ(max[i], std::max({terms[0][i], terms[1][i], terms[2][i]}));
+      const std::array<float, 3> of = {static_cast<float>(terms[0][i]),
+                                       static_cast<float>(terms[1][i]),
+                                       static_cast<float>(terms[2][i])};
+      ASSERT_EQ(static_cast<float>(sum[i]), of[0] + of[1] + of[2]);
+      ASSERT_EQ(static_cast<float>(min[i]), *std::min_element(of.begin(), of.end()));
+      ASSERT_EQ(static_cast<float>(max[i]), *std::max_element(of.begin(), of.end()));
     }
   };
   check(float{});
   check(double{});
+  check(bfloat16{});
   check(std::int32_t{});
 }
 
@@ -66,10 +72,16 @@ TEST(ReduceTest, InPlaceOfOneTerm) {
   EXPECT_EQ(b, (std::vector<double>{11, 22}));
 }
 
-TEST(ReduceTest, BfloatIsRefused) {
-  bfloat16 value(1.0F);
-  const std::vector<const void*> from{&value};
-  EXPECT_THROW(reduce_in_order(from, &value, 1, DType::bf16, Reduction::sum), DistError);
+TEST(ReduceTest, BfloatSumsRoundOnce) {
+  // 1 + 2^-8 is 1 in bf16 (ties to even); in f32 it stays until the next term decides.
+  const auto sum = [](std::vector<float> terms) {
+    std::vector<std::vector<bfloat16>> from;
+    for (const float term : terms) from.push_back({bfloat16(term)});
+    return static_cast<float>(reduce(from, Reduction::sum)[0]);
+  };
+  EXPECT_EQ(sum({1.0F, 0x1p-8F, 0x1p-8F}), 1.0F + 0x1p-7F);
+  EXPECT_EQ(sum({1.0F, 0x1p-8F}), 1.0F);
+  EXPECT_EQ(sum({1.0F, 0x1p-8F, 0x1p-23F}), 1.0F + 0x1p-7F);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "gda/core/tensor.h"
 
@@ -43,8 +44,9 @@ constexpr int kNobody = -1;
 // So operations of several groups are called in one order, of which every rank leaves out those of
 // groups that it is not in: another may end in a ring of ranks that wait for each other.
 //
-// Tensors are contiguous and on the CPU. Sums are taken in rank order, so they are the same bits on
-// every rank and in every run of the same size; f32 sums round once (added in f64).
+// Tensors are contiguous, of any dtype and number of dimensions, and on the CPU. Sums are taken in
+// rank order, so they are the same bits on every rank and in every run of the same size. Those of
+// f32 are added in f64, those of bf16 in f32, and the result is rounded once.
 //
 // An operation that does not finish within the timeout throws DistError that names the rank, the
 // operation, its group, size and number, the step, and the ranks that did not answer. What every
@@ -56,20 +58,25 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
   bool is_root() const { return rank() == 0; }
-  // The number that a rank of this group has among all processes. Errors speak of that.
+  // The number that a rank of this group has among all processes.
   virtual int world_rank(int rank) const = 0;
+  // What errors call a rank of this group: "rank 5", by its number among all processes, and in a
+  // mesh of several axes "rank 5 (pipeline 1, data 0, context 0, tensor 1)".
+  virtual std::string rank_name(int rank) const;
+  // Where each of all processes is, in words; errors of every group tell it from now on. Nothing:
+  // they speak of numbers alone.
+  virtual void set_rank_places(const std::vector<std::string>& /*places*/) {}
 
-  // data of every rank, combined, in place. f32, f64 or i32. min and max of a NaN are NaN.
+  // data of every rank, combined, in place. min and max of a NaN are NaN.
   virtual Pending all_reduce(const Tensor& data, Reduction reduction) = 0;
   // from [n] summed over ranks; rank r receives elements [r*n/size, (r+1)*n/size) in to [n/size].
-  // n is a multiple of size; f32 or f64. `to` may be that very part of `from`.
+  // n is a multiple of size. `to` may be that very part of `from`.
   virtual Pending reduce_scatter(const Tensor& from, const Tensor& to) = 0;
-  // to [n] = the concatenation of from [n/size] of every rank. Any dtype. `from` may be its own
-  // part of `to`.
+  // to [n] = the concatenation of from [n/size] of every rank. `from` may be its own part of `to`.
   virtual Pending all_gather(const Tensor& from, const Tensor& to) = 0;
   virtual Pending broadcast(const Tensor& data, int root) = 0;
   // from [n] and to [n] in size parts of n/size: part p of `from` becomes part rank() of `to` on
-  // rank p. Any dtype; the two do not overlap.
+  // rank p. The two do not overlap.
   virtual Pending all_to_all(const Tensor& from, const Tensor& to) = 0;
   // Sends `send` to rank `to` and receives `receive` from rank `from`, at the same time. Either may
   // be kNobody, with an empty tensor. The k-th message that one rank sends to another is the k-th

@@ -12,10 +12,12 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "device_memory.h"
+#include "gda/core/dtype.h"
 #include "pipes.h"
 #include "streams.h"
 
@@ -201,15 +203,18 @@ ncclResult_t exchange(ncclComm* group, const void* from, std::size_t stride, con
 template <class T>
 void combine_as(const std::byte* terms, std::byte* to, std::size_t count, std::size_t ranks,
                 ncclRedOp_t operation) {
+  // Of numbers of bf16 the sums in between are of bf16, as they go from rank to rank.
+  using Number = std::conditional_t<std::is_same_v<T, gda::bfloat16>, float, T>;
   const auto* term = reinterpret_cast<const T*>(terms);
   auto* result = reinterpret_cast<T*>(to);
   for (std::size_t i = 0; i < count; ++i) {
     T value = term[i];
     for (std::size_t rank = 1; rank < ranks; ++rank) {
-      const T next = term[rank * count + i];
-      value = operation == ncclSum   ? value + next
-              : operation == ncclMin ? std::min(value, next)
-                                     : std::max(value, next);
+      const auto before = static_cast<Number>(value);
+      const auto next = static_cast<Number>(term[rank * count + i]);
+      value = T(operation == ncclSum   ? before + next
+                : operation == ncclMin ? std::min(before, next)
+                                       : std::max(before, next));
     }
     result[i] = value;
   }
@@ -220,6 +225,7 @@ void combine(const std::byte* terms, void* to, std::size_t count, std::size_t ra
   auto* result = static_cast<std::byte*>(to);
   if (type == ncclFloat64) combine_as<double>(terms, result, count, ranks, operation);
   if (type == ncclFloat32) combine_as<float>(terms, result, count, ranks, operation);
+  if (type == ncclBfloat16) combine_as<gda::bfloat16>(terms, result, count, ranks, operation);
   if (type == ncclInt32) combine_as<std::int32_t>(terms, result, count, ranks, operation);
 }
 
@@ -228,7 +234,6 @@ ncclResult_t reduce(Kind kind, const void* from, std::size_t stride, void* to, s
                     ncclDataType_t type, ncclRedOp_t operation, ncclComm* group,
                     cudaStream_t stream) {
   const Call call(group->state);
-  if (type == ncclBfloat16) return refuse(ncclInvalidArgument, "the emulation adds no bf16");
   const std::size_t bytes = count * size_of(type);
   const auto ranks = static_cast<std::size_t>(group->state->pipes.size());
   if (const auto status = check(group, from, stride == 0 ? bytes : stride * ranks)) return status;
