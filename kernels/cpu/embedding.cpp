@@ -21,8 +21,9 @@ void check_ids(std::string_view op, const Tensor& token, std::int64_t vocabulary
 
 }  // namespace
 
-void embedding_forward(const Context&, const Tensor& token, const Tensor& table, const Tensor& y) {
-  check_ids("embedding_forward", token, table.dim(0));
+void embedding_forward(const Context&, const Tensor& token, const Tensor& table, const Tensor& y,
+                       VocabularyPart part) {
+  check_ids("embedding_forward", token, part.total);
   const std::size_t row_bytes = static_cast<std::size_t>(table.dim(1)) * size_of(table.dtype());
   const auto* id = token.data<std::int32_t>();
   const auto* from = static_cast<const std::byte*>(table.raw());
@@ -30,17 +31,22 @@ void embedding_forward(const Context&, const Tensor& token, const Tensor& table,
   constexpr std::int64_t kTokensAPiece = 64;
   parallel_pieces(token.dim(0), kTokensAPiece, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t n = begin; n < end; ++n) {
-      std::memcpy(to + static_cast<std::size_t>(n) * row_bytes,
-                  from + static_cast<std::size_t>(id[n]) * row_bytes, row_bytes);
+      std::byte* y_n = to + static_cast<std::size_t>(n) * row_bytes;
+      const std::int64_t row = id[n] - part.first;
+      if (row >= 0 && row < table.dim(0)) {
+        std::memcpy(y_n, from + static_cast<std::size_t>(row) * row_bytes, row_bytes);
+      } else {
+        std::memset(y_n, 0, row_bytes);
+      }
     }
   });
 }
 
 // Each thread adds its own columns of all tokens, in their order: equal tokens never race, and the
 // sums do not depend on the number of threads.
-void embedding_backward(const Context&, const Tensor& token, const Tensor& dy,
-                        const Tensor& dtable) {
-  check_ids("embedding_backward", token, dtable.dim(0));
+void embedding_backward(const Context&, const Tensor& token, const Tensor& dy, const Tensor& dtable,
+                        VocabularyPart part) {
+  check_ids("embedding_backward", token, part.total);
   constexpr std::int64_t kCacheLine = 16;  // f32 elements: no two threads write into one line
   const std::int64_t columns = dtable.dim(1);
   const std::int64_t lines = (columns + kCacheLine - 1) / kCacheLine;
@@ -53,7 +59,9 @@ void embedding_backward(const Context&, const Tensor& token, const Tensor& dy,
     parallel_pieces(columns, grain, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t n = 0; n < token.dim(0); ++n) {
         const T* from = dy.data<T>() + n * columns;
-        Sum* to = dtable.data<Sum>() + id[n] * columns;
+        const std::int64_t row = id[n] - part.first;
+        if (row < 0 || row >= dtable.dim(0)) continue;  // another place has it
+        Sum* to = dtable.data<Sum>() + row * columns;
         for (std::int64_t d = begin; d < end; ++d) to[d] += static_cast<Sum>(from[d]);
       }
     });

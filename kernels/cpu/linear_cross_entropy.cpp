@@ -29,6 +29,11 @@ void for_each_row(const Tensor& target, const F& f) {
   });
 }
 
+double statistic(const Tensor& rows, std::int64_t n) {
+  return rows.dtype() == DType::f64 ? rows.data<double>()[n]
+                                    : static_cast<double>(rows.data<float>()[n]);
+}
+
 // The plain version for f64.
 double reference_sum(const double* logits, std::int64_t n, double largest) {
   double sum = 0;
@@ -45,7 +50,7 @@ double reference_loss(const ops::RowStatistics& rows, std::int64_t n) {
 
 void reference_gradient(const ops::CrossEntropyGradient& a, std::int64_t n, std::int64_t target) {
   double* x = row_of<double>(a.logits, n);
-  const double log_sum = reference_loss(a.rows, n) + x[target];
+  const double log_sum = reference_loss(a.rows, n) + a.rows.chosen.data<double>()[n];
   for (std::int64_t i = 0; i < a.logits.dim(1); ++i) {
     x[i] = a.scale * (std::exp(x[i] - log_sum) - (i == target ? 1 : 0));
   }
@@ -60,7 +65,7 @@ void softmax_statistics(const Context& /*context*/, const ops::SoftmaxStatistics
     for_each_row(a.target, [&](std::int64_t n, std::int64_t target) {
       const double* x = row_of<double>(a.logits, n);
       const double largest = *std::max_element(x, x + vocabulary);
-      a.rows.chosen.data<double>()[n] = x[target];
+      if (target >= 0) a.rows.chosen.data<double>()[n] = x[target];
       a.rows.maximum.data<double>()[n] = largest;
       sum[n] = reference_sum(x, vocabulary, largest);
     });
@@ -68,11 +73,32 @@ void softmax_statistics(const Context& /*context*/, const ops::SoftmaxStatistics
   }
   for_each_row(a.target, [&](std::int64_t n, std::int64_t target) {
     float* x = row_of<float>(a.logits, n);
-    a.rows.chosen.data<float>()[n] = x[target];
+    if (target >= 0) a.rows.chosen.data<float>()[n] = x[target];
     const CrossEntropyTable::Statistics row =
         a.for_gradient ? table().exponentials(x, vocabulary) : table().statistics(x, vocabulary);
     a.rows.maximum.data<float>()[n] = row.largest;
     sum[n] = row.sum;
+  });
+}
+
+void local_targets(const Context& /*context*/, const ops::LocalTargets& a) {
+  auto* local = a.local.data<std::int32_t>();
+  for (std::int64_t n = 0; n < a.target.dim(0); ++n) {
+    const std::int32_t id = a.target.data<std::int32_t>()[n];
+    const std::int64_t row = id - a.part.first;
+    const bool here = row >= 0 && row < a.rows;
+    local[n] = id == kIgnoreTarget ? id : here ? static_cast<std::int32_t>(row) : ops::kElsewhere;
+  }
+}
+
+void statistics_message(const Context& context, const ops::StatisticsMessage& a) {
+  cpu::fill_zero(context, a.message);
+  auto* sum = a.message.data<double>();
+  auto* chosen = sum + a.message.dim(1);
+  for_each_row(a.target, [&](std::int64_t n, std::int64_t target) {
+    const double below = statistic(a.rows.local_maximum, n) - statistic(a.rows.maximum, n);
+    sum[n] = a.rows.sum.data<double>()[n] * std::exp(below);
+    if (target >= 0) chosen[n] = statistic(a.rows.chosen, n);
   });
 }
 
@@ -103,11 +129,16 @@ void cross_entropy_gradient(const Context& context, const ops::CrossEntropyGradi
                  [&](std::int64_t n, std::int64_t target) { reference_gradient(a, n, target); });
     return;
   }
+  // exponentials are relative to the largest logit here, which may be far below the largest of all
+  const auto sum_here = [&](std::int64_t n) {
+    const double sum = a.rows.sum.data<double>()[n];
+    if (!a.rows.local_maximum) return sum;
+    return sum * std::exp(statistic(a.rows.maximum, n) - statistic(a.rows.local_maximum, n));
+  };
   const auto& row_function =
       a.gradient.dtype() == DType::bf16 ? table().bf16_gradient : table().gradient;
   for_each_row(a.target, [&](std::int64_t n, std::int64_t target) {
-    row_function(row_of<float>(a.logits, n), a.logits.dim(1), target, a.scale,
-                 a.rows.sum.data<double>()[n]);
+    row_function(row_of<float>(a.logits, n), a.logits.dim(1), target, a.scale, sum_here(n));
   });
 }
 

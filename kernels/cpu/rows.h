@@ -16,21 +16,27 @@ T* row(const Tensor& tensor, std::int64_t n) {
   return tensor.data<T>() + n * tensor.row_stride();
 }
 
-// A mask's factors and their sum, for loops in T; without a mask there are 1 and `columns`.
+// A mask's factors and their sum, for loops in T; without a mask there are 1 and `total`, the
+// number of columns (of all places, where these share them).
 template <class T>
 struct MaskView {
-  MaskView(const ColumnMask& mask, std::int64_t columns)
+  MaskView(const ColumnMask& mask, std::int64_t total)
       : factors(mask ? mask.value.data<T>() : nullptr),
-        sum(mask ? static_cast<T>(mask.sum) : static_cast<T>(columns)) {}
+        sum(mask ? static_cast<T>(mask.sum) : static_cast<T>(total)) {}
   T operator[](std::int64_t j) const { return factors == nullptr ? T{1} : factors[j]; }
 
   const T* factors;
   T sum;
 };
 
-inline Columns columns_of(const ColumnMask& mask, std::int64_t count) {
-  const MaskView<float> view(mask, count);
+// `count` columns of `total`.
+inline Columns columns_of(const ColumnMask& mask, std::int64_t count, std::int64_t total) {
+  const MaskView<float> view(mask, total);
   return {.count = count, .mask = view.factors, .mask_sum = view.sum};
+}
+
+inline Columns columns_of(const ColumnMask& mask, std::int64_t count) {
+  return columns_of(mask, count, count);
 }
 
 // Below this many elements, waking the other threads takes longer than the work (about 5 us).

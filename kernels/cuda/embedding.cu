@@ -7,17 +7,44 @@ namespace {
 constexpr unsigned kThreads = 256;
 constexpr std::int32_t kNone = -1;
 
-// A block takes a token. An id outside the table cannot be refused here: its row is NaN, so that
-// the loss is, too.
-template <class T>
+// The entries of a table with `rows` rows: all, or a part of them.
+struct WholeTable {
+  std::int64_t rows;
+
+  __device__ bool knows(std::int32_t id) const { return has(id); }
+  __device__ bool has(std::int32_t id) const { return id >= 0 && id < rows; }
+  __device__ std::int32_t row(std::int32_t id) const { return id; }
+};
+struct TablePart {
+  std::int64_t rows;
+  std::int64_t first;
+  std::int64_t total;
+
+  __device__ bool knows(std::int32_t id) const { return id >= 0 && id < total; }
+  __device__ bool has(std::int32_t id) const { return id >= first && id < first + rows; }
+  __device__ std::int64_t row(std::int32_t id) const { return id - first; }
+};
+
+template <class F>
+void with_entries(VocabularyPart part, std::int64_t rows, F&& f) {
+  if (part.total == rows) {
+    f(WholeTable{rows});
+  } else {
+    f(TablePart{rows, part.first, part.total});
+  }
+}
+
+// A block takes a token. An id outside the vocabulary cannot be refused here: its row is NaN, so
+// that the loss is, too.
+template <class T, class Entries>
 __global__ void __launch_bounds__(kThreads)
-    gather(const std::int32_t* token, const T* table, std::int64_t vocabulary, std::int64_t width,
-           T* y) {
+    gather(const std::int32_t* token, const T* table, Entries entries, std::int64_t width, T* y) {
   const std::int64_t n = blockIdx.x;
   const std::int32_t id = token[n];
-  const bool known = id >= 0 && id < vocabulary;
+  const bool here = entries.has(id);
+  const auto otherwise = static_cast<T>(entries.knows(id) ? 0.0F : NAN);
   for (std::int64_t d = threadIdx.x; d < width; d += kThreads) {
-    y[n * width + d] = known ? table[id * width + d] : static_cast<T>(NAN);
+    y[n * width + d] = here ? table[entries.row(id) * width + d] : otherwise;
   }
 }
 
@@ -50,34 +77,37 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // The block of a token's first place adds the rows of all of its places, in their order.
-template <class T>
+template <class T, class Entries>
 __global__ void __launch_bounds__(kThreads)
     add_rows(const std::int32_t* token, const std::int32_t* next, const std::int32_t* first,
-             const T* dy, std::int64_t vocabulary, std::int64_t width, accumulate_t<T>* dtable) {
+             const T* dy, Entries entries, std::int64_t width, accumulate_t<T>* dtable) {
   const auto n = static_cast<std::int32_t>(blockIdx.x);
   const std::int32_t id = token[n];
-  if (first[n] == 0 || id < 0 || id >= vocabulary) return;  // the whole block
+  if (first[n] == 0 || !entries.has(id)) return;  // the whole block
+  const auto row = entries.row(id);
   for (std::int64_t d = threadIdx.x; d < width; d += kThreads) {
-    accumulate_t<T> sum = dtable[id * width + d];
+    accumulate_t<T> sum = dtable[row * width + d];
     for (std::int32_t i = n; i != kNone; i = next[i]) sum += widen(dy[i * width + d]);
-    dtable[id * width + d] = sum;
+    dtable[row * width + d] = sum;
   }
 }
 
 }  // namespace
 
 void embedding_forward(const Context& context, const Tensor& token, const Tensor& table,
-                       const Tensor& y) {
+                       const Tensor& y, VocabularyPart part) {
   if (y.elements() == 0) return;
   ops::with_compute_type(table.dtype(), [&]<class T>(std::type_identity<T>) {
-    launch(context, "embedding_forward", gather<T>,
-           {.blocks = {static_cast<unsigned>(token.dim(0)), 1, 1}, .threads = kThreads},
-           token.data<std::int32_t>(), table.data<T>(), table.dim(0), table.dim(1), y.data<T>());
+    with_entries(part, table.dim(0), [&]<class Entries>(const Entries& entries) {
+      launch(context, "embedding_forward", gather<T, Entries>,
+             {.blocks = {static_cast<unsigned>(token.dim(0)), 1, 1}, .threads = kThreads},
+             token.data<std::int32_t>(), table.data<T>(), entries, table.dim(1), y.data<T>());
+    });
   });
 }
 
 void embedding_backward(const Context& context, const Tensor& token, const Tensor& dy,
-                        const Tensor& dtable) {
+                        const Tensor& dtable, VocabularyPart part) {
   if (dy.elements() == 0) return;
   constexpr const char* kName = "embedding_backward";
   const std::int64_t count = token.dim(0);
@@ -90,10 +120,12 @@ void embedding_backward(const Context& context, const Tensor& token, const Tenso
           .shared_bytes = sizeof(std::int32_t) * kThreads},
          token.data<std::int32_t>(), static_cast<std::int32_t>(count), next, first);
   ops::with_compute_type(dy.dtype(), [&]<class T>(std::type_identity<T>) {
-    launch(context, kName, add_rows<T>,
-           {.blocks = {static_cast<unsigned>(count), 1, 1}, .threads = kThreads},
-           token.data<std::int32_t>(), next, first, dy.data<T>(), dtable.dim(0), dtable.dim(1),
-           dtable.data<accumulate_t<T>>());
+    with_entries(part, dtable.dim(0), [&]<class Entries>(const Entries& entries) {
+      launch(context, kName, add_rows<T, Entries>,
+             {.blocks = {static_cast<unsigned>(count), 1, 1}, .threads = kThreads},
+             token.data<std::int32_t>(), next, first, dy.data<T>(), entries, dtable.dim(1),
+             dtable.data<accumulate_t<T>>());
+    });
   });
 }
 

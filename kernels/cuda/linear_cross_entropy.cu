@@ -92,6 +92,34 @@ __global__ void __launch_bounds__(kThreads)
   chosen[row] = id >= 0 && id < vocabulary ? widen(x[id]) : static_cast<V>(NAN);
 }
 
+__global__ void __launch_bounds__(kThreads)
+    local_targets_of_rows(std::int64_t rows, const std::int32_t* target, std::int64_t first,
+                          std::int64_t count, std::int64_t total, std::int32_t* local) {
+  const std::int64_t n = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (n >= rows) return;
+  const std::int32_t id = target[n];
+  if (id == kIgnoreTarget) {
+    local[n] = id;
+  } else if (id >= first && id < first + count) {
+    local[n] = static_cast<std::int32_t>(id - first);
+  } else {
+    local[n] = id >= 0 && id < total ? ops::kElsewhere : ops::kNowhere;
+  }
+}
+
+template <class V>
+__global__ void __launch_bounds__(kThreads)
+    messages_of_rows(std::int64_t rows, const std::int32_t* target, const V* maximum,
+                     const V* local_maximum, const double* sum, const V* chosen, double* message) {
+  const std::int64_t n = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (n >= rows) return;
+  const std::int32_t id = target[n];
+  const bool counts = id != kIgnoreTarget;
+  const double below = static_cast<double>(local_maximum[n]) - static_cast<double>(maximum[n]);
+  message[n] = counts ? sum[n] * std::exp(below) : 0.0;
+  message[rows + n] = counts && id != ops::kElsewhere ? static_cast<double>(chosen[n]) : 0.0;
+}
+
 template <class V>
 __global__ void __launch_bounds__(kThreads)
     losses_of_rows(std::int64_t rows, const std::int32_t* target, const V* maximum,
@@ -154,6 +182,24 @@ void softmax_statistics(const Context& context, const ops::SoftmaxStatistics& a)
             .shared_bytes = kScratch * (sizeof(V) + sizeof(double))},
            rows_of<T>(a.logits), a.logits.dim(1), a.target.data<std::int32_t>(),
            a.rows.maximum.data<V>(), a.rows.sum.data<double>(), a.rows.chosen.data<V>());
+  });
+}
+
+void local_targets(const Context& context, const ops::LocalTargets& a) {
+  launch(context, "local_targets", local_targets_of_rows,
+         {.blocks = {blocks_for(a.target.dim(0), kThreads), 1, 1}, .threads = kThreads},
+         a.target.dim(0), a.target.data<std::int32_t>(), a.part.first, a.rows, a.part.total,
+         a.local.data<std::int32_t>());
+}
+
+void statistics_message(const Context& context, const ops::StatisticsMessage& a) {
+  ops::with_compute_type(a.rows.maximum.dtype(), [&]<class T>(std::type_identity<T>) {
+    using V = accumulate_t<T>;
+    launch(context, "statistics_message", messages_of_rows<V>,
+           {.blocks = {blocks_for(a.target.dim(0), kThreads), 1, 1}, .threads = kThreads},
+           a.target.dim(0), a.target.data<std::int32_t>(), a.rows.maximum.data<V>(),
+           a.rows.local_maximum.data<V>(), a.rows.sum.data<double>(), a.rows.chosen.data<V>(),
+           a.message.data<double>());
   });
 }
 

@@ -3,6 +3,7 @@
 #include <nccl.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <functional>
@@ -13,6 +14,7 @@
 #include <utility>
 
 #include "core/device_runtime.h"
+#include "dist/forwarding_communicator.h"
 #include "dist/nccl.h"
 #include "dist/staged_communicator.h"
 #include "dist/validate.h"
@@ -97,66 +99,65 @@ ncclResult_t together(const Calls& calls) {
   return has_failed(inside) ? inside : end;
 }
 
-// What the groups of a process share: one stream, since operations of several groups that run at
-// the same time may wait for each other in a ring, and the watch over it.
-struct Line {
-  Line(const Communicator& host, const Stream& stream_of_computation,
-       std::chrono::milliseconds timeout)
+// What the groups of a process share.
+struct Process {
+  Process(const std::shared_ptr<Communicator>& host, const Stream& stream_of_computation,
+          std::chrono::milliseconds timeout)
       : compute(stream_of_computation),
-        stream(compute.device, StreamPriority::high),
-        watchdog({.rank = host.world_rank(host.rank()),
-                  .size = host.size(),
+        watchdog({.rank_name = [host] { return host->rank_name(host->rank()); },
+                  .size = host->size(),
                   .timeout = timeout,
                   .begin = [device = compute.device.index] { use_device(device); },
                   .give_up = [](const std::string& /*message*/) { MpiSession::abort(1); }}) {}
 
   Stream compute;
-  OwnedStream stream;
-  Event before{compute.device};
   std::int64_t step = -1;
   dist::Watchdog watchdog;  // the last: it looks at the others
 };
 
-class NcclCommunicator final : public Communicator {
+// Has a stream of its own, so that what one group waits for does not hold up another.
+class NcclCommunicator final : public dist::ForwardingCommunicator {
  public:
   using Communicator::all_reduce;
   using Communicator::broadcast;
 
-  NcclCommunicator(std::shared_ptr<Communicator> host, std::shared_ptr<Line> line, std::string name)
-      : host_(std::move(host)), line_(std::move(line)), name_(std::move(name)) {
-    use_device(line_->compute.device.index);
-    const ncclUniqueId id = agree_on_id(*host_);
+  NcclCommunicator(std::shared_ptr<Communicator> host, std::shared_ptr<Process> process,
+                   std::string name)
+      : ForwardingCommunicator(std::move(host)),
+        process_(std::move(process)),
+        name_(std::move(name)),
+        stream_(process_->compute.device, StreamPriority::high),
+        before_(process_->compute.device) {
+    use_device(process_->compute.device.index);
+    const ncclUniqueId id = agree_on_id(inner());
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;  // so that a rank that does not come is noticed
     check_nccl(ncclCommInitRankConfig(&group_, size(), id, rank(), &config),
                "ncclCommInitRankConfig");
     watch({.what = "ncclCommInitRankConfig"}, [this] { return is_seen_idle(); });
-    line_->watchdog.drain();
+    process_->watchdog.drain();
   }
 
   ~NcclCommunicator() override {
     if (std::uncaught_exceptions() > 0) {
-      line_->watchdog.stop();
+      process_->watchdog.stop();
       ncclCommAbort(group_);  // the other ranks may never come
       return;
     }
-    line_->watchdog.drain();
+    process_->watchdog.drain();
     finalize();
     watch({.what = "ncclCommFinalize"}, [this] { return is_seen_idle(); });
-    line_->watchdog.drain();
+    process_->watchdog.drain();
     ncclCommDestroy(group_);
   }
 
-  int rank() const override { return host_->rank(); }
-  int size() const override { return host_->size(); }
-  int world_rank(int rank) const override { return host_->world_rank(rank); }
   void set_step(std::int64_t step) override {
-    line_->step = step;
-    host_->set_step(step);
+    process_->step = step;
+    inner().set_step(step);
   }
 
   Pending all_reduce(const Tensor& data, Reduction reduction) override {
-    if (dist::is_on_host(data)) return host_->all_reduce(data, reduction);
+    if (dist::is_on_host(data)) return inner().all_reduce(data, reduction);
     dist::validate_all_reduce(data);
     return submit("all_reduce", data, [&](cudaStream_t stream) {
       return ncclAllReduce(data.raw(), data.raw(), count_of(data), type_of(data.dtype()),
@@ -164,7 +165,7 @@ class NcclCommunicator final : public Communicator {
     });
   }
   Pending reduce_scatter(const Tensor& from, const Tensor& to) override {
-    if (dist::is_on_host(from)) return host_->reduce_scatter(from, to);
+    if (dist::is_on_host(from)) return inner().reduce_scatter(from, to);
     dist::validate_reduce_scatter(from, to, rank(), size());
     return submit("reduce_scatter", from, [&](cudaStream_t stream) {
       return ncclReduceScatter(from.raw(), to.raw(), count_of(to), type_of(from.dtype()), ncclSum,
@@ -172,7 +173,7 @@ class NcclCommunicator final : public Communicator {
     });
   }
   Pending all_gather(const Tensor& from, const Tensor& to) override {
-    if (dist::is_on_host(to)) return host_->all_gather(from, to);
+    if (dist::is_on_host(to)) return inner().all_gather(from, to);
     dist::validate_all_gather(from, to, rank(), size());
     return submit("all_gather", to, [&](cudaStream_t stream) {
       return ncclAllGather(from.raw(), to.raw(), count_of(from), type_of(from.dtype()), group_,
@@ -180,7 +181,7 @@ class NcclCommunicator final : public Communicator {
     });
   }
   Pending broadcast(const Tensor& data, int root) override {
-    if (dist::is_on_host(data)) return host_->broadcast(data, root);
+    if (dist::is_on_host(data)) return inner().broadcast(data, root);
     dist::validate_broadcast(data, root, size());
     return submit("broadcast", data, [&](cudaStream_t stream) {
       return ncclBroadcast(data.raw(), data.raw(), count_of(data), type_of(data.dtype()), root,
@@ -189,7 +190,7 @@ class NcclCommunicator final : public Communicator {
   }
 
   Pending all_to_all(const Tensor& from, const Tensor& to) override {
-    if (dist::is_on_host(from)) return host_->all_to_all(from, to);
+    if (dist::is_on_host(from)) return inner().all_to_all(from, to);
     dist::validate_all_to_all(from, to, size());
     return submit("all_to_all", from, [&](cudaStream_t stream) {
       return together([&] {
@@ -205,11 +206,10 @@ class NcclCommunicator final : public Communicator {
   }
   Pending send_receive(const Tensor& send, int to, const Tensor& receive, int from) override {
     if (dist::is_on_host(to == kNobody ? receive : send)) {
-      return host_->send_receive(send, to, receive, from);
+      return inner().send_receive(send, to, receive, from);
     }
     dist::validate_send_receive(send, to, receive, from, rank(), size());
-    const auto world = [&](int peer) { return peer == kNobody ? kNobody : world_rank(peer); };
-    return submit({.what = describe_message(send, world(to), receive, world(from)),
+    return submit({.what = describe_message(*this, send, to, receive, from),
                    .bytes = message_bytes(send, to, receive, from),
                    .kind = OperationInfo::Kind::message},
                   [&](cudaStream_t stream) {
@@ -218,11 +218,11 @@ class NcclCommunicator final : public Communicator {
   }
   // A group of one has nothing for NCCL to do.
   std::unique_ptr<Communicator> split(int colour, const std::string& name) override {
-    std::shared_ptr<Communicator> part = host_->split(colour, name);
+    std::shared_ptr<Communicator> part = inner().split(colour, name);
     if (part->size() == 1) {
-      return dist::make_staged_communicator(std::move(part), line_->compute);
+      return dist::make_staged_communicator(std::move(part), process_->compute);
     }
-    return std::make_unique<NcclCommunicator>(std::move(part), line_, name);
+    return std::make_unique<NcclCommunicator>(std::move(part), process_, name);
   }
 
  private:
@@ -270,15 +270,15 @@ class NcclCommunicator final : public Communicator {
   template <class Call>
   void issue(const OperationInfo& info, const Call& call) {
     const std::lock_guard lock(calls_);
-    const auto stream = static_cast<cudaStream_t>(line_->stream.get().handle);
+    const auto stream = static_cast<cudaStream_t>(stream_.get().handle);
     check_nccl(call(stream), info.what.c_str());
   }
 
   void watch(OperationInfo info, std::function<bool()> done) {
-    info.step = line_->step;
+    info.step = process_->step;
     info.group = name_;
     info.number = info.kind == OperationInfo::Kind::message ? messages_++ : collectives_++;
-    line_->watchdog.watch(std::move(info), std::move(done));
+    process_->watchdog.watch(std::move(info), std::move(done));
   }
 
   template <class Call>
@@ -288,24 +288,25 @@ class NcclCommunicator final : public Communicator {
   template <class Call>
   Pending submit(const OperationInfo& info, const Call& call) {
     const ProfileRange range(info.what.c_str());
-    auto operation = std::make_shared<Operation>(line_->compute.device);
+    auto operation = std::make_shared<Operation>(process_->compute.device);
     watch(info, [this, operation] {
       return operation->issued && operation->done.reached() && is_seen_idle();
     });
-    const Stream stream = line_->stream.get();
-    line_->before.record(line_->compute);
-    line_->before.stream_wait(stream);
+    const Stream stream = stream_.get();
+    before_.record(process_->compute);
+    before_.stream_wait(stream);
     issue(info, call);
     // Connections are made at the first use of an algorithm; another call may not overlap that.
     while (!is_idle()) std::this_thread::yield();
     operation->done.record(stream);
     operation->issued = true;
-    return Pending(std::make_shared<PendingOperation>(std::move(operation), line_->compute));
+    return Pending(std::make_shared<PendingOperation>(std::move(operation), process_->compute));
   }
 
-  std::shared_ptr<Communicator> host_;
-  std::shared_ptr<Line> line_;
+  std::shared_ptr<Process> process_;
   std::string name_;
+  OwnedStream stream_;
+  Event before_;  // what an operation of the group waits for
   ncclComm_t group_ = nullptr;
   mutable std::mutex calls_;  // held in every call of the group
   std::int64_t collectives_ = 0;
@@ -327,8 +328,12 @@ std::string nccl_version() {
 std::unique_ptr<Communicator> make_nccl_communicator(const std::shared_ptr<Communicator>& host,
                                                      const Stream& compute,
                                                      std::chrono::milliseconds timeout) {
-  auto line = std::make_shared<Line>(*host, compute, timeout);
-  return std::make_unique<NcclCommunicator>(host, std::move(line), "");
+  // Kernels of several groups run side by side, and a kernel keeps its place on the device while it
+  // waits for other ranks. So that these cannot have given the places to other groups, NCCL (from
+  // 2.26) begins kernels in the order of the calls, which is the same on all ranks.
+  ::setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "1", 0);
+  auto process = std::make_shared<Process>(host, compute, timeout);
+  return std::make_unique<NcclCommunicator>(host, std::move(process), "");
 }
 
 }  // namespace gda::cuda

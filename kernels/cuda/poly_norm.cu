@@ -23,10 +23,35 @@ struct Norms {
   V r1, r2, r3;
 };
 
+// sum_j c_j x_j^2k, k = 1, 2, 3, or a thread's terms of it.
+template <class V>
+struct PowerSums {
+  V s2, s4, s6;
+};
+
+// Where the sums over all units come from: a row that has them all, or the places that have put
+// theirs together.
+template <class V, bool kCut>
+struct UnitSums {
+  const V* sums = nullptr;  // [rows, 3] of c x^2k, or [rows, 6] with those of g x^k behind them
+  int width = 0;
+
+  __device__ const V* operator[](std::int64_t row) const { return sums + row * width; }
+  static constexpr bool cut = kCut;
+};
+
+template <class V, class F>
+void with_sums(const Tensor& sums, F&& f) {
+  if (sums) {
+    f(UnitSums<V, true>{sums.data<V>(), static_cast<int>(sums.dim(1))});
+  } else {
+    f(UnitSums<V, false>{});
+  }
+}
+
 template <class T, int kWidth, class Mask>
-__device__ Norms<accumulate_t<T>> norms_of(const Pack<T, kWidth>* x, std::int64_t packs,
-                                           const Mask& mask, accumulate_t<T> eps,
-                                           Shared<accumulate_t<T>> scratch) {
+__device__ PowerSums<accumulate_t<T>> power_sums_of(const Pack<T, kWidth>* x, std::int64_t packs,
+                                                    const Mask& mask) {
   using V = accumulate_t<T>;
   V s2 = 0;
   V s4 = 0;
@@ -42,10 +67,25 @@ __device__ Norms<accumulate_t<T>> norms_of(const Pack<T, kWidth>* x, std::int64_
       s6 += c * power * power * power;
     }
   }
+  return {s2, s4, s6};
+}
+
+template <class T, int kWidth, class Mask>
+__device__ Norms<accumulate_t<T>> norms_of(const Pack<T, kWidth>* x, std::int64_t packs,
+                                           const Mask& mask, accumulate_t<T> eps,
+                                           Shared<accumulate_t<T>> scratch) {
+  using V = accumulate_t<T>;
+  const PowerSums<V> s = power_sums_of<T, kWidth>(x, packs, mask);
   const auto norm = [&](V sum) { return 1 / std::sqrt(block_sum(sum, scratch) / mask.sum + eps); };
-  const V r1 = norm(s2);
-  const V r2 = norm(s4);
-  return {r1, r2, norm(s6)};
+  const V r1 = norm(s.s2);
+  const V r2 = norm(s.s4);
+  return {r1, r2, norm(s.s6)};
+}
+
+template <class V, class Mask>
+__device__ Norms<V> norms_from(const V* sums, const Mask& mask, V eps) {
+  const auto norm = [&](V sum) { return 1 / std::sqrt(sum / mask.sum + eps); };
+  return {norm(sums[0]), norm(sums[1]), norm(sums[2])};
 }
 
 template <class V>
@@ -53,18 +93,21 @@ __device__ Polynomial<V> polynomial(const V* weight, const V* bias, const Norms<
   return {weight[0] * norms.r3, weight[1] * norms.r2, weight[2] * norms.r1, bias[0]};
 }
 
-template <class T, int kWidth, class Mask>
+template <class T, int kWidth, class Mask, class Sums>
 __global__ void __launch_bounds__(kThreads)
     forward_rows(Rows<T> gate, Rows<T> up, const accumulate_t<T>* weight,
                  const accumulate_t<T>* bias, std::int64_t packs, Mask mask, accumulate_t<T> eps,
-                 Rows<T> out) {
+                 Sums all, Rows<T> out) {
   using V = accumulate_t<T>;
   using P = Pack<T, kWidth>;
   const Shared<V> scratch = shared_memory<V>(0, kScratch);
   const std::int64_t row = blockIdx.x;
   const auto* x = reinterpret_cast<const P*>(gate[row]);
-  const Polynomial<V> activation =
-      polynomial(weight, bias, norms_of<T, kWidth>(x, packs, mask, eps, scratch));
+  const auto norms = [&] {
+    if constexpr (Sums::cut) return norms_from(all[row], mask, eps);
+    return norms_of<T, kWidth>(x, packs, mask, eps, scratch);
+  };
+  const Polynomial<V> activation = polynomial(weight, bias, norms());
   for (std::int64_t p = threadIdx.x; p < packs; p += blockDim.x) {
     const P pack = x[p];
     const P u = reinterpret_cast<const P*>(up[row])[p];
@@ -108,12 +151,43 @@ __device__ Moments<accumulate_t<T>> moments_of(const Pack<T, kWidth>* x, const P
   return {t0, t1, t2, block_sum(sum.t3, scratch)};
 }
 
-// Each block takes every gridDim.x-th row, and leaves its sums of dweight and dbias in `partial`.
+// A row's sums over the units that are here, three of x or six: sums [rows, 3 or 6].
 template <class T, int kWidth, class Mask>
+__global__ void __launch_bounds__(kThreads)
+    sums_of_rows(Rows<T> gate, Rows<T> up, Rows<T> dout, std::int64_t packs, Mask mask,
+                 accumulate_t<T>* sums, int width) {
+  using V = accumulate_t<T>;
+  using P = Pack<T, kWidth>;
+  const Shared<V> scratch = shared_memory<V>(0, kScratch);
+  const std::int64_t row = blockIdx.x;
+  V* to = sums + row * width;
+  const auto* x = reinterpret_cast<const P*>(gate[row]);
+  const PowerSums<V> s = power_sums_of<T, kWidth>(x, packs, mask);
+  const V s2 = block_sum(s.s2, scratch);
+  const V s4 = block_sum(s.s4, scratch);
+  const V s6 = block_sum(s.s6, scratch);
+  if (threadIdx.x == 0) {
+    to[0] = s2;
+    to[1] = s4;
+    to[2] = s6;
+  }
+  if (dout.data == nullptr) return;
+  const Moments<V> t =
+      moments_of<T, kWidth>(x, reinterpret_cast<const P*>(up[row]),
+                            reinterpret_cast<const P*>(dout[row]), packs, mask, scratch);
+  if (threadIdx.x == 0) {
+    to[3] = t.t1;
+    to[4] = t.t2;
+    to[5] = t.t3;
+  }
+}
+
+// Each block takes every gridDim.x-th row, and leaves its sums of dweight and dbias in `partial`.
+template <class T, int kWidth, class Mask, class Sums>
 __global__ void __launch_bounds__(kThreads)
     backward_rows(Rows<T> gate, Rows<T> up, const accumulate_t<T>* weight,
                   const accumulate_t<T>* bias, Rows<T> dout, std::int64_t rows, std::int64_t packs,
-                  Mask mask, accumulate_t<T> eps, Rows<T> dgate, Rows<T> dup,
+                  Mask mask, accumulate_t<T> eps, Sums all, Rows<T> dgate, Rows<T> dup,
                   accumulate_t<T>* partial) {
   using V = accumulate_t<T>;
   using P = Pack<T, kWidth>;
@@ -123,13 +197,18 @@ __global__ void __launch_bounds__(kThreads)
     const auto* x = reinterpret_cast<const P*>(gate[row]);
     const auto* u = reinterpret_cast<const P*>(up[row]);
     const auto* d = reinterpret_cast<const P*>(dout[row]);
-    const Norms<V> r = norms_of<T, kWidth>(x, packs, mask, eps, scratch);
-    const Moments<V> t = moments_of<T, kWidth>(x, u, d, packs, mask, scratch);
+    const auto norms = [&] {
+      if constexpr (Sums::cut) return norms_from(all[row], mask, eps);
+      return norms_of<T, kWidth>(x, packs, mask, eps, scratch);
+    };
+    const Norms<V> r = norms();
+    Moments<V> t = moments_of<T, kWidth>(x, u, d, packs, mask, scratch);
     const Polynomial<V> activation = polynomial(weight, bias, r);
     sums[0] += t.t3 * r.r3;
     sums[1] += t.t2 * r.r2;
     sums[2] += t.t1 * r.r1;
     sums[3] += t.t0;
+    if constexpr (Sums::cut) t = {t.t0, all[row][3], all[row][4], all[row][5]};
     // What the means contribute: c (a x^5 + b x^3 + e x). The product r t / S is of the size of the
     // gradient, and comes first: r^3 alone would leave the range of f32.
     const V a = -3 * weight[0] * (r.r3 * t.t3 / mask.sum) * r.r3 * r.r3;
@@ -161,7 +240,31 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+// The units that means are over.
+template <class Arguments>
+std::int64_t all_units(const Arguments& a) {
+  return a.sums ? a.total : a.gate.dim(1);
+}
+
 }  // namespace
+
+void poly_norm_sums(const Context& context, const ops::PolyNormSums& a) {
+  if (a.gate.elements() == 0) return;
+  ops::with_compute_type(a.gate.dtype(), [&]<class T>(std::type_identity<T>) {
+    using V = accumulate_t<T>;
+    with_pack_width<T>(in_packs(a.gate.dim(1), a.gate, a.up, a.dout), [&](auto width) {
+      constexpr int kWidth = decltype(width)::value;
+      with_mask<V>(a.mask, a.gate.dim(1), [&]<class Mask>(const Mask& columns) {
+        launch(context, "poly_norm_sums", sums_of_rows<T, kWidth, Mask>,
+               {.blocks = {static_cast<unsigned>(a.gate.dim(0)), 1, 1},
+                .threads = threads_for(a.gate.dim(1) / kWidth, kThreads),
+                .shared_bytes = sizeof(V) * kScratch},
+               rows_of<T>(a.gate), rows_of<T>(a.up), rows_of<T>(a.dout), a.gate.dim(1) / kWidth,
+               columns, a.sums.data<V>(), static_cast<int>(a.sums.dim(1)));
+      });
+    });
+  });
+}
 
 void poly_norm_forward(const Context& context, const ops::PolyNormForward& a) {
   if (a.out.elements() == 0) return;
@@ -169,13 +272,15 @@ void poly_norm_forward(const Context& context, const ops::PolyNormForward& a) {
     using V = accumulate_t<T>;
     with_pack_width<T>(in_packs(a.gate.dim(1), a.gate, a.up, a.out), [&](auto width) {
       constexpr int kWidth = decltype(width)::value;
-      with_mask<V>(a.mask, a.gate.dim(1), [&]<class Mask>(const Mask& columns) {
-        launch(context, "poly_norm_forward", forward_rows<T, kWidth, Mask>,
-               {.blocks = {static_cast<unsigned>(a.gate.dim(0)), 1, 1},
-                .threads = threads_for(a.gate.dim(1) / kWidth, kThreads),
-                .shared_bytes = sizeof(V) * kScratch},
-               rows_of<T>(a.gate), rows_of<T>(a.up), a.weight.data<V>(), a.bias.data<V>(),
-               a.gate.dim(1) / kWidth, columns, static_cast<V>(a.eps), rows_of<T>(a.out));
+      with_mask<V>(a.mask, all_units(a), [&]<class Mask>(const Mask& columns) {
+        with_sums<V>(a.sums, [&]<class Sums>(const Sums& sums) {
+          launch(context, "poly_norm_forward", forward_rows<T, kWidth, Mask, Sums>,
+                 {.blocks = {static_cast<unsigned>(a.gate.dim(0)), 1, 1},
+                  .threads = threads_for(a.gate.dim(1) / kWidth, kThreads),
+                  .shared_bytes = sizeof(V) * kScratch},
+                 rows_of<T>(a.gate), rows_of<T>(a.up), a.weight.data<V>(), a.bias.data<V>(),
+                 a.gate.dim(1) / kWidth, columns, static_cast<V>(a.eps), sums, rows_of<T>(a.out));
+        });
       });
     });
   });
@@ -192,14 +297,16 @@ void poly_norm_backward(const Context& context, const ops::PolyNormBackward& a) 
     with_pack_width<T>(
         in_packs(a.gate.dim(1), a.gate, a.up, a.dout, a.dgate, a.dup), [&](auto width) {
           constexpr int kWidth = decltype(width)::value;
-          with_mask<V>(a.mask, a.gate.dim(1), [&]<class Mask>(const Mask& columns) {
-            launch(context, kName, backward_rows<T, kWidth, Mask>,
-                   {.blocks = {blocks, 1, 1},
-                    .threads = threads_for(a.gate.dim(1) / kWidth, kThreads),
-                    .shared_bytes = sizeof(V) * kScratch},
-                   rows_of<T>(a.gate), rows_of<T>(a.up), a.weight.data<V>(), a.bias.data<V>(),
-                   rows_of<T>(a.dout), a.gate.dim(0), a.gate.dim(1) / kWidth, columns,
-                   static_cast<V>(a.eps), rows_of<T>(a.dgate), rows_of<T>(a.dup), partial);
+          with_mask<V>(a.mask, all_units(a), [&]<class Mask>(const Mask& columns) {
+            with_sums<V>(a.sums, [&]<class Sums>(const Sums& all) {
+              launch(context, kName, backward_rows<T, kWidth, Mask, Sums>,
+                     {.blocks = {blocks, 1, 1},
+                      .threads = threads_for(a.gate.dim(1) / kWidth, kThreads),
+                      .shared_bytes = sizeof(V) * kScratch},
+                     rows_of<T>(a.gate), rows_of<T>(a.up), a.weight.data<V>(), a.bias.data<V>(),
+                     rows_of<T>(a.dout), a.gate.dim(0), a.gate.dim(1) / kWidth, columns,
+                     static_cast<V>(a.eps), all, rows_of<T>(a.dgate), rows_of<T>(a.dup), partial);
+            });
           });
         });
     V* sums = context.arena.allocate(dtype_of<V>, {kParameters}).template data<V>();

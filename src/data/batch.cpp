@@ -39,7 +39,7 @@ void Batch::take_part(const Batch& whole, const ContextCut& cut) {
   take(whole.tokens, tokens);
   take(whole.targets, targets);
   take(whole.position, position);
-  if (cut.attends_to_all()) {
+  if (cut.method == ContextMethod::ulysses) {
     if (first_key.tensor.shape() != whole.first_key.tensor.shape()) {
       first_key = OwnedTensor(DType::i32, whole.first_key.tensor.shape());
     }

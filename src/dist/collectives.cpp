@@ -270,9 +270,8 @@ class SendReceive final : public Operation {
         return true;
       case 1:
         if (from_ != kNobody) {
-          require<MessageError>(awaited_ == receive_.bytes(), "rank {} sends {} and not {}",
-                                transfers.world_rank(from_), counted(awaited_, "byte"),
-                                receive_.bytes());
+          require<MessageError>(awaited_ == receive_.bytes(), "{} sends {} and not {}",
+                                transfers.name(from_), counted(awaited_, "byte"), receive_.bytes());
           transfers.receive(receive_.raw(), receive_.bytes(), from_);
         }
         if (to_ != kNobody) transfers.send(send_.raw(), send_.bytes(), to_);

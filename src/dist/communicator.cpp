@@ -1,5 +1,7 @@
 #include "gda/dist/communicator.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <numeric>
@@ -41,6 +43,10 @@ T reduce(const std::vector<T>& values, Reduction reduction) {
 }
 
 }  // namespace
+
+std::string Communicator::rank_name(int rank) const {
+  return fmt::format("rank {}", world_rank(rank));
+}
 
 void Communicator::barrier() {
   gather(*this, std::int32_t{0});

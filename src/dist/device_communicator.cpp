@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "dist/forwarding_communicator.h"
 #include "dist/nccl.h"
 #include "dist/staged_communicator.h"
 #include "gda/core/log.h"
@@ -16,8 +17,7 @@ std::unique_ptr<Communicator> make_device_communicator(Communicator& host, const
                                                        const DeviceCommunicatorOptions& options) {
   const bool sends = compute.device.type == DeviceType::cuda && host.size() > 1;
   const bool automatic = options.backend == DeviceBackend::automatic && cuda::nccl_is_available();
-  // The caller keeps it.
-  const std::shared_ptr<Communicator> shared(std::shared_ptr<void>(), &host);
+  const std::shared_ptr<Communicator> shared = dist::kept_elsewhere(host);
   if (sends && (automatic || options.backend == DeviceBackend::nccl)) {
     return cuda::make_nccl_communicator(shared, compute, options.timeout);
   }

@@ -1,7 +1,14 @@
 #include "gda/dist/mesh.h"
 
-#include <utility>
+#include <fmt/ranges.h>
 
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "dist/counting_communicator.h"
+#include "dist/forwarding_communicator.h"
 #include "gda/core/error.h"
 #include "gda/core/text.h"
 
@@ -18,6 +25,25 @@ int stride(const MeshShape& shape, Axis axis) {
     ranks *= shape.size(static_cast<Axis>(inner));
   }
   return ranks;
+}
+
+int coordinate_of(int rank, const MeshShape& shape, Axis axis) {
+  return rank / stride(shape, axis) % shape.size(axis);
+}
+
+// Of every rank, for errors. Along a single axis the number says it all.
+std::vector<std::string> places(const MeshShape& shape) {
+  const auto is_long = [&](Axis axis) { return shape.size(axis) > 1; };
+  if (std::count_if(kOrder.begin(), kOrder.end(), is_long) < 2) return {};
+  std::vector<std::string> all;
+  for (int rank = 0; rank < shape.ranks(); ++rank) {
+    std::vector<std::string> place;
+    for (const Axis axis : kOrder) {
+      place.push_back(fmt::format("{} {}", name_of(axis), coordinate_of(rank, shape, axis)));
+    }
+    all.push_back(fmt::format("{}", fmt::join(place, ", ")));
+  }
+  return all;
 }
 
 }  // namespace
@@ -63,10 +89,11 @@ Mesh::Mesh(Communicator& world, const MeshShape& shape) : shape_(shape), rank_(w
   for (const Axis axis : kOrder) {
     groups_[static_cast<std::size_t>(axis)] = cut(world, {axis}, name_of(axis));
   }
-  const bool one_axis = shape.data == 1 || shape.context == 1;
-  const Axis axis = shape.context == 1 ? Axis::data : Axis::context;
-  replicas_ =
-      one_axis ? Group{nullptr, &group(axis)} : cut(world, {Axis::data, Axis::context}, "replicas");
+  const bool several = shape.data > 1 && shape.context > 1;
+  const Axis only = shape.context == 1 ? Axis::data : Axis::context;
+  replicas_ = several ? cut(world, {Axis::data, Axis::context}, "replicas")
+                      : groups_[static_cast<std::size_t>(only)];
+  world.set_rank_places(places(shape));
 }
 
 Mesh::Group Mesh::cut(Communicator& world, std::initializer_list<Axis> axes,
@@ -77,14 +104,24 @@ Mesh::Group Mesh::cut(Communicator& world, std::initializer_list<Axis> axes,
     ranks *= size(axis);
     first -= coordinate(axis) * stride(shape_, axis);
   }
-  if (ranks == world.size()) return {nullptr, &world};
-  std::unique_ptr<Communicator> own = world.split(first, name);
-  Communicator* group = own.get();
-  return {std::move(own), group};
+  std::shared_ptr<Communicator> group =
+      ranks == world.size() ? dist::kept_elsewhere(world) : world.split(first, name);
+  if (ranks == 1) return {std::move(group), nullptr};
+  auto counter = std::make_shared<dist::TrafficCounter>();
+  return {dist::make_counting_communicator(std::move(group), counter), counter};
+}
+
+Traffic Mesh::traffic(Axis axis) const {
+  const auto& counter = groups_[static_cast<std::size_t>(axis)].counter;
+  return counter ? counter->total() : Traffic{};
+}
+
+Traffic Mesh::replica_traffic() const {
+  return replicas_.counter ? replicas_.counter->total() : Traffic{};
 }
 
 int Mesh::coordinate(Axis axis) const {
-  return rank_ / stride(shape_, axis) % shape_.size(axis);
+  return coordinate_of(rank_, shape_, axis);
 }
 
 }  // namespace gda

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "dist/collectives.h"
 #include "dist/validate.h"
@@ -42,6 +43,12 @@ class MpiCommunicator final : public Communicator {
   int size() const override { return group_->place.size; }
   int world_rank(int rank) const override {
     return group_->world_ranks.at(static_cast<std::size_t>(rank));
+  }
+  std::string rank_name(int rank) const override {
+    return process_->thread->names().name(world_rank(rank));
+  }
+  void set_rank_places(const std::vector<std::string>& places) override {
+    process_->thread->names().set_places(places);
   }
   void set_step(std::int64_t step) override { process_->step = step; }
 
@@ -81,8 +88,7 @@ class MpiCommunicator final : public Communicator {
     validate_on_host("send_receive", receive);
     validate_send_receive(send, to, receive, from, rank(), size());
     if (to == kNobody && from == kNobody) return {};
-    return submit({.what = describe_message(send, world_rank_or_nobody(to), receive,
-                                            world_rank_or_nobody(from)),
+    return submit({.what = describe_message(*this, send, to, receive, from),
                    .bytes = message_bytes(send, to, receive, from),
                    .kind = OperationInfo::Kind::message},
                   make_send_receive(send, to, receive, from));
@@ -99,8 +105,6 @@ class MpiCommunicator final : public Communicator {
   }
 
  private:
-  int world_rank_or_nobody(int rank) const { return rank == kNobody ? kNobody : world_rank(rank); }
-
   Pending submit(std::string_view name, const Tensor& whole, std::unique_ptr<Operation> operation) {
     return submit({.what = fmt::format("{} {}", name, whole.str()), .bytes = whole.bytes()},
                   std::move(operation));

@@ -1,6 +1,6 @@
 #include "dist/mpi_thread.h"
 
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 #include <mpi.h>
 #include <pthread.h>
 #include <sys/prctl.h>
@@ -150,6 +150,21 @@ void MpiThread::end(Ending ending, int exit_code) {
   if (thread_.joinable()) thread_.join();
 }
 
+void MpiThread::set_device_report(std::function<std::string()> report) {
+  const std::lock_guard lock(report_mutex_);
+  device_report_ = std::move(report);
+}
+
+std::vector<std::string> MpiThread::what_ranks_do() {
+  std::future<std::vector<std::string>> lines;
+  {
+    const std::lock_guard lock(mutex_);
+    lines = questions_.emplace_back().get_future();
+  }
+  if (lines.wait_for(2 * kGrace) != std::future_status::ready) return {};
+  return lines.get();
+}
+
 void MpiThread::initialise() {
   int provided = MPI_THREAD_SINGLE;
   dist::check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided),
@@ -186,7 +201,7 @@ std::optional<MpiThread::Task> MpiThread::next_task() {
   submitted_.wait_for(lock, kIdle, [&] { return !queue_.empty() || closed_; });
   if (queue_.empty()) {
     lock.unlock();
-    if (dist::RollCall::is_asked()) roll_call_.answer(doing_nothing());
+    call_roll([&] { return doing_nothing(); });
     return std::nullopt;
   }
   Task task = std::move(queue_.front());
@@ -202,8 +217,8 @@ void MpiThread::execute(Task& task) {
   } catch (const dist::MessageError& error) {
     report_history();
     failure_ = std::make_exception_ptr(DistError(fmt::format(
-        "rank {} of {}: {}: {}; the ranks may run different programs, configurations or data",
-        world_->place.rank, world_->place.size, describe(task.info), error.what())));
+        "{} of {}: {}: {}; the ranks may run different programs, configurations or data",
+        names_.name(world_->place.rank), world_->place.size, describe(task.info), error.what())));
     task.done.set_exception(failure_);
   } catch (...) {
     failure_ = std::current_exception();
@@ -218,6 +233,7 @@ void MpiThread::carry_out(Task& task) {
       {.comm = task.group->comm,
        .tag = is_message(info) ? kMessageTag : static_cast<int>(info.number % kCollectiveTags),
        .world_ranks = &task.group->world_ranks,
+       .names = &names_,
        .message_bytes = task.limits.message_bytes});
   const bool small = info.bytes <= kSmall;
   if (!small && !is_message(info)) check_peers(task, begin);
@@ -245,8 +261,8 @@ void MpiThread::check_peers(const Task& task, Clock::time_point begin) {
   wait_for_round(task, begin, kWaitForRanks);
   for (int peer = 0; peer < place.size; ++peer) {
     const Sign& sign = signs[static_cast<std::size_t>(peer)];
-    require<dist::MessageError>(sign == own, "rank {} calls {} instead",
-                                transfers_.world_rank(peer), sign.data());
+    require<dist::MessageError>(sign == own, "{} calls {} instead", transfers_.name(peer),
+                                sign.data());
   }
 }
 
@@ -257,7 +273,7 @@ void MpiThread::wait_for_round(const Task& task, Clock::time_point begin,
     require<DistError>(!stopped_at_once(), "{} was given up: the process is ending",
                        describe(task.info));
     if (Clock::now() - begin > task.limits.timeout) fail_late(task);
-    if (dist::RollCall::is_asked()) roll_call_.answer(doing(task));
+    call_roll([&] { return doing(task); });
     backoff.pause();
   }
 }
@@ -266,30 +282,47 @@ void MpiThread::fail_late(const Task& task) {
   report_history();
   gave_up_ = doing(task);
   log::error("what the ranks do:");
-  for (const std::string& line : roll_call_.ask(*world_, gave_up_, kGrace)) {
+  for (const std::string& line : roll_call_.ask(*world_, names_, gave_up_, kGrace)) {
     log::error("  {}", line);
   }
   fail<DistError>(
-      "rank {} of {}: {} did not finish within {} s; no answer from {} {}: look at "
-      "the end of the log there",
-      world_->place.rank, world_->place.size, describe(task.info), task.limits.timeout.count(),
-      plural(transfers_.awaited().size(), "rank"), fmt::join(transfers_.awaited(), ", "));
+      "{} of {}: {} did not finish within {} s; no answer from {}: look at the end of the log "
+      "there",
+      names_.name(world_->place.rank), world_->place.size, describe(task.info),
+      task.limits.timeout.count(), names_.list(transfers_.awaited()));
 }
 
 std::string MpiThread::doing(const Task& task) const {
-  const std::vector<int> awaited = transfers_.awaited();
-  return fmt::format("waiting in {} for rank{} {}", describe(task.info),
-                     awaited.size() == 1 ? "" : "s", fmt::join(awaited, ", "));
+  return with_device(
+      fmt::format("waiting in {} for {}", describe(task.info), names_.list(transfers_.awaited())));
 }
 
 std::string MpiThread::doing_nothing() const {
-  if (failure_) return gave_up_.empty() ? "ending, after an operation that failed" : gave_up_;
-  return fmt::format("in no operation; the last was {}",
-                     history_.empty() ? "none" : describe(history_.back().info));
+  if (!gave_up_.empty()) return gave_up_;
+  if (failure_) return "ending, after an operation that failed";
+  return with_device(fmt::format("in no operation; the last was {}",
+                                 history_.empty() ? "none" : describe(history_.back().info)));
+}
+
+std::string MpiThread::with_device(const std::string& doing) const {
+  const std::lock_guard lock(report_mutex_);
+  return device_report_ ? fmt::format("{}; on its device {}", doing, device_report_()) : doing;
+}
+
+void MpiThread::call_roll(const std::function<std::string()>& doing) {
+  std::vector<std::promise<std::vector<std::string>>> questions;
+  {
+    const std::lock_guard lock(mutex_);
+    questions.swap(questions_);
+  }
+  for (auto& question : questions) {
+    question.set_value(roll_call_.ask(*world_, names_, doing(), kGrace));
+  }
+  if (dist::RollCall::is_asked()) roll_call_.answer(doing());
 }
 
 void MpiThread::report_history() {
-  log::error("the last operations of rank {}, all complete:", world_->place.rank);
+  log::error("the last operations of {}, all complete:", names_.name(world_->place.rank));
   for (const Finished& done : history_) {
     log::error("  {} took {:.3f} s", describe(done.info), done.seconds);
   }

@@ -9,12 +9,14 @@
 #include <cstdint>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "dist/mpi_group.h"
 #include "dist/operation.h"
@@ -35,14 +37,23 @@ class MpiThread {
   MpiThread(const MpiThread&) = delete;
   MpiThread& operator=(const MpiThread&) = delete;
 
-  // All processes.
+  // All processes, and what they are called.
   const std::shared_ptr<dist::MpiGroup>& world() const { return world_; }
+  dist::RankNames& names() { return names_; }
 
   // An operation of `group`, which it numbers. One that takes longer than its timeout fails, and
   // with it all that come after, in every group.
   std::shared_future<void> submit(std::shared_ptr<dist::MpiGroup> group,
                                   std::unique_ptr<dist::Operation> operation, OperationInfo info,
                                   OperationLimits limits);
+
+  // What this rank's device does, "waiting in ...", for all to whom this rank tells what it does.
+  // Called on this thread. Null: nothing is told. When it returns, the one before is not called any
+  // more.
+  void set_device_report(std::function<std::string()> report);
+  // What every rank does, for another thread of this process that is about to end it. Empty where
+  // this thread does not come to it.
+  std::vector<std::string> what_ranks_do();
 
   enum class Ending {
     none,     // it goes on
@@ -83,8 +94,12 @@ class MpiThread {
   // What this rank does, for those who ask: in an operation, or in none.
   std::string doing(const Task& task) const;
   std::string doing_nothing() const;
+  std::string with_device(const std::string& doing) const;
+  // Answers those who have asked what this rank does, and asks for a thread that wants to know.
+  void call_roll(const std::function<std::string()>& doing);
 
   std::shared_ptr<dist::MpiGroup> world_;
+  dist::RankNames names_;
   dist::Transfers transfers_;
   dist::RollCall roll_call_;
 
@@ -92,6 +107,7 @@ class MpiThread {
   std::condition_variable submitted_;
   std::deque<Task> queue_;
   bool closed_ = false;
+  std::vector<std::promise<std::vector<std::string>>> questions_;  // what every rank does
   std::atomic<Ending> ending_{Ending::none};
   int exit_code_ = 0;
 
@@ -103,6 +119,9 @@ class MpiThread {
   std::deque<Finished> history_;
   std::exception_ptr failure_;  // of an operation; nothing works after it
   std::string gave_up_;         // what this rank did when its time was over
+
+  mutable std::mutex report_mutex_;
+  std::function<std::string()> device_report_;
 
   std::thread thread_;
 };

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "gda/core/text.h"
-#include "gda/dist/communicator.h"
 
 namespace gda {
 
@@ -16,11 +15,13 @@ std::string describe(const OperationInfo& info) {
                      message ? "message" : "operation", info.number, group, step);
 }
 
-std::string describe_message(const Tensor& send, int to, const Tensor& receive, int from) {
+std::string describe_message(const Communicator& group, const Tensor& send, int to,
+                             const Tensor& receive, int from) {
   std::string text;
-  if (to != kNobody) text = fmt::format("send {} to rank {}", send.str(), to);
+  if (to != kNobody) text = fmt::format("send {} to {}", send.str(), group.rank_name(to));
   if (from != kNobody) {
-    text += fmt::format("{}receive {} from rank {}", text.empty() ? "" : ", ", receive.str(), from);
+    text += fmt::format("{}receive {} from {}", text.empty() ? "" : ", ", receive.str(),
+                        group.rank_name(from));
   }
   return text;
 }

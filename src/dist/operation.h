@@ -6,6 +6,7 @@
 #include <string>
 
 #include "gda/core/tensor.h"
+#include "gda/dist/communicator.h"
 
 namespace gda {
 
@@ -27,8 +28,9 @@ struct OperationInfo {
 std::string describe(const OperationInfo& info);
 
 // "send fp32[8] to rank 1, receive fp32[4] from rank 3", as far as there is somebody. The ranks are
-// those of the group of all processes.
-std::string describe_message(const Tensor& send, int to, const Tensor& receive, int from);
+// those of the group.
+std::string describe_message(const Communicator& group, const Tensor& send, int to,
+                             const Tensor& receive, int from);
 
 // The bytes that one rank has to do with in it.
 std::size_t message_bytes(const Tensor& send, int to, const Tensor& receive, int from);

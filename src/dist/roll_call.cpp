@@ -1,7 +1,6 @@
 #include "dist/roll_call.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
@@ -20,10 +19,6 @@ void forget(MPI_Request& request) {
 bool has_come(MPI_Request& request) {
   int done = 0;
   return MPI_Test(&request, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && done != 0;
-}
-
-std::string line(const std::vector<int>& ranks, const std::string& doing) {
-  return fmt::format("rank{} {}: {}", ranks.size() == 1 ? "" : "s", fmt::join(ranks, ", "), doing);
 }
 
 }  // namespace
@@ -48,7 +43,8 @@ void RollCall::answer(const std::string& doing) {
   }
 }
 
-std::vector<std::string> RollCall::ask(const MpiGroup& world, const std::string& doing,
+std::vector<std::string> RollCall::ask(const MpiGroup& world, const RankNames& names,
+                                       const std::string& doing,
                                        std::chrono::steady_clock::duration limit) {
   for (int rank = 0; rank < world.place.size; ++rank) {
     if (rank == world.place.rank) continue;
@@ -78,7 +74,7 @@ std::vector<std::string> RollCall::ask(const MpiGroup& world, const std::string&
   std::vector<std::string> lines;
   for (auto& [text, ranks] : by_text) {
     std::sort(ranks.begin(), ranks.end());
-    lines.push_back(line(ranks, text));
+    lines.push_back(fmt::format("{}: {}", names.list(ranks), text));
   }
   return lines;
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "dist/mpi_group.h"
+#include "dist/rank_names.h"
 
 namespace gda::dist {
 
@@ -26,12 +27,12 @@ class RollCall {
   void answer(const std::string& doing);
   // What every rank of `world` does, this one too, in lines of "ranks 0, 3: waiting in ...". Waits
   // for no answer longer than `limit`.
-  std::vector<std::string> ask(const MpiGroup& world, const std::string& doing,
-                               std::chrono::steady_clock::duration limit);
+  std::vector<std::string> ask(const MpiGroup& world, const RankNames& names,
+                               const std::string& doing, std::chrono::steady_clock::duration limit);
 
  private:
   // Cut to that length, so that it arrives without anybody's help.
-  using Text = std::array<char, 512>;
+  using Text = std::array<char, 1024>;
   struct Answer {
     int rank = 0;
     Text text{};

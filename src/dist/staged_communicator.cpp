@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "dist/forwarding_communicator.h"
 #include "dist/validate.h"
 
 namespace gda::dist {
@@ -42,53 +43,48 @@ class StagedOperation final : public Pending::State {
 };
 
 // Through the host's memory.
-class StagedCommunicator final : public Communicator {
+class StagedCommunicator final : public ForwardingCommunicator {
  public:
   using Communicator::all_reduce;
   using Communicator::broadcast;
 
   StagedCommunicator(std::shared_ptr<Communicator> host, const Stream& compute)
-      : host_(std::move(host)), compute_(compute) {}
-
-  int rank() const override { return host_->rank(); }
-  int size() const override { return host_->size(); }
-  int world_rank(int rank) const override { return host_->world_rank(rank); }
-  void set_step(std::int64_t step) override { host_->set_step(step); }
+      : ForwardingCommunicator(std::move(host)), compute_(compute) {}
 
   Pending all_reduce(const Tensor& data, Reduction reduction) override {
-    if (is_on_host(data)) return host_->all_reduce(data, reduction);
+    if (is_on_host(data)) return inner().all_reduce(data, reduction);
     validate_all_reduce(data);
-    return in_place(data, [&](const Tensor& host) { return host_->all_reduce(host, reduction); });
+    return in_place(data, [&](const Tensor& host) { return inner().all_reduce(host, reduction); });
   }
   Pending reduce_scatter(const Tensor& from, const Tensor& to) override {
-    if (is_on_host(from)) return host_->reduce_scatter(from, to);
+    if (is_on_host(from)) return inner().reduce_scatter(from, to);
     validate_reduce_scatter(from, to, rank(), size());
     return out_of_place(from, to, [&](const Tensor& host_from, const Tensor& host_to) {
-      return host_->reduce_scatter(host_from, host_to);
+      return inner().reduce_scatter(host_from, host_to);
     });
   }
   Pending all_gather(const Tensor& from, const Tensor& to) override {
-    if (is_on_host(to)) return host_->all_gather(from, to);
+    if (is_on_host(to)) return inner().all_gather(from, to);
     validate_all_gather(from, to, rank(), size());
     return out_of_place(from, to, [&](const Tensor& host_from, const Tensor& host_to) {
-      return host_->all_gather(host_from, host_to);
+      return inner().all_gather(host_from, host_to);
     });
   }
   Pending broadcast(const Tensor& data, int root) override {
-    if (is_on_host(data)) return host_->broadcast(data, root);
+    if (is_on_host(data)) return inner().broadcast(data, root);
     validate_broadcast(data, root, size());
-    return in_place(data, [&](const Tensor& host) { return host_->broadcast(host, root); });
+    return in_place(data, [&](const Tensor& host) { return inner().broadcast(host, root); });
   }
   Pending all_to_all(const Tensor& from, const Tensor& to) override {
-    if (is_on_host(from)) return host_->all_to_all(from, to);
+    if (is_on_host(from)) return inner().all_to_all(from, to);
     validate_all_to_all(from, to, size());
     return out_of_place(from, to, [&](const Tensor& host_from, const Tensor& host_to) {
-      return host_->all_to_all(host_from, host_to);
+      return inner().all_to_all(host_from, host_to);
     });
   }
   Pending send_receive(const Tensor& send, int to, const Tensor& receive, int from) override {
     if (is_on_host(to == kNobody ? receive : send)) {
-      return host_->send_receive(send, to, receive, from);
+      return inner().send_receive(send, to, receive, from);
     }
     validate_send_receive(send, to, receive, from, rank(), size());
     if (to == rank()) {
@@ -97,11 +93,11 @@ class StagedCommunicator final : public Communicator {
     }
     auto operation = std::make_shared<StagedOperation>(compute_, receive);
     const Tensor staged = operation->stage(send);
-    operation->under_way(host_->send_receive(staged, to, operation->host(), from));
+    operation->under_way(inner().send_receive(staged, to, operation->host(), from));
     return Pending(std::move(operation));
   }
   std::unique_ptr<Communicator> split(int colour, const std::string& name) override {
-    return make_staged_communicator(host_->split(colour, name), compute_);
+    return make_staged_communicator(inner().split(colour, name), compute_);
   }
 
  private:
@@ -125,7 +121,6 @@ class StagedCommunicator final : public Communicator {
     return Pending(std::move(operation));
   }
 
-  std::shared_ptr<Communicator> host_;
   Stream compute_;
 };
 

@@ -84,15 +84,15 @@ bool Transfers::done() {
 
 void Transfers::check(const Message& message, const MPI_Status& status) const {
   require<MessageError>(status.MPI_ERROR == MPI_SUCCESS,
-                        "a message from rank {} is not the one expected: {}",
-                        world_rank(message.peer), text_of(status.MPI_ERROR));
+                        "a message from {} is not the one expected: {}", name(message.peer),
+                        text_of(status.MPI_ERROR));
   if (message.awaited_bytes < 0) return;
   int bytes = 0;
   check_mpi(MPI_Get_count(&status, MPI_BYTE, &bytes), "MPI_Get_count");
   require<MessageError>(bytes == message.awaited_bytes,
-                        "a message from rank {} is not the one expected: it has {} and not "
+                        "a message from {} is not the one expected: it has {} and not "
                         "{}",
-                        world_rank(message.peer), counted(bytes, "byte"), message.awaited_bytes);
+                        name(message.peer), counted(bytes, "byte"), message.awaited_bytes);
 }
 
 std::vector<int> Transfers::awaited() const {

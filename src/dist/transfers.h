@@ -6,8 +6,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
+#include "dist/rank_names.h"
 #include "gda/core/error.h"
 
 namespace gda::dist {
@@ -38,7 +40,8 @@ class Transfers {
     MPI_Comm comm = MPI_COMM_NULL;
     int tag = 0;  // between two ranks, messages of one tag arrive in the order of posting
     const std::vector<int>* world_ranks = nullptr;  // of the ranks of `comm`, for errors
-    std::size_t message_bytes = 0;                  // longer messages are cut
+    const RankNames* names = nullptr;
+    std::size_t message_bytes = 0;  // longer messages are cut
   };
 
   void begin(const Channel& channel) { channel_ = channel; }
@@ -51,8 +54,8 @@ class Transfers {
   void receive(void* data, std::size_t bytes, int peer);
   // Lets MPI work; true when nothing is under way any more.
   bool done();
-  // The number of a rank of the channel among all processes.
-  int world_rank(int peer) const { return (*channel_.world_ranks)[static_cast<std::size_t>(peer)]; }
+  // What errors call a rank of the channel.
+  std::string name(int peer) const { return channel_.names->name(world_rank(peer)); }
   // Those at the other end of what is under way, each once, ascending, by their world ranks.
   std::vector<int> awaited() const;
 
@@ -62,6 +65,7 @@ class Transfers {
     int awaited_bytes;  // negative: it is sent
   };
 
+  int world_rank(int peer) const { return (*channel_.world_ranks)[static_cast<std::size_t>(peer)]; }
   // Throws MessageError unless the whole message has come.
   void check(const Message& message, const MPI_Status& status) const;
 

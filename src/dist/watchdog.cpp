@@ -6,6 +6,7 @@
 #include <exception>
 #include <utility>
 
+#include "dist/mpi_thread.h"
 #include "gda/core/log.h"
 
 namespace gda::dist {
@@ -20,10 +21,13 @@ constexpr std::chrono::milliseconds kPoll{5};
 }  // namespace
 
 Watchdog::Watchdog(WatchdogOptions options)
-    : options_(std::move(options)), thread_(&Watchdog::run, this) {}
+    : options_(std::move(options)), mpi_(session_thread()), thread_(&Watchdog::run, this) {
+  if (mpi_) mpi_->set_device_report([this] { return doing(); });
+}
 
 Watchdog::~Watchdog() {
   stop();
+  if (mpi_) mpi_->set_device_report(nullptr);
 }
 
 void Watchdog::stop() {
@@ -53,13 +57,16 @@ std::string Watchdog::begin() const {
     if (options_.begin) options_.begin();
     return {};
   } catch (const std::exception& error) {
-    return fmt::format("rank {} of {}: the watch over its operations failed: {}", options_.rank,
+    return fmt::format("{} of {}: the watch over its operations failed: {}", options_.rank_name(),
                        options_.size, error.what());
   }
 }
 
 void Watchdog::give_up(const std::string& fault, std::unique_lock<std::mutex>& lock) {
   report(fault);
+  lock.unlock();
+  report_ranks();
+  lock.lock();
   stopped_ = true;
   lock.unlock();
   changed_.notify_all();
@@ -90,7 +97,7 @@ std::string Watchdog::fault_of_first() {
   while (!watched_.empty()) {
     const Watched& first = watched_.front();
     const std::string who =
-        fmt::format("rank {} of {}: {}", options_.rank, options_.size, describe(first.info));
+        fmt::format("{} of {}: {}", options_.rank_name(), options_.size, describe(first.info));
     const Clock::time_point now = Clock::now();
     // One that was put in line while another was under way has had no time of its own.
     const Clock::time_point begin = std::max(first.begin, last_end_);
@@ -115,7 +122,7 @@ std::string Watchdog::fault_of_first() {
 
 void Watchdog::report(const std::string& fault) {
   log::error("{}", fault);
-  log::error("the last operations of rank {} on its device, all complete:", options_.rank);
+  log::error("the last operations of {} on its device, all complete:", options_.rank_name());
   for (const Finished& done : history_) {
     log::error("  {} took {:.3f} s", describe(done.info), done.seconds);
   }
@@ -124,6 +131,21 @@ void Watchdog::report(const std::string& fault) {
     log::error("  {}", describe(watched_[i].info));
   }
   log::flush();
+}
+
+// Without the lock: this rank is asked, too.
+void Watchdog::report_ranks() const {
+  if (!mpi_) return;
+  log::error("what the ranks do:");
+  for (const std::string& line : mpi_->what_ranks_do()) log::error("  {}", line);
+  log::flush();
+}
+
+std::string Watchdog::doing() {
+  const std::lock_guard lock(mutex_);
+  if (!watched_.empty()) return "waiting in " + describe(watched_.front().info);
+  return "in no operation; the last there was " +
+         (history_.empty() ? "none" : describe(history_.back().info));
 }
 
 }  // namespace gda::dist

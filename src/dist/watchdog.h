@@ -1,21 +1,28 @@
 // Watches operations that a device carries out by itself, and ends the process when one does not
-// come to its end: the thread that trains may then be waiting for the device, and cannot.
+// come to its end: the thread that trains may then be waiting for the device, and cannot. Under MPI
+// the log has by then what every rank does, on its device too: a rank that does nothing there is
+// the one that the others wait for.
 #pragma once
 
 #include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
 
 #include "dist/operation.h"
 
-namespace gda::dist {
+namespace gda {
+
+class MpiThread;
+
+namespace dist {
 
 struct WatchdogOptions {
-  int rank = 0;
+  std::function<std::string()> rank_name;  // what errors call this rank, at the time
   int size = 1;
   std::chrono::milliseconds timeout{600'000};
   // How long after its report a rank waits for the others to write theirs, since the end of one
@@ -34,14 +41,16 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
-  // Operations end in the order in which they are watched. `done` is asked on the watchdog's
-  // thread; when it throws, or is not true within the timeout of the operation before it (or of
+  // `done` is asked on the watchdog's thread, of the operations in the order in which they are
+  // watched; when it throws, or is not true within the timeout of the operation before it (or of
   // now), the last operations of this rank are written to the log, and it is given up.
   void watch(OperationInfo info, std::function<bool()> done);
   // Waits until all that is watched has ended.
   void drain();
   // Watches no more; when it returns nothing is asked again.
   void stop();
+  // "waiting in all_reduce ..." for the first operation that is under way.
+  std::string doing();
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -62,8 +71,11 @@ class Watchdog {
   // What is wrong with the first operation; empty: nothing, or there is none.
   std::string fault_of_first();
   void report(const std::string& fault);
+  // What every rank does.
+  void report_ranks() const;
 
   WatchdogOptions options_;
+  std::shared_ptr<MpiThread> mpi_;  // null without MPI
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Watched> watched_;
@@ -73,4 +85,5 @@ class Watchdog {
   std::thread thread_;
 };
 
-}  // namespace gda::dist
+}  // namespace dist
+}  // namespace gda

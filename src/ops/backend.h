@@ -52,7 +52,10 @@ using Takes = void(const Context&, const Arguments&);
   OPERATOR(swiglu_backward, Takes<SwigluBackward>)                              \
   OPERATOR(poly_norm_forward, Takes<PolyNormForward>)                           \
   OPERATOR(poly_norm_backward, Takes<PolyNormBackward>)                         \
+  OPERATOR(poly_norm_sums, Takes<PolyNormSums>)                                 \
   OPERATOR(softmax_statistics, Takes<SoftmaxStatistics>)                        \
+  OPERATOR(local_targets, Takes<LocalTargets>)                                  \
+  OPERATOR(statistics_message, Takes<StatisticsMessage>)                        \
   OPERATOR(cross_entropy_loss, Takes<CrossEntropyLoss>)                         \
   OPERATOR(cross_entropy_gradient, Takes<CrossEntropyGradient>)                 \
   OPERATOR(matmul, decltype(gda::matmul))                                       \

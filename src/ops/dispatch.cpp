@@ -20,12 +20,20 @@ void check_tensor(std::string_view op, std::string_view name, const Tensor& tens
 }
 
 void check_mask(std::string_view op, const ColumnMask& mask, DType dtype, std::int64_t columns,
-                const Context& context) {
+                std::int64_t total, const Context& context) {
   if (!mask) return;
   check_tensor(op, "mask", mask.value, dtype, {columns}, context);
-  require<OpError>(mask.sum > 0 && mask.sum <= static_cast<double>(columns),
-                   "[{}] mask: expected a sum of factors in (0, {}], got {}", op, columns,
-                   mask.sum);
+  require<OpError>(mask.sum > 0 && mask.sum <= static_cast<double>(total),
+                   "[{}] mask: expected a sum of factors in (0, {}], got {}", op, total, mask.sum);
+}
+
+VocabularyPart checked_part(std::string_view op, VocabularyPart part, std::string_view name,
+                            std::int64_t rows) {
+  if (part.total == 0 && part.first == 0) return {.first = 0, .total = rows};
+  require<OpError>(part.first >= 0 && part.first + rows <= part.total,
+                   "[{}] {}: expected a part of {} entries, got {} rows from entry {}", op, name,
+                   part.total, rows, part.first);
+  return part;
 }
 
 void check_compute_type(std::string_view op, const Tensor& tensor) {

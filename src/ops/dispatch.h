@@ -8,6 +8,7 @@
 #include "gda/core/tensor.h"
 #include "gda/ops/column_mask.h"
 #include "gda/ops/context.h"
+#include "gda/ops/vocabulary_part.h"
 
 namespace gda::ops {
 
@@ -17,9 +18,13 @@ void check_tensor(std::string_view op, std::string_view name, const Tensor& tens
                   const Shape& shape, const Context& context, bool strided = false);
 
 // Throws unless the mask is empty, or of `columns` factors of type `dtype` with a sum in
-// (0, columns].
+// (0, total]: `columns` of `total` are here.
 void check_mask(std::string_view op, const ColumnMask& mask, DType dtype, std::int64_t columns,
-                const Context& context);
+                std::int64_t total, const Context& context);
+
+// The part that the `rows` of table `name` are, with its total. Throws unless they lie in it.
+VocabularyPart checked_part(std::string_view op, VocabularyPart part, std::string_view name,
+                            std::int64_t rows);
 
 // Throws unless the type is f64, f32 or bf16.
 void check_compute_type(std::string_view op, const Tensor& tensor);

@@ -19,21 +19,25 @@ void check(std::string_view op, const Context& context, const Tensor& token, con
 }  // namespace
 
 void embedding_forward(const Context& context, const Tensor& token, const Tensor& table,
-                       const Tensor& y) {
+                       const Tensor& y, VocabularyPart part) {
   constexpr const char* kOp = "embedding_forward";
   check(kOp, context, token, table, "table", y, "y");
   ops::check_compute_type(kOp, y);
   ops::check_tensor(kOp, "table", table, y.dtype(), table.shape(), context);
-  ops::backend(context.device()).embedding_forward(context, token, table, y);
+  ops::backend(context.device())
+      .embedding_forward(context, token, table, y,
+                         ops::checked_part(kOp, part, "table", table.dim(0)));
 }
 
 void embedding_backward(const Context& context, const Tensor& token, const Tensor& dy,
-                        const Tensor& dtable) {
+                        const Tensor& dtable, VocabularyPart part) {
   constexpr const char* kOp = "embedding_backward";
   check(kOp, context, token, dtable, "dtable", dy, "dy");
   ops::check_compute_type(kOp, dy);
   ops::check_tensor(kOp, "dtable", dtable, accumulate_type(dy.dtype()), dtable.shape(), context);
-  ops::backend(context.device()).embedding_backward(context, token, dy, dtable);
+  ops::backend(context.device())
+      .embedding_backward(context, token, dy, dtable,
+                          ops::checked_part(kOp, part, "dtable", dtable.dim(0)));
 }
 
 }  // namespace gda

@@ -3,7 +3,9 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <optional>
 
+#include "gda/ops/elementwise.h"
 #include "gda/ops/matmul.h"
 #include "ops/backend.h"
 #include "ops/dispatch.h"
@@ -37,36 +39,107 @@ void check_targets(std::string_view op, const Tensor& target, std::int64_t vocab
   }
 }
 
+// The part of the vocabulary that weight has; options say how to meet the others.
+VocabularyPart check_part(std::string_view op, const Tensor& weight,
+                          const LinearCrossEntropyOptions& options) {
+  const VocabularyPart part = ops::checked_part(op, options.vocabulary, "weight", weight.dim(0));
+  const bool meets = options.maximum_over_parts && options.sum_over_parts;
+  const bool alone = !options.maximum_over_parts && !options.sum_over_parts;
+  require<OpError>(meets || (alone && part.total == weight.dim(0)),
+                   "[{}] weight has {} of {} entries: expected a maximum and a sum over the parts",
+                   op, weight.dim(0), part.total);
+  return part;
+}
+
+// What places that share the vocabulary tell each other about the rows of a chunk, in scratch
+// memory. Where they don't, there is none.
+class Meeting {
+ public:
+  Meeting(const Context& context, const LinearCrossEntropyOptions& options, VocabularyPart part,
+          std::int64_t vocabulary_rows, std::int64_t step, DType wide)
+      : options_(options), part_(part), vocabulary_rows_(vocabulary_rows) {
+    if (!options.sum_over_parts) return;
+    local_target_ = context.arena.allocate(DType::i32, {step});
+    local_maximum_ = context.arena.allocate(wide, {step});
+    message_ = context.arena.allocate(DType::f64, {2 * step});
+  }
+
+  explicit operator bool() const { return static_cast<bool>(message_); }
+
+  Tensor local_targets(const Context& context, const Tensor& target) const {
+    if (!message_) return target;
+    Tensor local = local_target_.rows(0, target.dim(0));
+    ops::backend(context.device())
+        .local_targets(context,
+                       {.target = target, .part = part_, .rows = vocabulary_rows_, .local = local});
+    return local;
+  }
+
+  // From statistics of the logits that are here to those of all.
+  ops::RowStatistics whole(const Context& context, const Tensor& target,
+                           ops::RowStatistics rows) const {
+    if (!message_) return rows;
+    const std::int64_t count = target.dim(0);
+    const Tensor message = message_.rows(0, 2 * count);
+    rows.local_maximum = local_maximum_.rows(0, count);
+    convert(context, rows.maximum, rows.local_maximum);
+    meet(context, options_.maximum_over_parts, rows.maximum);
+    ops::backend(context.device())
+        .statistics_message(
+            context, {.target = target, .rows = rows, .message = message.reshape({2, count})});
+    meet(context, options_.sum_over_parts, message.reshape({2, count}));
+    rows.sum = message.rows(0, count);
+    convert(context, message.rows(count, count), rows.chosen);
+    return rows;
+  }
+
+ private:
+  // Where memory is only counted, there is nothing to say.
+  static void meet(const Context& context, const std::function<void(const Tensor&)>& over_parts,
+                   const Tensor& tensor) {
+    if (!context.arena.is_plan()) over_parts(tensor);
+  }
+
+  const LinearCrossEntropyOptions& options_;
+  VocabularyPart part_;
+  std::int64_t vocabulary_rows_;
+  Tensor local_target_, local_maximum_, message_;
+};
+
+// As many rows of logits as fit into the memory for a chunk, the chunks as even as can be.
+std::int64_t rows_of_chunk(std::int64_t rows, std::size_t row_bytes, std::size_t max_bytes,
+                           bool gpu) {
+  if (max_bytes == 0) max_bytes = std::size_t{gpu ? 1024U : 64U} << 20;
+  const auto fitting = std::max<std::int64_t>(1, static_cast<std::int64_t>(max_bytes / row_bytes));
+  const std::int64_t chunks = (rows + fitting - 1) / fitting;
+  return (rows + chunks - 1) / chunks;
+}
+
 // Logits of a chunk of rows, and their statistics, in scratch memory.
 class Chunks {
  public:
-  Chunks(std::string_view op, const Context& context, std::int64_t rows, std::int64_t vocabulary,
-         DType compute, bool with_gradient, LinearCrossEntropyOptions options)
-      : backend_(ops::backend(context.device())), scope_(context.arena), compute_(compute) {
+  Chunks(std::string_view op, const Context& context, std::int64_t rows, const Tensor& weight,
+         VocabularyPart part, bool with_gradient, const LinearCrossEntropyOptions& options)
+      : backend_(ops::backend(context.device())), scope_(context.arena), compute_(weight.dtype()) {
     if (backend_.softmax_statistics.function == nullptr) ops::fail_missing(op);
     const bool gpu = context.device().type == DeviceType::cuda;
-    const DType wide = accumulate_type(compute);
-    const DType dtype = gpu && with_gradient ? compute : wide;
+    const DType wide = accumulate_type(compute_);
+    const DType dtype = gpu && with_gradient ? compute_ : wide;
     // A GPU reads rows in packs of 16 bytes.
     const auto width = gpu ? static_cast<std::int64_t>(16 / size_of(dtype)) : 1;
-    const std::int64_t stride = (vocabulary + width - 1) / width * width;
-    if (options.max_logit_bytes == 0) {
-      options.max_logit_bytes = std::size_t{gpu ? 1024U : 64U} << 20;
-    }
-    // As many rows as fit into that memory, the chunks as even as can be.
-    const auto row_bytes = static_cast<std::size_t>(stride) * size_of(dtype);
-    const auto fitting =
-        std::max<std::int64_t>(1, static_cast<std::int64_t>(options.max_logit_bytes / row_bytes));
-    const std::int64_t chunks = (rows + fitting - 1) / fitting;
-    step_ = (rows + chunks - 1) / chunks;
-    // A CPU's threads find the rows that they have just read in their caches; a GPU, which would be
-    // asked too often, takes all of them.
-    constexpr std::int64_t kRowsOfAThread = 4;
-    block_ = gpu ? step_ : kRowsOfAThread * omp_get_max_threads();
-    logits_ = context.arena.allocate(dtype, {step_, stride}).columns(0, vocabulary);
+    const auto stride = [&](std::int64_t entries) { return (entries + width - 1) / width * width; };
+    step_ = rows_of_chunk(rows, static_cast<std::size_t>(stride(part.total)) * size_of(dtype),
+                          options.max_logit_bytes, gpu);
+    logits_ =
+        context.arena.allocate(dtype, {step_, stride(weight.dim(0))}).columns(0, weight.dim(0));
     statistics_ = {.maximum = context.arena.allocate(wide, {step_}),
                    .sum = context.arena.allocate(DType::f64, {step_}),
                    .chosen = context.arena.allocate(wide, {step_})};
+    meeting_.emplace(context, options, part, weight.dim(0), step_, wide);
+    // A CPU's threads find the rows that they have just read in their caches; a GPU, which would be
+    // asked too often, takes all of them, and so do places that have to meet.
+    constexpr std::int64_t kRowsOfAThread = 4;
+    block_ = gpu || *meeting_ ? step_ : kRowsOfAThread * omp_get_max_threads();
   }
 
   std::int64_t step() const { return step_; }
@@ -91,30 +164,36 @@ class Chunks {
     for (std::int64_t begin = 0; begin < count; begin += block_) {
       const std::int64_t n = std::min(block_, count - begin);
       const Tensor targets = target.rows(begin, n);
-      losses_of(context, logits.rows(begin, n), targets, loss.rows(begin, n), true);
+      const Statistics statistics =
+          losses_of(context, logits.rows(begin, n), targets, loss.rows(begin, n), true);
       backend_.cross_entropy_gradient(context, {.logits = logits.rows(begin, n),
-                                                .target = targets,
+                                                .target = statistics.target,
                                                 .scale = scale,
-                                                .rows = statistics(n),
+                                                .rows = statistics.rows,
                                                 .gradient = gradient.rows(begin, n)});
     }
     return gradient;
   }
 
  private:
-  // Statistics of the rows stay for their gradient.
-  void losses_of(const Context& context, const Tensor& logits, const Tensor& target,
-                 const Tensor& loss, bool for_gradient) const {
-    const ops::RowStatistics rows = statistics(logits.dim(0));
-    backend_.softmax_statistics(
-        context, {.logits = logits, .target = target, .for_gradient = for_gradient, .rows = rows});
-    backend_.cross_entropy_loss(context, {.target = target, .rows = rows, .loss = loss});
-  }
+  struct Statistics {
+    Tensor target;  // among the logits that are here
+    ops::RowStatistics rows;
+  };
 
-  ops::RowStatistics statistics(std::int64_t count) const {
-    return {.maximum = statistics_.maximum.rows(0, count),
-            .sum = statistics_.sum.rows(0, count),
-            .chosen = statistics_.chosen.rows(0, count)};
+  // Statistics of the rows stay for their gradient.
+  Statistics losses_of(const Context& context, const Tensor& logits, const Tensor& target,
+                       const Tensor& loss, bool for_gradient) const {
+    const std::int64_t count = logits.dim(0);
+    const Tensor local = meeting_->local_targets(context, target);
+    ops::RowStatistics rows{.maximum = statistics_.maximum.rows(0, count),
+                            .sum = statistics_.sum.rows(0, count),
+                            .chosen = statistics_.chosen.rows(0, count)};
+    backend_.softmax_statistics(
+        context, {.logits = logits, .target = local, .for_gradient = for_gradient, .rows = rows});
+    rows = meeting_->whole(context, local, rows);
+    backend_.cross_entropy_loss(context, {.target = local, .rows = rows, .loss = loss});
+    return {local, rows};
   }
 
   const ops::Backend& backend_;
@@ -124,18 +203,20 @@ class Chunks {
   std::int64_t block_ = 0;  // rows whose gradient follows their statistics at once
   Tensor logits_;
   ops::RowStatistics statistics_;
+  std::optional<Meeting> meeting_;
 };
 
 }  // namespace
 
 void linear_cross_entropy_forward(const Context& context, const Tensor& x, const Tensor& weight,
                                   const Tensor& target, const Tensor& loss,
-                                  LinearCrossEntropyOptions options) {
+                                  const LinearCrossEntropyOptions& options) {
   constexpr const char* kOp = "linear_cross_entropy_forward";
   check(kOp, context, x, weight, target, loss);
+  const VocabularyPart part = check_part(kOp, weight, options);
   if (x.elements() == 0) return;
-  check_targets(kOp, target, weight.dim(0));
-  const Chunks chunks(kOp, context, x.dim(0), weight.dim(0), x.dtype(), false, options);
+  check_targets(kOp, target, part.total);
+  const Chunks chunks(kOp, context, x.dim(0), weight, part, false, options);
   for (std::int64_t begin = 0; begin < x.dim(0); begin += chunks.step()) {
     const std::int64_t count = std::min(chunks.step(), x.dim(0) - begin);
     chunks.losses(context, x.rows(begin, count), weight, target.rows(begin, count),
@@ -147,16 +228,17 @@ void linear_cross_entropy_forward_backward(const Context& context, const Tensor&
                                            const Tensor& weight, const Tensor& target, double scale,
                                            const Tensor& loss, const Tensor& dx,
                                            const Tensor& dweight,
-                                           LinearCrossEntropyOptions options) {
+                                           const LinearCrossEntropyOptions& options) {
   constexpr const char* kOp = "linear_cross_entropy_forward_backward";
   check(kOp, context, x, weight, target, loss);
   ops::check_tensor(kOp, "dx", dx, x.dtype(), x.shape(), context);
   if (dweight) {
     ops::check_tensor(kOp, "dweight", dweight, accumulate_type(x.dtype()), weight.shape(), context);
   }
+  const VocabularyPart part = check_part(kOp, weight, options);
   if (x.elements() == 0) return;
-  check_targets(kOp, target, weight.dim(0));
-  const Chunks chunks(kOp, context, x.dim(0), weight.dim(0), x.dtype(), true, options);
+  check_targets(kOp, target, part.total);
+  const Chunks chunks(kOp, context, x.dim(0), weight, part, true, options);
   for (std::int64_t begin = 0; begin < x.dim(0); begin += chunks.step()) {
     const std::int64_t count = std::min(chunks.step(), x.dim(0) - begin);
     const Tensor rows = x.rows(begin, count);

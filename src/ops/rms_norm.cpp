@@ -15,7 +15,7 @@ void check_input(std::string_view op, const Context& context, const Tensor& x, c
                    "[{}] x: expected rows [N, D] with D at least 1, got {}", op, x.str());
   check_tensor(op, "x", x, x.dtype(), x.shape(), context);
   check_tensor(op, "weight", weight, accumulate_type(x.dtype()), {x.dim(1)}, context);
-  ops::check_mask(op, mask, accumulate_type(x.dtype()), x.dim(1), context);
+  ops::check_mask(op, mask, accumulate_type(x.dtype()), x.dim(1), x.dim(1), context);
 }
 
 void check_eps(std::string_view op, double eps) {

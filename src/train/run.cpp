@@ -36,14 +36,12 @@ IdentifiedRunData usable_data(const RunConfig& config, Communicator& world) {
 
 // One for the models of all growth stages: samples are cut before a stage grows the model.
 ContextCut cut_of(const ParallelConfig& parallel, const Mesh& mesh, const RunTimeline& timeline) {
-  ContextCut cut{.rank = mesh.coordinate(Axis::context),
-                 .size = mesh.size(Axis::context),
-                 .method = parallel.context_method};
-  if (cut.method != ContextMethod::automatic) return cut;
-  cut.method = ContextMethod::ulysses;
+  ContextCut cut;
   for (std::int64_t stage = 0; stage <= timeline.stages(); ++stage) {
-    const std::int64_t groups = timeline.model(stage).attention.kv_groups();
-    if (groups % (mesh.size(Axis::tensor) * cut.size) != 0) cut.method = ContextMethod::gather;
+    cut = context_cut(timeline.model(stage), parallel.context_method,
+                      mesh.coordinate(Axis::context), mesh.size(Axis::context),
+                      mesh.size(Axis::tensor));
+    if (cut.method == ContextMethod::gather) break;
   }
   return cut;
 }

@@ -14,6 +14,7 @@
 namespace gda {
 namespace {
 
+using test::number;
 using test::tensor_of;
 using test::value;
 using test::values;
@@ -21,12 +22,6 @@ using test::world;
 
 // Sizes around the cuts: none, fewer than ranks, primes, beyond the direct path, several rounds.
 const std::vector<std::int64_t> kSizes = {0, 1, 2, 3, 5, 127, 1009, 4096, 4099, 100003};
-
-// Exact: sums of these values are whole numbers that every dtype has.
-template <class T>
-float number(int rank, std::int64_t i) {
-  return static_cast<float>(value<T>(rank, i));
-}
 
 template <class T>
 void check_all_reduce(std::int64_t n) {

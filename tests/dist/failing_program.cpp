@@ -1,6 +1,8 @@
 // Ends badly in the way that its argument names; run by mpi_failure_test under mpirun.
+#include <array>
 #include <csignal>
 #include <cstdio>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -10,6 +12,7 @@
 #include "gda/core/log.h"
 #include "gda/core/stream.h"
 #include "gda/dist/device_communicator.h"
+#include "gda/dist/mesh.h"
 
 namespace {
 
@@ -25,20 +28,67 @@ void be_culprit(const std::string& way) {
   if (way == "stopped") std::raise(SIGSTOP);
 }
 
-// As on a cluster: the thread that computes waits for the device and cannot tell that it does.
-void wait_on_a_device(gda::Communicator& world, bool culprit) {
-  const gda::Device device = gda::choose_device(
+gda::Device shared_device(gda::Communicator& world) {
+  return gda::choose_device(
       {.wanted = gda::WantedDevice::cuda, .setting = "device: cuda", .may_share = true}, world);
-  const gda::OwnedStream stream(device);
-  const auto group = gda::make_device_communicator(
-      world, stream.get(),
+}
+
+std::unique_ptr<gda::Communicator> on_device(gda::Communicator& world, const gda::Stream& stream) {
+  auto group = gda::make_device_communicator(
+      world, stream,
       {.backend = gda::DeviceBackend::automatic, .timeout = std::chrono::seconds(2)});
   group->set_step(120);
+  return group;
+}
+
+// As on a cluster: the thread that computes waits for the device and cannot tell that it does.
+void wait_on_a_device(gda::Communicator& world, bool culprit) {
+  const gda::Device device = shared_device(world);
+  const gda::OwnedStream stream(device);
+  const auto group = on_device(world, stream.get());
   const gda::OwnedTensor data(gda::DType::f32, {1024}, device);
   group->broadcast(data.tensor, 0).wait();
   gda::synchronize(stream.get());
   if (culprit) std::this_thread::sleep_for(kLate);
   group->all_reduce(data.tensor, gda::Reduction::sum).wait();
+  gda::synchronize(stream.get());
+}
+
+// As many places along the axis as make one more axis of two of the ranks; along no axis three of
+// two places, so that the replicas are a group of their own.
+gda::MeshShape shape_for(const std::string& axis, int ranks) {
+  std::array<int, gda::kAxes> sizes{1, 1, 1, 1};
+  for (int i = 0; i < gda::kAxes; ++i) {
+    if (axis == gda::name_of(static_cast<gda::Axis>(i)) || axis == "replicas") sizes[i] = 2;
+  }
+  if (axis == "replicas") sizes[0] = 1;
+  if (ranks == 4) sizes[axis == "tensor" ? 0 : 3] = 2;
+  return {sizes[0], sizes[1], sizes[2], sizes[3]};
+}
+
+gda::Communicator& group_of(const gda::Mesh& mesh, const std::string& axis) {
+  for (int i = 0; i < gda::kAxes; ++i) {
+    const auto known = static_cast<gda::Axis>(i);
+    if (axis == gda::name_of(known)) return mesh.group(known);
+  }
+  return mesh.replicas();
+}
+
+// The last rank comes late to an operation of the group along an axis, while those of other groups
+// wait for all.
+void be_late_along(const std::string& axis, bool on_a_device, gda::Communicator& host) {
+  const gda::Device device = on_a_device ? shared_device(host) : gda::Device{};
+  const gda::OwnedStream stream(device);
+  const auto world = on_device(host, stream.get());
+  const gda::Mesh mesh(*world, shape_for(axis, world->size()));
+  gda::Communicator& group = group_of(mesh, axis);
+  const gda::OwnedTensor data(gda::DType::f32, {1024}, device);
+  const int last = world->size() - 1;
+  if (world->rank() == last) std::this_thread::sleep_for(kLate);
+  if (group.world_rank(group.size() - 1) == last) {
+    group.all_reduce(data.tensor, gda::Reduction::sum).wait();
+  }
+  world->all_reduce(data.tensor, gda::Reduction::sum).wait();
   gda::synchronize(stream.get());
 }
 
@@ -49,6 +99,11 @@ void run(const std::string& way) {
   const auto world = session.world(std::chrono::seconds(2));
   gda::log::set_rank(world->rank(), world->size());
   world->set_step(120);
+  const std::string along = "late along ";
+  if (way.starts_with(along)) {
+    const std::string axis = way.substr(along.size(), way.find(' ', along.size()) - along.size());
+    return be_late_along(axis, way.ends_with(" on a device"), *world);
+  }
   const bool culprit = world->rank() == 1;
   if (way == "late on a device") wait_on_a_device(*world, culprit);
   std::vector<float> data(8192, 1.0F);

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "gda/dist/device_communicator.h"
+#include "gda/dist/mesh.h"
 
 namespace gda {
 namespace {
@@ -21,11 +22,11 @@ struct Outcome {
   double seconds = 0;
 };
 
-// Runs the failing program on three ranks.
-Outcome run(const std::string& way) {
+// Runs the failing program.
+Outcome run(const std::string& way, int ranks = 3) {
   const auto begin = std::chrono::steady_clock::now();
   const std::string command =
-      fmt::format("{} -np 3 {} '{}' 2>&1", GDA_MPIRUN, GDA_FAILING_PROGRAM, way);
+      fmt::format("{} -np {} {} '{}' 2>&1", GDA_MPIRUN, ranks, GDA_FAILING_PROGRAM, way);
   std::FILE* pipe = popen(command.c_str(), "r");
   Outcome outcome;
   std::array<char, 4096> block;
@@ -42,8 +43,9 @@ Outcome run(const std::string& way) {
 constexpr double kSoon = 90;
 
 // Ends soon, with the code, having said each of the texts.
-void expect_failure(const std::string& way, const std::vector<std::string>& texts, int code = 3) {
-  const Outcome outcome = run(way);
+void expect_failure(const std::string& way, const std::vector<std::string>& texts, int code = 3,
+                    int ranks = 3) {
+  const Outcome outcome = run(way, ranks);
   EXPECT_EQ(outcome.exit_code, code);
   EXPECT_LT(outcome.seconds, kSoon);
   for (const std::string& text : texts) {
@@ -101,6 +103,97 @@ TEST(MpiFailureTest, LateRankOnADeviceIsToldByTheWatchdog) {
        "the last operations of rank 2 on its device, all complete:",
        "broadcast fp32[1024] (4096 bytes, operation 1, step 120) took"},
       1);
+}
+
+// The last of four or eight ranks, and one that waits for it in an operation of the named group.
+struct LateRank {
+  const char* group;
+  const char* late;
+  const char* waits;
+};
+
+constexpr std::array<LateRank, kAxes> kLateOfFour = {{
+    {"pipeline", "rank 3 (pipeline 1, data 0, context 0, tensor 1)",
+     "rank 1 (pipeline 0, data 0, context 0, tensor 1)"},
+    {"data", "rank 3 (pipeline 0, data 1, context 0, tensor 1)",
+     "rank 1 (pipeline 0, data 0, context 0, tensor 1)"},
+    {"context", "rank 3 (pipeline 0, data 0, context 1, tensor 1)",
+     "rank 1 (pipeline 0, data 0, context 0, tensor 1)"},
+    {"tensor", "rank 3 (pipeline 1, data 0, context 0, tensor 1)",
+     "rank 2 (pipeline 1, data 0, context 0, tensor 0)"},
+}};
+
+void expect_late(const LateRank& rank, int ranks) {
+  expect_failure(fmt::format("late along {}", rank.group),
+                 {fmt::format("{}: in no operation; the last was", rank.late),
+                  fmt::format("waiting in all_reduce fp32[1024] (4096 bytes, operation 0 of the {} "
+                              "group, step 120) for {}",
+                              rank.group, rank.late)},
+                 3, ranks);
+}
+
+void expect_late_on_a_device(const LateRank& rank, int ranks) {
+  if (cuda_device_count() == 0 || !nccl_is_available()) {
+    GTEST_SKIP() << "no CUDA device is there, or the build has no NCCL";
+  }
+  expect_failure(
+      fmt::format("late along {} on a device", rank.group),
+      {fmt::format("{}: in no operation; the last was", rank.late),
+       "on its device in no operation; the last there was",
+       fmt::format("{} of {}: all_reduce fp32[1024] (4096 bytes, operation 1 of the {} group, step "
+                   "120) did not finish within 2 s",
+                   rank.waits, ranks, rank.group),
+       fmt::format("on its device waiting in all_reduce fp32[1024] (4096 bytes, operation 1 of "
+                   "the {} group, step 120)",
+                   rank.group)},
+      1, ranks);
+}
+
+class LateRankTest : public ::testing::TestWithParam<int> {
+ protected:
+  static const LateRank& rank() { return kLateOfFour[static_cast<std::size_t>(GetParam())]; }
+};
+
+TEST_P(LateRankTest, OfTwoRanks) {
+  expect_failure(fmt::format("late along {}", rank().group),
+                 {"rank 0 of 2: all_reduce fp32[1024] (4096 bytes, operation ",
+                  "did not finish within 2 s; no answer from rank 1: ",
+                  "rank 1: in no operation; the last was"},
+                 3, 2);
+}
+
+TEST_P(LateRankTest, OfFourRanks) {
+  expect_late(rank(), 4);
+}
+
+TEST_P(LateRankTest, OfTwoRanksOnADevice) {
+  if (cuda_device_count() == 0 || !nccl_is_available()) {
+    GTEST_SKIP() << "no CUDA device is there, or the build has no NCCL";
+  }
+  expect_failure(fmt::format("late along {} on a device", rank().group),
+                 {"rank 0 of 2: all_reduce fp32[1024] (4096 bytes, operation ",
+                  "rank 1: in no operation; the last was",
+                  "on its device in no operation; the last there was"},
+                 1, 2);
+}
+
+TEST_P(LateRankTest, OfFourRanksOnADevice) {
+  expect_late_on_a_device(rank(), 4);
+}
+
+INSTANTIATE_TEST_SUITE_P(Axes, LateRankTest, ::testing::Range(0, kAxes), [](const auto& test) {
+  return std::string(kLateOfFour[test.param].group);
+});
+
+constexpr LateRank kLateReplica = {"replicas", "rank 7 (pipeline 0, data 1, context 1, tensor 1)",
+                                   "rank 5 (pipeline 0, data 1, context 0, tensor 1)"};
+
+TEST(MpiFailureTest, LateRankOfTheReplicasIsNamed) {
+  expect_late(kLateReplica, 8);
+}
+
+TEST(MpiFailureTest, LateRankOfTheReplicasOnADeviceIsNamed) {
+  expect_late_on_a_device(kLateReplica, 8);
 }
 
 constexpr const char* kLikelyCause =

@@ -27,6 +27,13 @@ T value(int rank, std::int64_t i) {
   }
 }
 
+// The same as a number. Sums of those of a few ranks are exact in every dtype, also where they are
+// rounded on the way.
+template <class T>
+float number(int rank, std::int64_t i) {
+  return static_cast<float>(value<T>(rank, i));
+}
+
 template <class T>
 std::vector<T> values(int rank, std::int64_t n) {
   std::vector<T> result(static_cast<std::size_t>(n));

@@ -16,10 +16,11 @@ using namespace std::chrono_literals;
 class WatchdogTest : public ::testing::Test {
  protected:
   WatchdogOptions options(std::chrono::milliseconds timeout) {
-    return {
-        .rank = 1, .size = 4, .timeout = timeout, .grace = 0ms, .give_up = [this](auto message) {
-          given_up_.set_value(message);
-        }};
+    return {.rank_name = [] { return "rank 1"; },
+            .size = 4,
+            .timeout = timeout,
+            .grace = 0ms,
+            .give_up = [this](auto message) { given_up_.set_value(message); }};
   }
   std::string message() {
     auto future = given_up_.get_future();

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "gda/core/tensor.h"
 
@@ -57,8 +58,14 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
   bool is_root() const { return rank() == 0; }
-  // The number that a rank of this group has among all processes. Errors speak of that.
+  // The number that a rank of this group has among all processes.
   virtual int world_rank(int rank) const = 0;
+  // What errors call a rank of this group: "rank 5", by its number among all processes, and in a
+  // mesh of several axes "rank 5 (pipeline 1, data 0, context 0, tensor 1)".
+  virtual std::string rank_name(int rank) const;
+  // Where each of all processes is, in words; errors of every group tell it from now on. Nothing:
+  // they speak of numbers alone.
+  virtual void set_rank_places(const std::vector<std::string>& /*places*/) {}
 
   // data of every rank, combined, in place. min and max of a NaN are NaN.
   virtual Pending all_reduce(const Tensor& data, Reduction reduction) = 0;

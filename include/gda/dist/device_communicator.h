@@ -30,9 +30,12 @@ struct DeviceCommunicatorOptions {
 //
 // An operation on the device's tensors begins when the work that is on `compute` at its call is
 // done; Pending::wait makes what comes to `compute` after it wait for the operation's end, and the
-// host for nothing. NCCL adds in an order of its own choice, the same on every rank; min and max
-// may lose a NaN. Groups cut from this one share its stream. An operation on a device that does not
-// finish within the timeout ends the process (exit code 1) with a message as that of Communicator.
+// host for nothing. NCCL adds in an order of its own choice, the same on every rank, and may round
+// sums of bf16 at each rank that they pass; min and max may lose a NaN. Every group that is cut
+// from this one has a stream of its own: an operation that needs what another group's does to a
+// tensor is called after that one's wait. One that does not finish within the timeout ends the
+// process (exit code 1) with a message as that of Communicator, when the log has what every rank
+// and its device do.
 //
 // On the CPU, and for a group of one, no process sends anything to another: `host` with copies.
 // Throws DistError if NCCL refuses, ConfigError if it is asked for and is not in this build.

@@ -9,6 +9,10 @@
 
 namespace gda {
 
+namespace dist {
+class TrafficCounter;
+}
+
 // From the outermost to the innermost: neighbours in rank, which a launcher puts on one host, are
 // neighbours along the axis that sends most.
 enum class Axis {
@@ -32,7 +36,16 @@ struct MeshShape {
   int ranks() const { return pipeline * data * context * tensor; }
 };
 
-// Rank ((p * data + d) * context + c) * tensor + t is at (p, d, c, t).
+// What this rank has sent to the others of a group, as a ring would: of n bytes between s ranks
+// n (s - 1) / s for a collective (of the longer tensor), twice that for an all-reduce, and n for a
+// message. And how long the host waited in Pending::wait: on a GPU for nothing.
+struct Traffic {
+  double bytes_sent = 0;
+  double seconds_waited = 0;
+};
+
+// Rank ((p * data + d) * context + c) * tensor + t is at (p, d, c, t). Where several axes have more
+// than one place, errors of all groups tell the ranks' coordinates.
 class Mesh {
  public:
   // Groups are cut from `world`, which outlives the mesh. Collective. Throws ConfigError unless the
@@ -47,16 +60,21 @@ class Mesh {
   Communicator& group(Axis axis) const { return *groups_[static_cast<std::size_t>(axis)].group; }
   // The ranks that share this one's pipeline and tensor coordinates, and so hold the same
   // parameters, ordered by (data, context). Named "replicas"; where one of the two axes has a
-  // single place it is the other's group, and world where it is all ranks.
+  // single place it is the group of the other.
   Communicator& replicas() const { return *replicas_.group; }
+
+  // Since the mesh was made, of operations of group(axis) or replicas(); nothing in a group of one.
+  Traffic traffic(Axis axis) const;
+  Traffic replica_traffic() const;
 
  private:
   struct Group {
-    std::unique_ptr<Communicator> own;  // null where it is all of the world, or another's
-    Communicator* group = nullptr;
+    std::shared_ptr<Communicator> group;
+    std::shared_ptr<dist::TrafficCounter> counter;  // null in a group of one
   };
 
-  // The ranks that differ from this one in the coordinates along the axes at most.
+  // The ranks that differ from this one in the coordinates along the axes at most. It is the world
+  // itself where that is all.
   Group cut(Communicator& world, std::initializer_list<Axis> axes, const char* name) const;
 
   MeshShape shape_;

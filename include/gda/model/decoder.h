@@ -59,7 +59,8 @@ SequenceBatch single_document(const Context& context, const Tensor& token, std::
 struct BucketHooks {
   // Before a pass reads a bucket's values, frozen ones included; with the bucket that it reads next
   // if it is known, so that it can be fetched meanwhile. Forward and inference tell of the vectors,
-  // the embedding, each layer and the head; backward tells of the head and of each layer again.
+  // the embedding and each layer, behind which the head comes next; losses and logits tell of
+  // the head, and backward tells of each layer again.
   std::function<void(std::size_t bucket, std::optional<std::size_t> next)> before_use;
   // Of trainable buckets. Before a backward pass first adds to the bucket's gradient, and after its
   // last addition: once each in a pass.

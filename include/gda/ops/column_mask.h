@@ -10,7 +10,8 @@ namespace gda {
 
 struct ColumnMask {
   Tensor value;    // c [columns], accumulate type, each in [0, 1]; empty: all 1
-  double sum = 0;  // S = sum_j c_j, above 0: known from the counts of old and new columns
+  double sum = 0;  // S = sum_j c_j, above 0: known from the counts of old and new columns, over
+                   // all places if these share the columns
 
   explicit operator bool() const { return static_cast<bool>(value); }
 };

@@ -17,8 +17,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "gda/ops/context.h"
+#include "gda/ops/vocabulary_part.h"
 
 namespace gda {
 
@@ -31,21 +33,34 @@ struct LinearCrossEntropyOptions {
   // 6 V D FLOPs a row: memory and matrix units of an H200 (4.8 TB/s, 989 TFLOP/s) take the same
   // time at 275 rows, and 1 GiB is 4096 rows of 131,072 entries in bf16.
   std::size_t max_logit_bytes = 0;
+
+  // Where places share the vocabulary, the rows of weight that are here, and what takes the maximum
+  // of a tensor over the places, or its sum, element by element and in place; both null if all rows
+  // are here. Each place calls them for every chunk, on the same rows in the same order, first the
+  // one and then the other: for row maxima [n] of the accumulate type, and for sums of exponentials
+  // and targets' logits [2, n] f64. Chunks have as many rows as they have for the whole vocabulary,
+  // so that all places, whose parts may differ in size, have the same; logits then take that much
+  // less memory than max_logit_bytes.
+  VocabularyPart vocabulary = {};
+  std::function<void(const Tensor&)> maximum_over_parts = nullptr;
+  std::function<void(const Tensor&)> sum_over_parts = nullptr;
 };
 
 // Loss alone. x [N, D], weight [V, D] compute; target [N] i32 in [0, V) or kIgnoreTarget;
-// loss [N] accumulate, 0 where the target is left out.
+// loss [N] accumulate, 0 where the target is left out. Of a part of the vocabulary, weight has its
+// rows, V is its total, and losses are those of the whole vocabulary, the same on every place.
 void linear_cross_entropy_forward(const Context& context, const Tensor& x, const Tensor& weight,
                                   const Tensor& target, const Tensor& loss,
-                                  LinearCrossEntropyOptions options = {});
+                                  const LinearCrossEntropyOptions& options = {});
 
 // Loss and gradients in one pass, for L = scale * sum_n loss_n (scale is usually 1 / tokens of the
 // global batch): dx [N, D] compute, overwritten; dweight [V, D] accumulate, accumulated
-// (empty: a third of the work less).
+// (empty: a third of the work less). Of a part, dweight is that of its rows, and dx is this place's
+// term: the gradient is the sum over all places.
 void linear_cross_entropy_forward_backward(const Context& context, const Tensor& x,
                                            const Tensor& weight, const Tensor& target, double scale,
                                            const Tensor& loss, const Tensor& dx,
                                            const Tensor& dweight,
-                                           LinearCrossEntropyOptions options = {});
+                                           const LinearCrossEntropyOptions& options = {});
 
 }  // namespace gda

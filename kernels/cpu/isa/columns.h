@@ -9,7 +9,7 @@ namespace gda::cpu {
 struct Columns {
   std::int64_t count;
   const float* mask;  // [count], or null: all factors are 1
-  float mask_sum;     // of the factors; `count` without a mask
+  float mask_sum;     // of the factors, or without a mask their number; over all places
 };
 
 }  // namespace gda::cpu

@@ -21,10 +21,13 @@ struct GatedActivationRows {
   void (*swiglu_forward)(const T* gate, const T* up, Columns columns, T* out);
   void (*swiglu_backward)(const T* gate, const T* up, const T* dout, Columns columns, T* dgate,
                           T* dup);
+  // sums[0..2] = sum c x^2k, k = 1, 2, 3, and with dout sums[3..5] = sum c up dout x^k.
+  void (*poly_norm_sums)(const T* gate, const T* up, const T* dout, Columns columns, float* sums);
+  // `sums` are those of all places, or null: they are those of this row.
   void (*poly_norm_forward)(const T* gate, const T* up, const PolyNormParameters* parameters,
-                            Columns columns, T* out);
+                            Columns columns, const float* sums, T* out);
   void (*poly_norm_backward)(const T* gate, const T* up, const PolyNormParameters* parameters,
-                             const T* dout, Columns columns, T* dgate, T* dup,
+                             const T* dout, Columns columns, const float* sums, T* dgate, T* dup,
                              PolyNormParameters* gradients);
 };
 

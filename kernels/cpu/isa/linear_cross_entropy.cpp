@@ -67,13 +67,14 @@ void gradient(float* exponentials, std::int64_t n, std::int64_t target, double s
   const auto factor = static_cast<float>(scale / sum);
 #pragma omp simd
   for (std::int64_t i = 0; i < n; ++i) exponentials[i] *= factor;
-  exponentials[target] -= static_cast<float>(scale);
+  if (target >= 0) exponentials[target] -= static_cast<float>(scale);
 }
 
 void bf16_gradient(float* exponentials, std::int64_t n, std::int64_t target, double scale,
                    double sum) {
   const auto factor = static_cast<float>(scale / sum);
-  const float at_target = exponentials[target] * factor - static_cast<float>(scale);
+  const float at_target =
+      target >= 0 ? exponentials[target] * factor - static_cast<float>(scale) : 0.0F;
   auto* bytes = reinterpret_cast<char*>(exponentials);
   // Element i is written below element i, so whole blocks are read before they are written over.
   constexpr std::int64_t kRounded = 64;
@@ -85,6 +86,7 @@ void bf16_gradient(float* exponentials, std::int64_t n, std::int64_t target, dou
     for (std::int64_t i = 0; i < count; ++i) store(rounded[i], block[i] * factor);
     __builtin_memcpy(bytes + begin * 2, rounded, static_cast<std::size_t>(count) * 2);
   }
+  if (target < 0) return;
   bfloat16 last;
   store(last, at_target);
   __builtin_memcpy(bytes + target * 2, &last, 2);

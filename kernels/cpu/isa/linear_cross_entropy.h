@@ -15,7 +15,8 @@ struct CrossEntropyTable {
   Statistics (*statistics)(const float* logits, std::int64_t n);
   // The same; logits become exp(logit - largest), so that the gradient does not work it out again.
   Statistics (*exponentials)(float* logits, std::int64_t n);
-  // exponentials become scale * (exponentials / sum - one_hot(target)).
+  // exponentials become scale * (exponentials / sum - one_hot(target)); a target below 0 is none
+  // of these.
   void (*gradient)(float* exponentials, std::int64_t n, std::int64_t target, double scale,
                    double sum);
   // The same, rounded to bf16 in the first half of the row's memory.
