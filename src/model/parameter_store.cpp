@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <string>
 
@@ -19,6 +20,13 @@ std::string bucket_name(const ParameterSpec& spec) {
   if (!spec.is_matrix()) return fmt::format("{}vectors", frozen);
   if (spec.layer < 0) return frozen + spec.name;
   return fmt::format("{}layer {}", frozen, spec.layer);
+}
+
+// The slot that it shares with others where layers take their turns; `turn`: 0 or 1.
+std::optional<std::string> shared_slot(const ParameterSpec& spec, int turn) {
+  if (!spec.is_matrix() || spec.completion == Completion::tied) return std::nullopt;
+  if (spec.layer < 0) return "embedding and head";
+  return fmt::format("{}layers {}", spec.trainable ? "" : "frozen ", turn);
 }
 
 Tensor slice(const Tensor& flat, std::int64_t offset, Shape shape) {
@@ -73,46 +81,113 @@ ParameterStore::ParameterStore(const std::vector<ParameterSpec>& specs, DType co
 
 ParameterStore::ParameterStore(const std::vector<PlacedSpec>& placed, DType compute,
                                std::int64_t alignment, bool with_gradients, Device device)
-    : compute_(compute) {
+    : ParameterStore(placed, {.compute = compute,
+                              .alignment = alignment,
+                              .with_gradients = with_gradients,
+                              .device = device}) {}
+
+ParameterStore::ParameterStore(const std::vector<ParameterSpec>& specs,
+                               const ParameterStoreOptions& options)
+    : ParameterStore(all_of(specs), options) {}
+
+ParameterStore::ParameterStore(const std::vector<PlacedSpec>& placed,
+                               const ParameterStoreOptions& options)
+    : compute_(options.compute), zero_(options.zero) {
   std::map<std::string, std::size_t> bucket_index;
-  std::vector<std::int64_t> offset_of;
   for (const PlacedSpec& part : placed) {
     const ParameterSpec& spec = part.spec;
+    if (const Parameter* held = find(spec.name)) {
+      require<OpError>(held->region == part.region,
+                       "[parameters] {} is listed with {} and with {}; expected one part of it",
+                       spec.name, held->region.str(), part.region.str());
+      continue;
+    }
     const auto [entry, is_new] = bucket_index.try_emplace(bucket_name(spec), buckets_.size());
     if (is_new) {
       Bucket& bucket = buckets_.emplace_back();
-      bucket.dtype = spec.is_matrix() ? compute : accumulate_type(compute);
+      bucket.dtype = spec.is_matrix() ? compute_ : accumulate_type(compute_);
       bucket.trainable = spec.trainable;
     }
-    Bucket& bucket = buckets_[entry->second];
-    index_.emplace(spec.name, parameters_.size());
-    bucket.parameters.push_back(parameters_.size());
-    bucket.offsets.push_back(bucket.elements);
-    offset_of.push_back(bucket.elements);
-    bucket.elements += part.region.elements();
-    Parameter& parameter = parameters_.emplace_back();
-    parameter.spec = spec;
-    parameter.region = part.region;
-    parameter.is_primary = part.is_primary;
-    parameter.bucket = entry->second;
+    add(part, entry->second);
   }
-  const DType gradient_type = accumulate_type(compute);
   for (Bucket& bucket : buckets_) {
-    bucket.elements = (bucket.elements + alignment - 1) / alignment * alignment;
-    const auto count = static_cast<std::size_t>(bucket.elements);
-    memory_.emplace_back(count * size_of(bucket.dtype), device, "parameters");
-    bucket.values = memory_.back().tensor(bucket.dtype, {bucket.elements});
-    if (with_gradients && bucket.trainable) {
-      memory_.emplace_back(count * size_of(gradient_type), device, "gradients");
-      bucket.gradients = memory_.back().tensor(gradient_type, {bucket.elements});
-    }
+    bucket.elements =
+        (bucket.elements + options.alignment - 1) / options.alignment * options.alignment;
   }
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    Parameter& parameter = parameters_[i];
-    const Bucket& bucket = buckets_[parameter.bucket];
-    const Shape shape = parameter.region.shape(parameter.spec.shape);
-    parameter.value = slice(bucket.values, offset_of[i], shape);
-    parameter.gradient = slice(bucket.gradients, offset_of[i], shape);
+  assign_slots();
+  allocate(options);
+}
+
+void ParameterStore::add(const PlacedSpec& part, std::size_t bucket_number) {
+  Bucket& bucket = buckets_[bucket_number];
+  index_.emplace(part.spec.name, parameters_.size());
+  bucket.parameters.push_back(parameters_.size());
+  bucket.offsets.push_back(bucket.elements);
+  bucket.elements += part.region.elements();
+  Parameter& parameter = parameters_.emplace_back();
+  parameter.spec = part.spec;
+  parameter.region = part.region;
+  parameter.is_primary = part.is_primary;
+  parameter.bucket = bucket_number;
+}
+
+void ParameterStore::assign_slots() {
+  std::map<std::string, std::size_t> value_slots;
+  std::map<std::string, std::size_t> gradient_slots;
+  std::map<bool, int> layers;  // so far, trainable and frozen
+  std::vector<int> users;      // of slots of values
+  for (Bucket& bucket : buckets_) {
+    const ParameterSpec& spec = parameters_[bucket.parameters.front()].spec;
+    const std::string own = bucket_name(spec);
+    const int turn = spec.is_matrix() && spec.layer >= 0 ? layers[bucket.trainable]++ % 2 : 0;
+    const std::string shared = shared_slot(spec, turn).value_or(own);
+    const auto slot = [](auto& slots, const std::string& name) {
+      return slots.try_emplace(name, slots.size()).first->second;
+    };
+    bucket.value_slot = slot(value_slots, zero_ >= ZeroStage::three ? shared : own);
+    users.resize(value_slots.size());
+    ++users[bucket.value_slot];
+    if (!bucket.trainable) continue;
+    bucket.gradient_slot = slot(gradient_slots, zero_ >= ZeroStage::two ? shared : own);
+  }
+  for (Bucket& bucket : buckets_) bucket.shares_values = users[bucket.value_slot] > 1;
+}
+
+void ParameterStore::allocate(const ParameterStoreOptions& options) {
+  const DType gradient_type = accumulate_type(compute_);
+  std::map<std::size_t, std::size_t> values;  // bytes of slots
+  std::map<std::size_t, std::size_t> gradients;
+  const auto raise = [](std::size_t& bytes, std::int64_t elements, DType dtype) {
+    bytes = std::max(bytes, static_cast<std::size_t>(elements) * size_of(dtype));
+  };
+  for (const Bucket& bucket : buckets_) {
+    raise(values[bucket.value_slot], bucket.elements, bucket.dtype);
+    if (!options.with_gradients || !bucket.trainable) continue;
+    raise(gradients[bucket.gradient_slot], bucket.elements, gradient_type);
+  }
+  const auto buffers = [&](const std::map<std::size_t, std::size_t>& sizes, const char* purpose) {
+    std::map<std::size_t, std::size_t> index;  // into memory_
+    for (const auto& [slot, bytes] : sizes) {
+      index[slot] = memory_.size();
+      memory_.emplace_back(bytes, options.device, purpose);
+    }
+    return index;
+  };
+  const auto value_memory = buffers(values, "parameters");
+  const auto gradient_memory = buffers(gradients, "gradients");
+  for (Bucket& bucket : buckets_) {
+    const Shape shape{bucket.elements};
+    bucket.values = memory_[value_memory.at(bucket.value_slot)].tensor(bucket.dtype, shape);
+    if (options.with_gradients && bucket.trainable) {
+      const Buffer& memory = memory_[gradient_memory.at(bucket.gradient_slot)];
+      bucket.gradients = memory.tensor(gradient_type, shape);
+    }
+    for (std::size_t i = 0; i < bucket.parameters.size(); ++i) {
+      Parameter& parameter = parameters_[bucket.parameters[i]];
+      const Shape part = parameter.region.shape(parameter.spec.shape);
+      parameter.value = slice(bucket.values, bucket.offsets[i], part);
+      parameter.gradient = slice(bucket.gradients, bucket.offsets[i], part);
+    }
   }
 }
 
@@ -155,7 +230,18 @@ Weight ParameterStore::fused(std::string_view first, std::string_view last) cons
 }
 
 void ParameterStore::initialize(std::uint64_t seed, const Stream& stream) {
-  for (const Parameter& parameter : parameters_) {
+  for (std::size_t i = 0; i < buckets_.size(); ++i) {
+    require<OpError>(!buckets_[i].shares_values,
+                     "[parameters] layers share the memory of their values, which hold one of "
+                     "them at a time: initialise them through their GradientBuckets");
+    initialize_bucket(i, seed, stream);
+  }
+}
+
+void ParameterStore::initialize_bucket(std::size_t bucket, std::uint64_t seed,
+                                       const Stream& stream) const {
+  for (const std::size_t index : buckets_[bucket].parameters) {
+    const Parameter& parameter = parameters_[index];
     const Philox random(seed, RandomPurpose::initialisation, parameter.spec.name);
     fill_from_host(stream, parameter.value, [&](const Tensor& to) {
       switch (to.dtype()) {
@@ -170,6 +256,12 @@ void ParameterStore::initialize(std::uint64_t seed, const Stream& stream) {
       }
     });
   }
+}
+
+std::size_t ParameterStore::bytes() const {
+  std::size_t total = 0;
+  for (const Buffer& buffer : memory_) total += buffer.bytes();
+  return total;
 }
 
 std::int64_t ParameterStore::count() const {

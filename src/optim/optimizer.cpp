@@ -188,7 +188,7 @@ void Optimizer::round_masters(const Context& context, const OptimizerPiece& piec
 
 void Optimizer::publish_masters(const Context& context) {
   for (const OptimizerPiece& piece : pieces_) round_masters(context, piece);
-  for (std::size_t i = 0; i < shards_.size(); ++i) buckets_->gather(i);
+  buckets_->publish(true);
 }
 
 std::vector<OptimizerPiece> Optimizer::pieces_of(const UpdateRule& rule) const {
@@ -211,6 +211,8 @@ void Optimizer::scale(const Context& context, const HeadFactors& clip, bool writ
 void Optimizer::update(const Context& context, const UpdateStep& step,
                        const std::vector<HeadFactors>& clips) {
   const ProfileRange range("update");
+  buckets_->complete(context);
+  buckets_->wait_all();
   updates_ = step.update;
   UpdateStep options = step;
   options.writes_values = !rounding_seed_;
@@ -221,9 +223,7 @@ void Optimizer::update(const Context& context, const UpdateStep& step,
       if (piece.spec().trainable) round_masters(context, piece);
     }
   }
-  for (std::size_t i = 0; i < shards_.size(); ++i) {
-    if (buckets_->parameters().buckets()[i].trainable) buckets_->gather(i);
-  }
+  buckets_->publish(false);
   buckets_->zero(context);
 }
 

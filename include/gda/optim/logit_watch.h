@@ -24,19 +24,27 @@ struct SeenLogits {
 };
 
 // In an update that is due, begin() comes before the passes, which are given logits()
-// (SequenceBatch::max_logit), and end() behind them, on every rank.
+// (SequenceBatch::max_logit), and end() behind them, on every rank. What a rank's passes do not
+// see, other layers and other heads, others do: the largest of all ranks decides.
 class LogitWatch {
  public:
-  // `parameters` and `replicas` must outlive it.
+  // `specs` are those of the whole model, `parameters` what this rank holds of it. `heads`: the
+  // query heads of attention's core here, among all of the model. `parameters` and `world` must
+  // outlive it.
+  LogitWatch(const QkClipConfig& config, const ModelConfig& model,
+             const std::vector<ParameterSpec>& specs, const ParameterStore& parameters,
+             Communicator& world, const IndexRange& heads);
+  // Of ranks that hold the whole model.
   LogitWatch(const QkClipConfig& config, const ModelConfig& model, const ParameterStore& parameters,
              Communicator& replicas);
 
   // `update`: 1 for the run's first.
   bool is_due(std::int64_t update) const { return update % config_.every_steps == 0; }
-  // [layers, query heads] accumulate type, on the parameters' device.
+  // [layers of the model, query heads here] accumulate type, on the parameters' device.
   const Tensor& logits() const { return logits_.tensor; }
   void begin(const Stream& stream);
   // The largest logits of all ranks' passes, and what the heads' weights have to be multiplied by.
+  // Factors are of all heads of a projection, whichever this rank has; of layers that are here.
   // Layers whose q_proj or k_proj is frozen are left as they are. Collective.
   std::vector<HeadFactors> end(const Stream& stream);
 
@@ -50,13 +58,20 @@ class LogitWatch {
   QkClipConfig config_;
   AttentionShape shape_;
   const ParameterStore& parameters_;
-  Communicator& replicas_;
+  Communicator& world_;
+  IndexRange heads_;
+  std::vector<bool> clips_;  // of each layer: whether its projections are trained
   OwnedTensor logits_;
-  OwnedTensor all_;  // f64, on the host
+  OwnedTensor all_;  // of all heads; f64, on the host
   SeenLogits seen_;
 };
 
 // Null without a configuration.
+std::unique_ptr<LogitWatch> make_logit_watch(const std::optional<QkClipConfig>& config,
+                                             const ModelConfig& model,
+                                             const std::vector<ParameterSpec>& specs,
+                                             const ParameterStore& parameters, Communicator& world,
+                                             const IndexRange& heads);
 std::unique_ptr<LogitWatch> make_logit_watch(const std::optional<QkClipConfig>& config,
                                              const ModelConfig& model,
                                              const ParameterStore& parameters,
