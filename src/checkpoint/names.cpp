@@ -51,8 +51,8 @@ std::string model_file_name(std::size_t index, std::size_t count) {
   return fmt::format("model-{:05}-of-{:05}.safetensors", index + 1, count);
 }
 
-std::string optimizer_file_name(int rank, int world_size) {
-  return fmt::format("{}{:05}-of-{:05}.safetensors", kOptimizerPrefix, rank + 1, world_size);
+std::string optimizer_file_name(std::size_t index, std::size_t count) {
+  return fmt::format("{}{:05}-of-{:05}.safetensors", kOptimizerPrefix, index + 1, count);
 }
 
 bool is_optimizer_file(std::string_view name) {

@@ -23,8 +23,8 @@ inline constexpr const char* kTemporarySuffix = ".tmp";
 
 // "model.safetensors" for one file, else "model-00001-of-00002.safetensors".
 std::string model_file_name(std::size_t index, std::size_t count);
-// "optimizer-00001-of-00008.safetensors" of rank 0 of 8.
-std::string optimizer_file_name(int rank, int world_size);
+// "optimizer-00001-of-00008.safetensors" for the first of 8.
+std::string optimizer_file_name(std::size_t index, std::size_t count);
 bool is_optimizer_file(std::string_view name);
 
 // The step of "step-00001000"; nothing for any other name.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <numeric>
 #include <tuple>
 
 #include "checkpoint/coverage.h"
@@ -35,18 +36,18 @@ void append(Numbers& numbers, const Region& region) {
 }
 
 // A rank's part of the layout, to travel: the fingerprint, whether it has every parameter whole,
-// the number of boxes otherwise and these (parameter, region), then the pieces (parameter, state,
-// region, offset, length).
+// its number among the ranks of its host, the number of boxes if it has not all and these
+// (parameter, region), then the pieces (parameter, state, region, offset, length).
 Numbers describe(const std::vector<ParameterSource>& parameters,
-                 const std::vector<TensorPiece>& pieces) {
+                 const std::vector<TensorPiece>& pieces, int rank_on_host) {
   const bool has_all = std::ranges::all_of(parameters, &ParameterSource::has_whole);
-  Numbers numbers = {fingerprint(parameters), has_all, 0};
+  Numbers numbers = {fingerprint(parameters), has_all, rank_on_host, 0};
   std::map<std::string_view, std::size_t> index;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     index[parameters[i].name] = i;
     if (has_all) continue;
     for (const ParameterBox& box : parameters[i].boxes) {
-      ++numbers[2];
+      ++numbers[3];
       numbers.push_back(static_cast<std::int64_t>(i));
       append(numbers, box.region);
     }
@@ -117,6 +118,7 @@ void add_rank(const std::vector<ParameterSource>& parameters, const Numbers& des
   NumberReader reader(described);
   reader.next();  // the fingerprint
   const bool has_all = reader.next() != 0;
+  reader.next();  // its number on its host
   for (std::int64_t left = reader.next(); left > 0; --left) {
     const auto parameter = static_cast<std::size_t>(reader.next());
     layout.holders[parameter].push_back({reader.region(), rank});
@@ -124,13 +126,13 @@ void add_rank(const std::vector<ParameterSource>& parameters, const Numbers& des
   for (std::size_t i = 0; has_all && i < layout.holders.size(); ++i) {
     layout.holders[i].push_back({Region::whole(parameters[i].shape), rank});
   }
+  if (!reader.at_end()) layout.owners.push_back(rank);
   while (!reader.at_end()) {
     const auto parameter = static_cast<std::size_t>(reader.next());
     const auto state = static_cast<std::size_t>(reader.next());
     FlatPart part{.box = reader.region()};
     part.offset = reader.next();
     part.length = reader.next();
-    layout.has_pieces = true;
     layout.has_boxes |= part.box != Region::whole(parameters[parameter].shape);
     for (const Region& region : rectangles(part)) {
       state_boxes[parameter][state].push_back({region, static_cast<std::size_t>(rank)});
@@ -170,9 +172,19 @@ std::vector<HeldBox> SaveLayout::givers(std::size_t parameter, int writer) const
   return result;
 }
 
-SaveLayout agree_on_layout(Communicator& group, const CheckpointContents& contents) {
+std::vector<int> one_of_each_host_first(const std::vector<std::int64_t>& ranks_on_hosts) {
+  std::vector<int> order(ranks_on_hosts.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(
+      order, {}, [&](int rank) { return ranks_on_hosts[static_cast<std::size_t>(rank)]; });
+  return order;
+}
+
+SaveLayout agree_on_layout(Communicator& group, const CheckpointContents& contents,
+                           int rank_on_host) {
   const std::vector<ParameterSource>& parameters = contents.parameters;
-  const std::vector<Numbers> all = gather_numbers(group, describe(parameters, contents.pieces));
+  const std::vector<Numbers> all =
+      gather_numbers(group, describe(parameters, contents.pieces, rank_on_host));
   for (std::size_t rank = 1; rank < all.size(); ++rank) {
     require<FormatError>(
         all[rank][0] == all[0][0],
@@ -181,6 +193,9 @@ SaveLayout agree_on_layout(Communicator& group, const CheckpointContents& conten
         rank);
   }
   SaveLayout layout;
+  std::vector<std::int64_t> ranks_on_hosts;
+  for (const Numbers& numbers : all) ranks_on_hosts.push_back(numbers[2]);
+  layout.writers = one_of_each_host_first(ranks_on_hosts);
   const bool all_whole =
       std::ranges::all_of(all, [](const Numbers& numbers) { return numbers[1] != 0; });
   if (!all_whole) layout.holders.resize(parameters.size());

@@ -16,6 +16,7 @@
 #include "gda/checkpoint/hugging_face_config.h"
 #include "gda/core/error.h"
 #include "gda/dist/agreement.h"
+#include "gda/dist/device_communicator.h"
 
 namespace gda::checkpoint_internal {
 namespace {
@@ -84,13 +85,12 @@ std::shared_ptr<RowExchange> make_exchange(Communicator& group, const SaveOption
                                            const std::vector<ParameterSource>& parameters,
                                            const SaveLayout& layout, const FileCut& files) {
   if (layout.holders.empty()) return nullptr;
-  const auto ranks = static_cast<std::size_t>(group.size());
-  std::vector<std::vector<RowBlock>> lanes(ranks);
+  std::vector<std::vector<RowBlock>> lanes(layout.writers.size());
   for (std::size_t i = 0; i < files.size(); ++i) {
-    std::vector<RowBlock>& lane = lanes[i % ranks];
+    const int writer = layout.writer_of(i);
+    std::vector<RowBlock>& lane = lanes[static_cast<std::size_t>(writer)];
     for (const std::size_t parameter : files[i]) {
-      for (RowBlock& block :
-           blocks_of(options, parameters, layout, parameter, static_cast<int>(i % ranks))) {
+      for (RowBlock& block : blocks_of(options, parameters, layout, parameter, writer)) {
         lane.push_back(std::move(block));
       }
     }
@@ -118,8 +118,8 @@ void add_model_files(Communicator& group, const SaveOptions& options,
                      const CheckpointContents& contents, const SaveLayout& layout, SavePlan& plan) {
   const FileCut files = cut_by_size(contents.parameters, options.max_file_bytes);
   plan.exchange = make_exchange(group, options, contents.parameters, layout, files);
-  const auto ranks = static_cast<std::size_t>(group.size());
-  for (auto i = static_cast<std::size_t>(group.rank()); i < files.size(); i += ranks) {
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    if (layout.writer_of(i) != group.rank()) continue;
     TensorFile file{model_file_name(i, files.size()), {}};
     for (const std::size_t parameter : files[i]) {
       file.tensors.push_back(whole_source(
@@ -183,12 +183,18 @@ void check_piece(const ParametersByName& parameters, const TensorPiece& piece) {
                        piece.offset + piece.length, piece.region.elements());
 }
 
-void add_optimizer_file(Communicator& group, const CheckpointContents& contents, SavePlan& plan) {
+// Of a rank that has something of the optimizer's; a model alone has no such files.
+void add_optimizer_file(Communicator& group, const CheckpointContents& contents,
+                        const SaveLayout& layout, SavePlan& plan) {
+  const auto own = std::ranges::find(layout.owners, group.rank());
+  if (own == layout.owners.end()) return;
   std::unordered_map<std::string_view, Region> wholes;
   for (const ParameterSource& parameter : contents.parameters) {
     wholes[parameter.name] = Region::whole(parameter.shape);
   }
-  TensorFile file{optimizer_file_name(group.rank(), group.size()), {}};
+  TensorFile file{optimizer_file_name(static_cast<std::size_t>(own - layout.owners.begin()),
+                                      layout.owners.size()),
+                  {}};
   for (const TensorPiece& piece : contents.pieces) {
     if (piece.length == 0) continue;
     const bool is_of_whole = piece.region == wholes.at(piece.name);
@@ -218,15 +224,15 @@ SavePlan plan_save(Communicator& group, const SaveOptions& options,
     const ParametersByName parameters = check_parameters(contents.parameters);
     for (const TensorPiece& piece : contents.pieces) check_piece(parameters, piece);
   });
-  const SaveLayout layout = agree_on_layout(group, contents);
+  const int rank_on_host = options.rank_on_host.value_or(place_on_host(group).rank);
+  const SaveLayout layout = agree_on_layout(group, contents, rank_on_host);
   plan.has_boxes = layout.has_boxes;
   for (const ParameterSource& parameter : contents.parameters) {
     plan.parameter_count += parameter.shape.elements();
   }
   together(group, "cannot save a checkpoint", [&] {
     add_model_files(group, options, contents, layout, plan);
-    // A model alone has no optimizer files.
-    if (layout.has_pieces) add_optimizer_file(group, contents, plan);
+    add_optimizer_file(group, contents, layout, plan);
   });
   return plan;
 }

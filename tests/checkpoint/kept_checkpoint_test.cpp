@@ -25,7 +25,8 @@ TEST(KeptCheckpoint, OpensAsItWas) {
 // The pieces of one of its optimizer files, read from it.
 void add_pieces(const CheckpointReader& reader, int rank, std::vector<OwnedTensor>& memory,
                 std::vector<TensorPiece>& pieces) {
-  const SafetensorsFile file(reader.path() / optimizer_file_name(rank, 2));
+  const SafetensorsFile file(reader.path() /
+                             optimizer_file_name(static_cast<std::size_t>(rank), 2));
   for (const StoredTensor& stored : file.tensors()) {
     const PieceName name = *parse_piece_name(stored.name);
     const Tensor data = memory.emplace_back(DType::f32, Shape{stored.elements()}).tensor;

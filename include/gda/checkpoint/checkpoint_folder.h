@@ -14,6 +14,13 @@
 //   checkpoints/latest                       text: the name of the newest one
 //
 // A folder is written as step-00001000.tmp and renamed when it is whole.
+//
+// How many files there are: the model's parameters, in forward order, fill one file after another
+// up to a size (SaveOptions::max_file_bytes), so these files and their bytes do not depend on the
+// ranks or their layout. Their writers are the first rank of each host, then the second of each,
+// and so on, around: the load and the memory of an asynchronous save's copy are shared by the
+// hosts. Every rank that has any optimizer state that no other speaks for writes one file of it.
+// What a rank wrote nobody else reads by its number: any layout reads any other's.
 #pragma once
 
 #include <cstdint>

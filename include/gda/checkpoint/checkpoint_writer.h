@@ -32,10 +32,12 @@ struct SaveOptions {
   std::int64_t keep_last = 0;
   // Steps that are a multiple of it are kept for good; 0: none.
   std::int64_t keep_every = 0;
-  // Model files are cut at this size. File i is written by rank i % size.
+  // Model files are cut at this size.
   std::uint64_t max_file_bytes = 4'000'000'000;
   // Rows of parameters that travel to the rank that writes them, at a time.
   std::size_t block_bytes = std::size_t{16} << 20;
+  // The number of this rank among those of its host; none: they find out.
+  std::optional<int> rank_on_host = std::nullopt;
 };
 
 struct CheckpointContents {
