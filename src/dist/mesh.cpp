@@ -89,10 +89,8 @@ Mesh::Mesh(Communicator& world, const MeshShape& shape) : shape_(shape), rank_(w
   for (const Axis axis : kOrder) {
     groups_[static_cast<std::size_t>(axis)] = cut(world, {axis}, name_of(axis));
   }
-  const bool several = shape.data > 1 && shape.context > 1;
-  const Axis only = shape.context == 1 ? Axis::data : Axis::context;
-  replicas_ = several ? cut(world, {Axis::data, Axis::context}, "replicas")
-                      : groups_[static_cast<std::size_t>(only)];
+  replicas_ = shape.context > 1 ? cut(world, {Axis::data, Axis::context}, "replicas")
+                                : groups_[static_cast<std::size_t>(Axis::data)];
   world.set_rank_places(places(shape));
 }
 

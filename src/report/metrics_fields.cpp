@@ -109,6 +109,15 @@ constexpr MetricField<StepReport> kStepFields[] = {
      [](const StepReport& r) { return Json(r.clipped_heads); }, "optimizer/clipped_heads"},
     {"seconds", "s", "since the last line of a step, by phase; they add up to all that passed",
      [](const StepReport& r) { return by_phase(r.seconds); }, "seconds"},
+    {"sent_bytes", "bytes",
+     "by rank 0 since then, as a ring would: to the ranks of its pipeline, those that share its "
+     "tokens (context) or matrices (tensor), and those with the same parameters (replicas); empty "
+     "for one rank",
+     [](const StepReport& r) { return by_name(r.sent_bytes); }, "sent_bytes"},
+    {"waited_seconds", "s",
+     "of rank 0's host since then for what those send, whichever phase it is counted to; 0 on a "
+     "GPU, where the host does not wait",
+     [](const StepReport& r) { return by_name(r.waited_seconds); }, "waited_seconds"},
 };
 
 constexpr MetricField<EvalReport> kEvalFields[] = {

@@ -160,9 +160,28 @@ void Reporter::report(const RunProgress& progress) {
   report.max_logits = seen.largest;
   report.clipped_heads = seen.clipped_heads;
   report.seconds = seconds;
+  add_traffic(report);
   report.resident_bytes = memory.resident_bytes;
   report.peak_resident_bytes = memory.peak_resident_bytes;
   log_->report(report);
+}
+
+void Reporter::add_traffic(StepReport& report) {
+  const Mesh& mesh = run_.mesh();
+  std::vector<Traffic> now;
+  const auto add = [&](const std::string& name, int ranks, const Traffic& total) {
+    const std::size_t i = now.size();
+    const Traffic before = i < reported_traffic_.size() ? reported_traffic_[i] : Traffic{};
+    now.push_back(total);
+    if (ranks == 1) return;
+    report.sent_bytes.emplace_back(name, total.bytes_sent - before.bytes_sent);
+    report.waited_seconds.emplace_back(name, total.seconds_waited - before.seconds_waited);
+  };
+  add("replicas", mesh.replicas().size(), mesh.replica_traffic());
+  for (const Axis axis : {Axis::pipeline, Axis::context, Axis::tensor}) {
+    add(name_of(axis), mesh.size(axis), mesh.traffic(axis));
+  }
+  reported_traffic_ = std::move(now);
 }
 
 void Reporter::add_sources(const RunProgress& progress, StepReport& report) const {

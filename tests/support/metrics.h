@@ -21,7 +21,7 @@ inline std::vector<nlohmann::json> metrics_of(const std::filesystem::path& run) 
     for (const char* key :
          {"tokens_per_second", "flops_full", "flops_causal", "mfu_full", "mfu_causal", "peak_flops",
           "measured_flops", "share_of_measured", "eta_seconds", "elapsed_seconds", "resident_bytes",
-          "peak_resident_bytes", "seconds", "time"}) {
+          "peak_resident_bytes", "seconds", "sent_bytes", "time", "waited_seconds"}) {
       line.erase(key);
     }
     lines.push_back(std::move(line));

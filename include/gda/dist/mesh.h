@@ -59,8 +59,8 @@ class Mesh {
   // coordinate, which is their rank in the group.
   Communicator& group(Axis axis) const { return *groups_[static_cast<std::size_t>(axis)].group; }
   // The ranks that share this one's pipeline and tensor coordinates, and so hold the same
-  // parameters, ordered by (data, context). Named "replicas"; where one of the two axes has a
-  // single place it is the group of the other.
+  // parameters, ordered by (data, context). Named "replicas"; along one context place it is the
+  // data group, else one of its own, whose sums do not hold up what attention exchanges.
   Communicator& replicas() const { return *replicas_.group; }
 
   // Since the mesh was made, of operations of group(axis) or replicas(); nothing in a group of one.

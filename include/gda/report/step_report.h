@@ -47,6 +47,10 @@ struct StepReport {
   std::vector<double> max_logits = {};
   std::int64_t clipped_heads = 0;
   PhaseSeconds seconds{};
+  // Since the last report, by group of ranks: bytes that this rank sent to the others, and seconds
+  // that it waited for them.
+  std::vector<std::pair<std::string, double>> sent_bytes = {};
+  std::vector<std::pair<std::string, double>> waited_seconds = {};
   std::int64_t resident_bytes = 0;       // memory of this rank now
   std::int64_t peak_resident_bytes = 0;  // and the most it ever had
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "gda/report/peak_flops.h"
 #include "gda/report/phase_timer.h"
@@ -44,6 +45,7 @@ class Reporter {
   std::int64_t last_sample(const RunProgress& progress) const;
   void report(const RunProgress& progress);
   void add_sources(const RunProgress& progress, StepReport& report) const;
+  void add_traffic(StepReport& report);
 
   Run& run_;
   std::unique_ptr<Tokenizer> tokenizer_;  // the root's, for samples of text
@@ -52,6 +54,7 @@ class Reporter {
   PhaseTimer timer_;
   std::int64_t reported_tokens_ = 0;
   std::int64_t reported_step_ = 0;
+  std::vector<Traffic> reported_traffic_;
   FlopsPerToken unreported_flops_;  // of the steps since the last report, not a token
 };
 
