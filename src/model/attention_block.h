@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <vector>
 
-#include "gda/model/attention_shape.h"
 #include "gda/model/decoder.h"
 #include "gda/model/layer_part.h"
-#include "gda/ops/attention.h"
-#include "gda/ops/differential.h"
+#include "model/attention_heads.h"
+#include "model/context_exchange.h"
+#include "model/layer_groups.h"
 #include "model/linear.h"
 
 namespace gda {
@@ -15,62 +17,81 @@ namespace gda {
 // What attention reads besides its input.
 struct AttentionInput {
   SequenceBatch batch;
+  std::int64_t rows = 0;  // N, of the context rank; with a cache all of them
   Tensor rope_table;
   // Generation: keys and values of the tokens before these, which join them. `batch` is then one
   // sequence, without first_key, and there is no backward pass.
   const KvCache* cache = nullptr;
 };
 
-struct AttentionActivations {
-  Tensor qkv;       // [N, q + k + v (+ gate)] after RoPE
-  Tensor attended;  // [N, query heads * d_v]
-  Tensor lse;       // [N, query heads]
-  Tensor lambda;    // [1]
-  Tensor rho;       // [N, signal heads], of subln
-  Tensor mixed;     // [N, out_size], the input of o_proj; cheap to compute again from `attended`
-};
-
+// With context ranks and no cache, attention itself is cut (gda/model/context_cut.h): with ulysses
+// it has all tokens of some of this place's heads, R = B T rows; with gather R = N.
 class AttentionBlock {
  public:
   // Of this place's heads, whose weights `parameters` has.
   AttentionBlock(const ModelConfig& config, const LayerPart& part, const ParameterStore& parameters,
-                 std::int64_t layer);
+                 std::int64_t layer, const LayerGroups& groups = {});
 
   // Of the columns of o_proj's input [out_size], from now on; empty: none.
-  void set_head_mask(const Tensor& mask) { head_mask_ = mask; }
+  void set_head_mask(const Tensor& mask);
 
   // Takes memory for all activations but `mixed`, and for `mixed`.
-  void allocate_saved(Arena& arena, std::int64_t rows, AttentionActivations& saved) const;
-  void allocate_mixed(Arena& arena, std::int64_t rows, AttentionActivations& saved) const;
+  void allocate_saved(Arena& arena, const AttentionInput& input, AttentionActivations& saved) const;
+  void allocate_mixed(Arena& arena, const AttentionInput& input, AttentionActivations& saved) const;
 
-  // x [N, D] is the normed input; fills everything. out = residual + attention(x).
+  // x [n, D] is the normed input; fills everything. out = residual + attention(x).
   void forward(const Context& context, const AttentionInput& input, const Tensor& x,
                const AttentionActivations& saved, const Tensor& residual, const Tensor& out) const;
   // Fills `mixed` again.
-  void combine(const Context& context, const AttentionActivations& saved) const;
+  void combine(const Context& context, const AttentionInput& input,
+               const AttentionActivations& saved) const;
   void backward(const Context& context, const AttentionInput& input, const Tensor& x,
-                const AttentionActivations& saved, const Tensor& dout, const Tensor& dx) const;
+                const AttentionActivations& saved, const Tensor& dout, const Tensor& dx,
+                DeferredProducts* later = nullptr) const;
 
-  // [1], for reports; empty for types without lambda.
-  void lambda(const Context& context, const Tensor& out) const;
-  bool has_lambda() const { return config_.is_differential(); }
+  // [1], for reports; only of types with lambda.
+  void lambda(const Context& context, const Tensor& out) const { place_.lambda(context, out); }
+  bool has_lambda() const { return place_.has_lambda(); }
 
  private:
-  // `before`: cached tokens, whose keys come first.
-  AttentionShape shape_for(const SequenceBatch& batch, std::int64_t before) const;
-  void backward_combine(const Context& context, const AttentionActivations& saved,
-                        const Tensor& dmixed, const Tensor& dattended, const Tensor& dqkv,
-                        const Tensor& delta) const;
+  // Neighbouring rows of queries that one call of attention is for.
+  struct Queries {
+    std::int64_t row = 0;
+    std::int64_t rows = 0;
+    AttentionShape shape;
+  };
+  bool exchanges_heads(const AttentionInput& input) const {
+    return groups_.exchanges_heads() && input.cache == nullptr;
+  }
+  bool gathers_keys(const AttentionInput& input) const {
+    return groups_.gathers_keys() && input.cache == nullptr;
+  }
+  // Those that attention has here.
+  const AttentionHeads& heads(const AttentionInput& input) const {
+    return exchanges_heads(input) ? shared_ : place_;
+  }
+  std::int64_t attended_rows(const AttentionInput& input) const;
+  std::vector<Queries> queries(const AttentionInput& input) const;
+  std::vector<std::int64_t> qkv_widths() const;
 
-  AttentionConfig config_;  // counts of this place's heads
+  void attend(const Context& context, const AttentionInput& input,
+              const AttentionActivations& saved) const;
+  // dqkv from dattended; with gather, `keys` are on their way.
+  void backward_attend(const Context& context, const AttentionInput& input,
+                       const AttentionActivations& saved, const AttentionHeads::Gradient& gradient,
+                       const ContextExchange::Gathering& keys, const Tensor& dqkv) const;
+  // Keys and values of this rank's rows, side by side.
+  Tensor keys_and_values(const Tensor& qkv) const;
+  // Those of all rows of the whole sequences, in the context's arena.
+  Tensor arranged(const Context& context, const AttentionInput& input,
+                  const ContextExchange::Gathering& keys) const;
+
   std::int64_t layer_;
-  std::int64_t gate_size_ = 0;
-  AttentionShape shape_;
-  DifferentialShape differential_;
+  LayerGroups groups_;
+  std::optional<ContextExchange> exchange_;
+  AttentionHeads place_;   // all of this tensor-parallel place
+  AttentionHeads shared_;  // ulysses: those of them that this context rank attends with
   Linear qkv_, out_;
-  Weight subln_;
-  LambdaVectors lambda_, lambda_gradient_;
-  Tensor head_mask_;
 };
 
 }  // namespace gda

@@ -1,16 +1,15 @@
 #include "gda/model/decoder.h"
 
 #include <algorithm>
-#include <numeric>
-#include <optional>
 #include <utility>
 
 #include "gda/core/error.h"
 #include "gda/core/stream.h"
-#include "gda/core/text.h"
+#include "gda/model/layer_part.h"
 #include "gda/ops/rope.h"
 #include "model/decoder_layer.h"
 #include "model/growth_masks.h"
+#include "model/layer_groups.h"
 #include "model/linear.h"
 #include "model/stage_buckets.h"
 
@@ -23,48 +22,35 @@ std::string_view head_name(const ModelConfig& config) {
 
 }  // namespace
 
-SequenceBatch single_document(const Context& context, const Tensor& token, std::int64_t begin) {
-  const std::int64_t length = token.dim(0);
-  const Tensor position = context.arena.allocate(DType::i32, {length});
-  fill_from_host(context.stream, position, [&](const Tensor& host) {
-    std::iota(host.data<std::int32_t>(), host.data<std::int32_t>() + length,
-              static_cast<std::int32_t>(begin));
-  });
-  return {.batch = 1, .length = length, .token = token, .position = position, .first_key = {}};
-}
-
 Decoder::Decoder(const ModelConfig& config, const ParameterStore& parameters, Recompute recompute,
                  LinearCrossEntropyOptions loss_options)
     : Decoder(config, parameters.specs(), {.stage = whole_model(config)}, parameters, recompute,
-              loss_options) {}
+              std::move(loss_options)) {}
 
 Decoder::Decoder(const ModelConfig& config, const std::vector<ParameterSpec>& specs,
                  const Placement& placement, const ParameterStore& parameters, Recompute recompute,
-                 LinearCrossEntropyOptions loss_options, const StageGroups&)
+                 LinearCrossEntropyOptions loss_options, const StageGroups& groups)
     : config_(config),
       stage_(placement.stage),
       parameters_(&parameters),
       recompute_(recompute),
-      loss_options_(loss_options) {
+      loss_options_(std::move(loss_options)) {
   config_.validate();
   const IndexRange& layers = stage_.layers;
   require<ConfigError>(
       layers.begin >= 0 && layers.size() > 0 && layers.end <= config_.num_hidden_layers,
       "decoder: a stage of layers [{}, {}) of {}; expected at least one layer", layers.begin,
       layers.end, config_.num_hidden_layers);
-  require<ConfigError>(placement.tensor_size == 1,
-                       "decoder: a part of {} tensor-parallel ranks, whose partial sums are not "
-                       "exchanged; expected 1",
-                       placement.tensor_size);
   const LayerPart part = layer_part(config_, placement);
+  const LayerGroups layer_groups = cut_over(placement, groups, part);
   for (std::int64_t layer = layers.begin; layer < layers.end; ++layer) {
-    layers_.emplace_back(config_, part, parameters, layer);
+    layers_.emplace_back(config_, part, parameters, layer, layer_groups);
   }
   if (stage_.has_embedding) embedding_ = parameters.at(kEmbeddingName).weight();
   if (stage_.has_head) {
     norm_ = parameters.at(kFinalNormName).weight();
-    head_ = std::make_unique<Linear>(parameters,
-                                     std::vector<std::string>{std::string(head_name(config_))});
+    head_ = std::make_unique<Linear>(
+        parameters, std::vector<std::string>{std::string(head_name(config_))}, tensor_);
   }
   buckets_ = std::make_unique<StageBuckets>(config_, stage_, parameters);
   lowest_trained_layer_ = lowest_trained_layer(config_, specs);
@@ -76,6 +62,37 @@ Decoder::Decoder(const ModelConfig& config, const std::vector<ParameterSpec>& sp
       make_rope_table(config_.rope.theta, config_.rope.scaling, config_.max_position_embeddings,
                       config_.attention.head_dim, statistics_type(), device);
   masks_ = std::make_unique<GrowthMasks>(config_, part, statistics_type(), device);
+}
+
+LayerGroups Decoder::cut_over(const Placement& placement, const StageGroups& groups,
+                              const LayerPart& part) {
+  const int ranks = groups.tensor != nullptr ? groups.tensor->size() : 1;
+  const int rank = groups.tensor != nullptr ? groups.tensor->rank() : 0;
+  require<ConfigError>(placement.tensor_size == ranks && placement.tensor == rank,
+                       "decoder: tensor coordinate {} of {}, with a group in which this is rank {} "
+                       "of {}; expected the same",
+                       placement.tensor, placement.tensor_size, rank, ranks);
+  if (ranks > 1) {
+    tensor_ = groups.tensor;
+    for (int i = 0; i < ranks; ++i) {
+      vocabularies_.push_back(vocabulary_part(config_.vocab_size, i, ranks));
+    }
+    vocabulary_ = {.first = vocabularies_[static_cast<std::size_t>(rank)].begin,
+                   .total = config_.vocab_size};
+  }
+  heads_ = part.attention;
+  LayerGroups result{.tensor = tensor_, .context = nullptr, .cut = {}};
+  if (groups.context != nullptr && groups.context->size() > 1) {
+    cut_ = gda::context_cut(config_, groups.method, groups.context->rank(), groups.context->size(),
+                            ranks);
+    result.context = groups.context;
+    result.cut = cut_;
+  }
+  const std::int64_t shares = result.exchanges_heads() ? cut_.size : 1;
+  const std::int64_t place = rank * shares + (shares > 1 ? cut_.rank : 0);
+  const std::int64_t count = heads_.query_heads() / shares;
+  query_heads_ = {place * count, (place + 1) * count};
+  return result;
 }
 
 Decoder::~Decoder() = default;
@@ -92,48 +109,6 @@ void Decoder::set_growth(const GrowthMask& mask, double m) {
 
 void Decoder::set_growth_at(const GrowthState& growth, std::int64_t step) {
   set_growth(growth.ramp ? growth.ramp->mask : GrowthMask{}, growth.mask_at(step));
-}
-
-void Decoder::check_whole(std::string_view op) const {
-  require<OpError>(stage_ == whole_model(config_),
-                   "[{}] expected the whole model, this is a stage of it: layers [{}, {}) of {}",
-                   op, stage_.layers.begin, stage_.layers.end, config_.num_hidden_layers);
-}
-
-void Decoder::forward_backward(const Context& context, const SequenceBatch& batch,
-                               const Tensor& target, double scale, const Tensor& loss) {
-  check_whole("forward_backward");
-  ForwardState state = forward(context, context.arena, batch, {}, {});
-  backward_from_loss(context, std::move(state), target, scale, loss, {});
-}
-
-void Decoder::forward_loss(const Context& context, const SequenceBatch& batch, const Tensor& target,
-                           const Tensor& loss) {
-  check_whole("forward_loss");
-  const ArenaScope scope(context.arena);
-  loss_of(context, infer(context, batch, {}), target, loss);
-}
-
-void Decoder::forward_logits(const Context& context, const SequenceBatch& batch,
-                             const Tensor& logits) {
-  check_whole("forward_logits");
-  const ArenaScope scope(context.arena);
-  logits_of(context, infer(context, batch, {}), logits);
-}
-
-void Decoder::forward_cached(const Context& context, const Tensor& token, KvCache& cache,
-                             const Tensor& logits) {
-  check_whole("forward_cached");
-  const std::int64_t rows = token.dim(0);
-  require<OpError>(cache.length() + rows <= cache.capacity(),
-                   "[forward_cached] the cache holds {}, it has {} and {} more came",
-                   counted(cache.capacity(), "token"), cache.length(), rows);
-  require<OpError>(cache.length() + rows <= config_.max_position_embeddings,
-                   "[forward_cached] the model has {}, of which {} are used and {} more came",
-                   counted(config_.max_position_embeddings, "position"), cache.length(), rows);
-  const ArenaScope scope(context.arena);
-  const SequenceBatch batch = single_document(context, token, cache.length());
-  logits_of(context, infer(context, batch, {}, &cache).rows(rows - 1, 1), logits);
 }
 
 std::vector<double> Decoder::lambdas(const Context& context) const {

@@ -10,6 +10,7 @@
 #include "model/growth_masks.h"
 #include "model/linear.h"
 #include "model/stage_buckets.h"
+#include "model/tensor_exchange.h"
 
 namespace gda {
 namespace {
@@ -45,18 +46,58 @@ bool Decoder::gives_gradient() const {
   return !stage_.has_embedding && backward_begins_below(stage_.layers.begin);
 }
 
+AttentionInput Decoder::attention_input(const SequenceBatch& batch, const KvCache* cache) const {
+  const std::int64_t all = batch.batch * batch.length;
+  AttentionInput input{
+      .batch = batch, .rows = all, .rope_table = rope_table_.tensor, .cache = cache};
+  if (cache != nullptr) return input;
+  require<OpError>(batch.length % cut_.divisor() == 0,
+                   "[decoder] sequences of {} tokens do not divide by {}, for {} context ranks",
+                   batch.length, cut_.divisor(), cut_.size);
+  input.rows = all / cut_.size;
+  const int places = tensor_ != nullptr ? tensor_->size() : 1;
+  require<OpError>(input.rows % places == 0,
+                   "[decoder] {} tokens do not divide over {} tensor-parallel ranks", input.rows,
+                   places);
+  return input;
+}
+
+std::int64_t Decoder::stream_rows(const AttentionInput& input) const {
+  const bool is_cut = tensor_ != nullptr && input.cache == nullptr;
+  return is_cut ? input.rows / tensor_->size() : input.rows;
+}
+
+void Decoder::embed(const Context& context, const AttentionInput& input, const Tensor& x) const {
+  sum_terms(context, tensor_, input.rows, x, [&](const Tensor& terms) {
+    embedding_forward(context, input.batch.token, embedding_.value, terms, vocabulary_);
+  });
+}
+
+LinearCrossEntropyOptions Decoder::loss_options(const Context& context) const {
+  LinearCrossEntropyOptions options = loss_options_;
+  if (tensor_ == nullptr) return options;
+  options.vocabulary = vocabulary_;
+  options.maximum_over_parts = [this, &context](const Tensor& x) {
+    reduce(context, *tensor_, x, Reduction::max);
+  };
+  options.sum_over_parts = [this, &context](const Tensor& x) {
+    reduce(context, *tensor_, x, Reduction::sum);
+  };
+  return options;
+}
+
 Tensor Decoder::run(const Context& context, Arena& kept, const AttentionInput& attention,
                     const Tensor& input, const Tensor& output,
                     std::vector<LayerActivations>* saved) const {
   const ProfileRange range("forward");
   const DType compute = compute_type();
-  const Shape shape{attention.batch.batch * attention.batch.length, config_.hidden_size};
+  const Shape shape{stream_rows(attention), config_.hidden_size};
   buckets_->use_vectors(hooks_);
   Tensor x = input;
   if (stage_.has_embedding) {
     buckets_->use_embedding(hooks_);
     x = kept.allocate(compute, shape);
-    embedding_forward(context, attention.batch.token, embedding_.value, x);
+    embed(context, attention, x);
   }
   Tensor spare;  // what the layer before has read, if nobody reads it again
   for (std::size_t i = 0; i < layers_.size(); ++i) {
@@ -79,27 +120,34 @@ Tensor Decoder::run(const Context& context, Arena& kept, const AttentionInput& a
 ForwardState Decoder::forward(const Context& context, Arena& kept, const SequenceBatch& batch,
                               const Tensor& input, const Tensor& output) const {
   auto state = std::make_unique<ForwardState::Kept>(kept);
-  state->attention = {.batch = batch, .rope_table = rope_table_.tensor};
+  state->attention = attention_input(batch, nullptr);
   state->output = run(context, kept, state->attention, input, output, &state->layers);
   return ForwardState(std::move(state));
 }
 
-void Decoder::backward_layers(const Context& context, ForwardState& state,
-                              const Tensor& gradient) const {
+void Decoder::backward_layers(const Context& context, ForwardState& state, const Tensor& gradient,
+                              DeferredProducts* later) const {
   const ProfileRange range("backward");
   ForwardState::Kept& kept = *state.kept_;
   const std::size_t lowest = layers_.size() - kept.layers.size();
   for (std::size_t i = layers_.size(); i-- > lowest; kept.layers.pop_back()) {
     buckets_->use_layer_backward(hooks_, i, lowest);
-    call(hooks_.before_gradient, buckets_->trained_layer(i));
-    layers_[i].backward(context, kept.attention, kept.layers.back(), gradient, recompute_);
-    call(hooks_.gradient_ready, buckets_->trained_layer(i));
+    if (later != nullptr) {
+      later->begin_layer(i);
+    } else {
+      call(hooks_.before_gradient, buckets_->trained_layer(i));
+    }
+    layers_[i].backward(context, kept.attention, kept.layers.back(), gradient, recompute_, later);
+    if (later == nullptr) call(hooks_.gradient_ready, buckets_->trained_layer(i));
   }
   const std::optional<std::size_t> embedding = buckets_->trained_embedding();
   if (embedding_.gradient) {
     // A tied one has the head's gradient by now.
     if (embedding != buckets_->trained_head()) call(hooks_.before_gradient, embedding);
-    embedding_backward(context, kept.attention.batch.token, gradient, embedding_.gradient);
+    const ArenaScope scope(context.arena);
+    embedding_backward(context, kept.attention.batch.token,
+                       gathered(context, tensor_, gradient, kept.attention.rows),
+                       embedding_.gradient, vocabulary_);
   }
   call(hooks_.gradient_ready, embedding);
   call(hooks_.gradient_ready, buckets_->trained_vectors());
@@ -113,7 +161,8 @@ Decoder::LastNorm Decoder::last_norm(const Context& context, const Tensor& strea
   return result;
 }
 
-void Decoder::backward(const Context& context, ForwardState state, const Tensor& gradient, DeferredProducts*) const {
+void Decoder::backward(const Context& context, ForwardState state, const Tensor& gradient,
+                       DeferredProducts* later) const {
   ForwardState consumed = std::move(state);
   require<OpError>(!stage_.has_head,
                    "[backward] this stage has the head: its gradient is that of "
@@ -122,11 +171,12 @@ void Decoder::backward(const Context& context, ForwardState state, const Tensor&
                    "[backward] expected the gradient of the stage's output, got none");
   if (!takes_gradient()) return;
   call(hooks_.before_gradient, buckets_->trained_vectors());
-  backward_layers(context, consumed, gradient);
+  backward_layers(context, consumed, gradient, later);
 }
 
 void Decoder::backward_from_loss(const Context& context, ForwardState state, const Tensor& target,
-                                 double scale, const Tensor& loss, const Tensor& gradient, DeferredProducts*) const {
+                                 double scale, const Tensor& loss, const Tensor& gradient,
+                                 DeferredProducts* later) const {
   ForwardState consumed = std::move(state);
   require<OpError>(stage_.has_head, "[backward_from_loss] this stage has no head");
   require<OpError>(gradient || !gives_gradient(),
@@ -140,9 +190,14 @@ void Decoder::backward_from_loss(const Context& context, ForwardState state, con
   const Tensor dnormed = context.arena.allocate(output.dtype(), output.shape());
   {
     const ProfileRange range("loss");
+    const ArenaScope loss_scope(context.arena);
     const Weight& head = head_->weight();
-    linear_cross_entropy_forward_backward(context, normed.y, head.value, target, scale, loss,
-                                          dnormed, head.gradient, loss_options_);
+    const std::int64_t rows = target.dim(0);
+    const Tensor all = gathered(context, tensor_, normed.y, rows);
+    sum_terms(context, tensor_, rows, dnormed, [&](const Tensor& terms) {
+      linear_cross_entropy_forward_backward(context, all, head.value, target, scale, loss, terms,
+                                            head.gradient, loss_options(context));
+    });
   }
   if (hooks_.backward_begins) hooks_.backward_begins();
   if (buckets_->trained_head() != buckets_->trained_embedding()) {
@@ -155,29 +210,21 @@ void Decoder::backward_from_loss(const Context& context, ForwardState state, con
       gradient ? gradient : context.arena.allocate(output.dtype(), output.shape());
   rms_norm_backward(context, dnormed, output, norm_.value, normed.rho, {}, dstream, norm_.gradient,
                     masks_->hidden());
-  backward_layers(context, consumed, dstream);
+  backward_layers(context, consumed, dstream, later);
 }
 
-Tensor Decoder::infer(const Context& context, const SequenceBatch& batch, const Tensor& input,
-                      KvCache* cache) const {
-  const AttentionInput attention{.batch = batch, .rope_table = rope_table_.tensor, .cache = cache};
-  const Tensor stream = run(context, context.arena, attention, input, {}, nullptr);
-  if (cache != nullptr) cache->advance(batch.length);
-  return stream;
-}
-
-void Decoder::loss_of(const Context& context, const Tensor& stream, const Tensor& target,
-                      const Tensor& loss) const {
-  const ArenaScope scope(context.arena);
-  buckets_->use_head(hooks_, std::nullopt);
-  linear_cross_entropy_forward(context, last_norm(context, stream).y, head_->weight().value, target,
-                               loss, loss_options_);
-}
-
-void Decoder::logits_of(const Context& context, const Tensor& stream, const Tensor& logits) const {
-  const ArenaScope scope(context.arena);
-  buckets_->use_head(hooks_, std::nullopt);
-  head_->forward(context, last_norm(context, stream).y, logits);
+void Decoder::backward_weights(const Context& context, DeferredProducts& later) const {
+  const ProfileRange range("backward of weights");
+  for (std::size_t begin = 0; begin < later.products_.size();) {
+    const std::size_t layer = later.products_[begin].layer;
+    std::size_t end = begin;
+    while (end < later.products_.size() && later.products_[end].layer == layer) ++end;
+    call(hooks_.before_gradient, buckets_->trained_layer(layer));
+    later.run(context, begin, end);
+    call(hooks_.gradient_ready, buckets_->trained_layer(layer));
+    begin = end;
+  }
+  later.clear();
 }
 
 }  // namespace gda

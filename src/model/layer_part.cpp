@@ -23,6 +23,15 @@ std::string nearest_divisors(std::int64_t count, std::int64_t wanted) {
 
 }  // namespace
 
+AttentionConfig share_of(const AttentionConfig& heads, std::int64_t count) {
+  AttentionConfig share = heads;
+  share.num_attention_heads /= count;
+  share.signal_heads /= count;
+  share.noise_heads /= count;
+  share.num_key_value_heads /= count;
+  return share;
+}
+
 LayerPart layer_part(const ModelConfig& config, const Placement& placement) {
   const AttentionConfig& all = config.attention;
   const std::int64_t count = placement.tensor_size;
@@ -45,11 +54,7 @@ LayerPart layer_part(const ModelConfig& config, const Placement& placement) {
                        "model.vocab_size: {} entries are too few for {} tensor-parallel ranks",
                        config.vocab_size, count);
 
-  LayerPart part{.attention = all, .heads = {}, .units = {}};
-  part.attention.num_attention_heads /= count;
-  part.attention.signal_heads /= count;
-  part.attention.noise_heads /= count;
-  part.attention.num_key_value_heads /= count;
+  LayerPart part{.attention = share_of(all, count), .heads = {}, .units = {}};
   const auto stretch = [&](std::int64_t size) {
     return IndexRange{placement.tensor * size / count, (placement.tensor + 1) * size / count};
   };

@@ -4,27 +4,6 @@
 
 namespace gda {
 
-void ArenaPool::reserve(std::size_t count, std::size_t bytes) {
-  while (all_.size() < count) {
-    Arena& arena = all_.emplace_back(device_);
-    if (bytes > 0) arena.reserve(bytes);
-    free_.push_back(&arena);
-  }
-}
-
-Arena& ArenaPool::take() {
-  if (free_.empty()) free_.push_back(&all_.emplace_back(device_));
-  Arena& arena = *free_.back();
-  free_.pop_back();
-  return arena;
-}
-
-std::size_t ArenaPool::bytes() const {
-  std::size_t total = 0;
-  for (const Arena& arena : all_) total += arena.capacity();
-  return total;
-}
-
 void MessagePool::set_shape(DType dtype, const Shape& shape, Device device) {
   if (dtype == dtype_ && shape == shape_ && device == device_) return;
   wait();

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <deque>
+#include <functional>
+#include <utility>
 #include <vector>
 
 #include "gda/core/memory.h"
@@ -10,22 +12,34 @@
 
 namespace gda {
 
-// Arenas of one size: one for what each micro-batch in flight keeps, used again by later ones.
-class ArenaPool {
+// Things that micro-batches in flight have one each of, used again by later ones: arenas for what
+// they keep. They hold nothing while they are in the pool.
+template <class Item>
+class Pool {
  public:
-  explicit ArenaPool(Device device = {}) : device_(device) {}
+  using Make = std::function<Item()>;
+  explicit Pool(Make make) : make_(std::move(make)) {}
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
 
-  // As many as will be in use at once, each of so many bytes.
-  void reserve(std::size_t count, std::size_t bytes);
-  Arena& take();
-  // It must hold nothing any more.
-  void give_back(Arena& arena) { free_.push_back(&arena); }
-  std::size_t bytes() const;
+  // As many as will be in use at once, made now; later ones likewise.
+  void reserve(std::size_t count, Make make) {
+    make_ = std::move(make);
+    while (all_.size() < count) free_.push_back(&all_.emplace_back(make_()));
+  }
+  Item& take() {
+    if (free_.empty()) free_.push_back(&all_.emplace_back(make_()));
+    Item& item = *free_.back();
+    free_.pop_back();
+    return item;
+  }
+  void give_back(Item& item) { free_.push_back(&item); }
+  const std::deque<Item>& all() const { return all_; }
 
  private:
-  Device device_;
-  std::deque<Arena> all_;
-  std::vector<Arena*> free_;
+  Make make_;
+  std::deque<Item> all_;
+  std::vector<Item*> free_;
 };
 
 // Tensors of one shape that are received, computed with, and sent.

@@ -26,9 +26,7 @@ struct InFlight {
   Pending output_sent;  // what `state` holds
   Tensor gradient;      // of the output, then of the input
   Pending gradient_received;
-  // From backward_input to backward_weight.
-  Arena* deferred = nullptr;
-  std::optional<DeferredProducts> products;
+  DeferredProducts* products = nullptr;  // from backward_input to backward_weight
 };
 
 // What of a step has been done by a chunk.
@@ -45,8 +43,10 @@ class PipelinePasses final : public StepPasses {
         options_(options),
         device_(buckets.parameters().all().front().value.device()),
         hooks_(model, buckets),
-        deferred_(device_) {
-    for (std::size_t i = 0; i < model.chunks().size(); ++i) kept_.emplace_back(device_);
+        deferred_([this] { return DeferredProducts(Arena(device_)); }) {
+    for (std::size_t i = 0; i < model.chunks().size(); ++i) {
+      kept_.emplace_back([this] { return Arena(device_); });
+    }
   }
 
   void run(const Context& context, std::span<const Batch> micro_batches, const PassOptions& options,
@@ -84,8 +84,11 @@ class PipelinePasses final : public StepPasses {
                       LogitWatch* watch) override;
 
   std::size_t held_bytes() const override {
-    std::size_t total = messages_.bytes() + deferred_.bytes();
-    for (const ArenaPool& pool : kept_) total += pool.bytes();
+    std::size_t total = messages_.bytes();
+    for (const DeferredProducts& products : deferred_.all()) total += products.arena().capacity();
+    for (const Pool<Arena>& pool : kept_) {
+      for (const Arena& arena : pool.all()) total += arena.capacity();
+    }
     return total;
   }
 
@@ -105,6 +108,12 @@ class PipelinePasses final : public StepPasses {
     InFlight& at(const PipelineSlot& slot) { return in_flight[{slot.chunk, slot.micro_batch}]; }
   };
 
+  Arena reserved(std::size_t bytes) const {
+    Arena arena(device_);
+    if (bytes > 0) arena.reserve(bytes);
+    return arena;
+  }
+
   const std::vector<PipelineEvent>& events(int micro_batches) {
     const auto [entry, is_new] = events_.try_emplace(micro_batches);
     if (is_new) {
@@ -118,7 +127,9 @@ class PipelinePasses final : public StepPasses {
   Decoder& chunk(const PipelineSlot& slot) {
     return model_.chunk(static_cast<std::size_t>(slot.chunk));
   }
-  ArenaPool& kept(const PipelineSlot& slot) { return kept_[static_cast<std::size_t>(slot.chunk)]; }
+  Pool<Arena>& kept(const PipelineSlot& slot) {
+    return kept_[static_cast<std::size_t>(slot.chunk)];
+  }
 
   void wait(Step& step, const Pending& pending) {
     const auto waiting = step.timer.scope(Phase::communication);
@@ -191,10 +202,7 @@ class PipelinePasses final : public StepPasses {
     if (!defers) ++done.weights;
     hooks_.completes(last_of(step, done));
     hooks_.phase(Phase::backward);
-    if (defers) {
-      flight.deferred = &deferred_.take();
-      flight.products.emplace(*flight.deferred);
-    }
+    if (defers) flight.products = &deferred_.take();
     pass_back(step, slot, flight);
     hooks_.idle();
     // A gradient that goes on is given back when it is sent.
@@ -206,17 +214,16 @@ class PipelinePasses final : public StepPasses {
 
   void pass_back(Step& step, const PipelineSlot& slot, InFlight& flight) {
     const Decoder& decoder = chunk(slot);
-    DeferredProducts* later = flight.products ? &*flight.products : nullptr;
     ForwardState state = std::move(*flight.state);
     flight.state.reset();
     wait(step, flight.output_sent);
     if (!decoder.stage().has_head) {
-      return decoder.backward(step.context, std::move(state), flight.gradient, later);
+      return decoder.backward(step.context, std::move(state), flight.gradient, flight.products);
     }
     if (decoder.gives_gradient()) flight.gradient = messages_.take();
     const Tensor loss = step.losses.rows(slot.micro_batch * step.rows, step.rows);
     decoder.backward_from_loss(step.context, std::move(state), flight.batch.target,
-                               step.options.scale, loss, flight.gradient, later);
+                               step.options.scale, loss, flight.gradient, flight.products);
   }
 
   void backward_weight(Step& step, const PipelineSlot& slot) {
@@ -225,10 +232,9 @@ class PipelinePasses final : public StepPasses {
     ++done.weights;
     hooks_.completes(last_of(step, done));
     hooks_.phase(Phase::backward);
-    chunk(slot).backward_weights(step.context, flight.products.value());
+    chunk(slot).backward_weights(step.context, *flight.products);
     hooks_.idle();
-    flight.products.reset();
-    deferred_.give_back(*std::exchange(flight.deferred, nullptr));
+    deferred_.give_back(*std::exchange(flight.products, nullptr));
     release(step, slot);
   }
 
@@ -247,7 +253,7 @@ class PipelinePasses final : public StepPasses {
       flight.kept->rewind({});
       kept(slot).give_back(*std::exchange(flight.kept, nullptr));
     }
-    if (!flight.products) step.in_flight.erase({slot.chunk, slot.micro_batch});
+    if (flight.products == nullptr) step.in_flight.erase({slot.chunk, slot.micro_batch});
   }
 
   StagedModel& model_;
@@ -255,8 +261,8 @@ class PipelinePasses final : public StepPasses {
   PipelineOptions options_;
   Device device_;
   PassHooks hooks_;
-  std::deque<ArenaPool> kept_;  // of each chunk
-  ArenaPool deferred_;
+  std::deque<Pool<Arena>> kept_;  // of each chunk
+  Pool<DeferredProducts> deferred_;
   MessagePool messages_;
   std::map<int, std::vector<PipelineEvent>> events_;  // by the number of micro-batches
 };
@@ -315,9 +321,8 @@ std::size_t PipelinePasses::reserve(const Context& plan, const Batch& batch,
   std::size_t deferred_bytes = 0;
   for (std::size_t i = 0; i < kept_.size(); ++i) {
     Arena kept = Arena::plan(device_);
-    Arena deferred = Arena::plan(device_);
+    DeferredProducts products(Arena::plan(device_));
     {
-      DeferredProducts products(deferred);
       DeferredProducts* later = most.deferred > 0 ? &products : nullptr;
       const Context keeping{plan.stream, kept, plan.reproducible};
       const Tensor input = model_.is_first(i) ? Tensor() : input_memory(kept, rows);
@@ -335,10 +340,11 @@ std::size_t PipelinePasses::reserve(const Context& plan, const Batch& batch,
       }
       if (later != nullptr) decoder.backward_weights(plan, products);
     }
-    deferred_bytes = std::max(deferred_bytes, deferred.peak());
-    kept_[i].reserve(most.kept[i], kept.peak());
+    deferred_bytes = std::max(deferred_bytes, products.arena().peak());
+    kept_[i].reserve(most.kept[i], [this, bytes = kept.peak()] { return reserved(bytes); });
   }
-  deferred_.reserve(most.deferred, deferred_bytes);
+  deferred_.reserve(most.deferred,
+                    [this, deferred_bytes] { return DeferredProducts(reserved(deferred_bytes)); });
   hooks_.set_silent(false);
   return plan.arena.peak();
 }

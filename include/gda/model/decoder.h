@@ -6,6 +6,11 @@
 //
 // Gradients of parameters accumulate in the ParameterStore; gradients of activations overwrite.
 // Frozen parameters get none, and backward ends at the lowest layer that has a trainable one.
+//
+// With C context ranks and S tensor-parallel places, a rank's pass has N = B T / C tokens (rows of
+// a SequenceBatch), and of the residual stream its place has n = N / S rows: place t rows t n to
+// (t+1) n. With a cache, in generation, every rank has all rows: n = N = T. Gradients that a rank
+// computes are this place's terms; Completion (parameter_spec.h) says whose sum is whole.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +23,7 @@
 
 #include "gda/dist/communicator.h"
 #include "gda/model/context_cut.h"
+#include "gda/model/deferred_products.h"
 #include "gda/model/forward_state.h"
 #include "gda/model/growth_state.h"
 #include "gda/model/kv_cache.h"
@@ -38,16 +44,26 @@ enum class Recompute : std::uint8_t { none, selective, full };
 template <>
 inline constexpr auto kWordsOf<Recompute> = words("none", "selective", "full");
 
-// B sequences of T tokens, row-major: row b * T + t.
+// B sequences of T tokens, row-major: row b * T + t. Of C context-parallel ranks each has N = B T /
+// C of the rows, in the order of its ContextCut::rows.
 struct SequenceBatch {
   std::int64_t batch = 0;   // B
-  std::int64_t length = 0;  // T
-  Tensor token;             // [B*T] i32; read where the embedding is
-  Tensor position;          // [B*T] i32, position in the document: RoPE's angle
-  Tensor first_key;         // [B*T] i32 or empty: first position of the document (attention.h)
-  // [layers of the model, query heads] accumulate type, or empty: raised by every pass to the
-  // largest logit of each head (attention.h).
+  std::int64_t length = 0;  // T, of the whole sequences
+  Tensor token;             // [N] i32; read where the embedding is
+  Tensor position;          // [N] i32, position in the document: RoPE's angle
+  // i32 or empty: first position of the document (attention.h), of the rows that attention has
+  // here: [B*T] with ulysses, else [N].
+  Tensor first_key;
+  // [layers of the model, query heads that attention has here (Decoder::query_heads)] accumulate
+  // type, or empty: raised by every pass to the largest logit of each head (attention.h).
   Tensor max_logit = {};
+};
+
+// The ranks that a decoder's place exchanges with; null: one rank.
+struct StageGroups {
+  Communicator* tensor = nullptr;
+  Communicator* context = nullptr;
+  ContextMethod method = ContextMethod::automatic;
 };
 
 // The batch of one document's tokens [n] i32, the first of which is token `begin` of it. Positions
@@ -69,18 +85,10 @@ struct BucketHooks {
   std::function<void()> backward_begins;  // once the loss is known
 };
 
-struct StageGroups {
-  Communicator* tensor = nullptr;
-  Communicator* context = nullptr;
-  ContextMethod method = ContextMethod::automatic;
-};
-class DeferredProducts {
- public:
-  explicit DeferredProducts(Arena&) {}
-};
-
 struct AttentionInput;
 struct LayerActivations;
+struct LayerGroups;
+struct LayerPart;
 class DecoderLayer;
 class GrowthMasks;
 class Linear;
@@ -92,19 +100,24 @@ class Decoder {
   Decoder(const ModelConfig& config, const ParameterStore& parameters,
           Recompute recompute = Recompute::none, LinearCrossEntropyOptions loss_options = {});
   // The stage of `placement`. `specs` are those of the whole model, since what earlier stages train
-  // decides how far backward goes; `parameters` holds place(specs, placement). ConfigError if the
-  // stage has no layer, or for a tensor_size above 1: partial sums are not exchanged.
+  // decides how far backward goes; `parameters` holds place(specs, placement). Groups outlive it.
+  // ConfigError if the stage has no layer, if the tensor group is not that of the placement, or if
+  // the model's heads cannot be cut so (layer_part.h, context_cut.h).
   Decoder(const ModelConfig& config, const std::vector<ParameterSpec>& specs,
           const Placement& placement, const ParameterStore& parameters,
           Recompute recompute = Recompute::none, LinearCrossEntropyOptions loss_options = {},
-          const StageGroups& = {});
+          const StageGroups& groups = {});
   ~Decoder();
-  void backward_weights(const Context&, DeferredProducts&) const {}
-
   Decoder(Decoder&&) noexcept;
 
   const ModelConfig& config() const { return config_; }
   const Stage& stage() const { return stage_; }
+  // The tokens that a pass without a cache has here.
+  const ContextCut& context_cut() const { return cut_; }
+  // Those of the model's query heads that attention has here in a pass without a cache.
+  const IndexRange& query_heads() const { return query_heads_; }
+  // For generation: of this stage's layers and this place's heads, in the decoder's memory.
+  KvCache make_cache(std::int64_t capacity) const;
   DType compute_type() const { return parameters_->compute_type(); }
   // Type of losses and logits.
   DType statistics_type() const { return accumulate_type(parameters_->compute_type()); }
@@ -133,7 +146,7 @@ class Decoder {
   // Of all passes from now on.
   void set_hooks(BucketHooks hooks) { hooks_ = std::move(hooks); }
 
-  // Of a stage. The residual stream [N, D] goes from each to the next, its gradient the other way.
+  // Of a stage. The residual stream [n, D] goes from each to the next, its gradient the other way.
   //
   // input: the stream; empty where the embedding is. Backward reads it again. output: memory for
   // the stream behind the last layer; empty: it is taken from `kept` (forward_state.h). In the
@@ -141,13 +154,20 @@ class Decoder {
   ForwardState forward(const Context& context, Arena& kept, const SequenceBatch& batch,
                        const Tensor& input, const Tensor& output) const;
   // For stages without the head. gradient: of the output when called, of the input when it returns;
-  // may be empty if takes_gradient() is false.
-  void backward(const Context& context, ForwardState state, const Tensor& gradient, DeferredProducts* = nullptr) const;
+  // may be empty if takes_gradient() is false. later: gets the products for the gradients of the
+  // layers' matrices, which backward_weights carries out; null: they are part of this pass.
+  void backward(const Context& context, ForwardState state, const Tensor& gradient,
+                DeferredProducts* later = nullptr) const;
   // For the stage with the head: last norm, loss, and the backward pass of scale * sum(loss).
-  // target [N] i32 (kIgnoreTarget: left out); loss [N] accumulate type, per token. gradient: gets
+  // target [N] i32 (kIgnoreTarget: left out); loss [N] accumulate type, per token, the same on all
+  // tensor-parallel places. gradient: gets
   // that of the input; may be empty if gives_gradient() is false.
   void backward_from_loss(const Context& context, ForwardState state, const Tensor& target,
-                          double scale, const Tensor& loss, const Tensor& gradient, DeferredProducts* = nullptr) const;
+                          double scale, const Tensor& loss, const Tensor& gradient,
+                          DeferredProducts* later = nullptr) const;
+  // What a backward pass of this decoder put off; `later` is empty then. Hooks tell of the layers'
+  // buckets here, and not in that pass.
+  void backward_weights(const Context& context, DeferredProducts& later) const;
   // Whether anything is trained in this stage or before it, and whether anything is before it.
   bool takes_gradient() const { return backward_begins_below(stage_.layers.end); }
   bool gives_gradient() const;
@@ -157,8 +177,9 @@ class Decoder {
   // one and joins it.
   Tensor infer(const Context& context, const SequenceBatch& batch, const Tensor& input,
                KvCache* cache = nullptr) const;
-  // Of a stream [n, D], in the stage with the head: per-token loss, and logits [n, V] (accumulate
-  // type).
+  // Of a stream, in the stage with the head, and on all tensor-parallel places: per-token loss [N],
+  // and logits [N, V] (accumulate type). With logits of as many rows as the stream, as a pass with
+  // a cache leaves it, nothing is gathered.
   void loss_of(const Context& context, const Tensor& stream, const Tensor& target,
                const Tensor& loss) const;
   void logits_of(const Context& context, const Tensor& stream, const Tensor& logits) const;
@@ -174,7 +195,7 @@ class Decoder {
   void forward_loss(const Context& context, const SequenceBatch& batch, const Tensor& target,
                     const Tensor& loss);
 
-  // Logits [B*T, V] in the accumulate type, of every row.
+  // Logits [N, V] in the accumulate type, of every row.
   void forward_logits(const Context& context, const SequenceBatch& batch, const Tensor& logits);
 
   // Appends tokens [n] i32 to the cached sequence and gives the logits [1, V] (accumulate type) of
@@ -186,11 +207,21 @@ class Decoder {
   std::vector<double> lambdas(const Context& context) const;
 
  private:
+  // Sets what is here of heads, tokens and vocabulary.
+  LayerGroups cut_over(const Placement& placement, const StageGroups& groups,
+                       const LayerPart& part);
   // The stream behind the last layer; what layers keep is appended to `saved`, or nothing is kept.
   Tensor run(const Context& context, Arena& kept, const AttentionInput& attention,
              const Tensor& input, const Tensor& output, std::vector<LayerActivations>* saved) const;
   // The gradient of the last layer's output becomes that of the stage's input.
-  void backward_layers(const Context& context, ForwardState& state, const Tensor& gradient) const;
+  void backward_layers(const Context& context, ForwardState& state, const Tensor& gradient,
+                       DeferredProducts* later) const;
+  // Of a batch, as its layers read it.
+  AttentionInput attention_input(const SequenceBatch& batch, const KvCache* cache) const;
+  std::int64_t stream_rows(const AttentionInput& input) const;
+  void embed(const Context& context, const AttentionInput& input, const Tensor& x) const;
+  // With the exchange of a vocabulary that is cut.
+  LinearCrossEntropyOptions loss_options(const Context& context) const;
   struct LastNorm {
     Tensor y;    // [n, D]
     Tensor rho;  // [n]
@@ -206,6 +237,12 @@ class Decoder {
   const ParameterStore* parameters_;
   Recompute recompute_;
   LinearCrossEntropyOptions loss_options_;
+  Communicator* tensor_ = nullptr;  // null: one place
+  ContextCut cut_;
+  AttentionConfig heads_;  // of this place
+  IndexRange query_heads_;
+  VocabularyPart vocabulary_;
+  std::vector<IndexRange> vocabularies_;  // of all places
   std::unique_ptr<GrowthMasks> masks_;
   std::vector<DecoderLayer> layers_;
   Weight embedding_, norm_;

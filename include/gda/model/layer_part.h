@@ -14,6 +14,9 @@ struct LayerPart {
   IndexRange units;           // of the feed-forward block, among all F
 };
 
+// One of `count` equal shares of these heads; their K/V groups divide by it.
+AttentionConfig share_of(const AttentionConfig& heads, std::int64_t count);
+
 // ConfigError, with both numbers and the nearest tensor sizes that would do, if the K/V groups or
 // the units do not divide by placement.tensor_size, or the vocabulary has fewer entries than that.
 LayerPart layer_part(const ModelConfig& config, const Placement& placement);
