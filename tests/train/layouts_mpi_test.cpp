@@ -37,7 +37,7 @@ struct Layout {
   bool tied = false;
   bool document_mask = true;
   Recompute recompute = Recompute::none;
-  const char* feature = "";  // frozen, ramp, growth, muon
+  const char* feature = "";  // see add_feature
   std::vector<std::int64_t> stage_layers = {};
 
   int ranks() const { return data * tensor * pipeline * context; }
@@ -74,7 +74,11 @@ void add_feature(RunConfig& config, const std::string& feature) {
     config.train.trainable.word.clear();
     config.train.trainable.list = {"model.layers.2.*", "model.layers.3.mlp*", "model.norm.weight"};
   } else if (feature == "ramp") {
-    grow({Masked{.hidden_size = 16, .intermediate_size = 32, .layers = 8, .ramp_steps = 10}});
+    grow({Masked{.hidden_size = 16, .ramp_steps = 10}});
+  } else if (feature == "ramp_units") {
+    grow({Masked{.intermediate_size = 32, .ramp_steps = 10}});
+  } else if (feature == "ramp_heads") {
+    grow({Masked{.heads = config.model.attention.is_differential() ? 16 : 8, .ramp_steps = 10}});
   } else if (feature == "growth") {
     grow({Depth{.every = 1}});
   } else if (feature == "muon") {
@@ -240,7 +244,8 @@ INSTANTIATE_TEST_SUITE_P(
                .attention = "differential_v2",
                .recompute = kSelective,
                .feature = "muon"},
-        Layout{.name = "tensor_ramp", .tensor = 2, .activation = "poly_norm", .feature = "ramp"},
+        Layout{
+            .name = "tensor_ramp", .tensor = 2, .activation = "poly_norm", .feature = "ramp_units"},
         Layout{.name = "pipeline_tied", .pipeline = 2, .tied = true},
         Layout{.name = "pipeline_interleaved",
                .pipeline = 2,
@@ -277,7 +282,7 @@ INSTANTIATE_TEST_SUITE_P(
                .context = 2,
                .method = kGather,
                .recompute = kSelective,
-               .feature = "ramp"},
+               .feature = "ramp_heads"},
         Layout{.name = "zero_2",
                .data = 2,
                .zero = 2,
@@ -358,7 +363,7 @@ INSTANTIATE_TEST_SUITE_P(
                .tensor = 2,
                .context = 2,
                .activation = "poly_norm",
-               .feature = "ramp"},
+               .feature = "ramp_heads"},
         Layout{.name = "gather_of_four",
                .context = 4,
                .method = kGather,
