@@ -47,7 +47,7 @@ TEST(AttentionLaterKeys, AreNotReadAndGetNoGradient) {
     for (const auto& [length, offset, later] : {std::tuple(33, 70, 30), std::tuple(70, 1, 1),
                                                 std::tuple(64, 64, 200), std::tuple(33, 0, 300)}) {
       for (const bool documents : {false, true}) {
-        AttentionRun run(chunk_shape(head_mappings()[3], length, offset, later, d), type);
+        AttentionRun run(chunk_shape(head_mappings()[2], length, offset, later, d), type);
         if (documents) run.first_key = document_starts(run.shape);
         const std::int64_t keys = run.shape.key_length;
         for (const TestTensor* x : {&run.k, &run.v}) {
@@ -75,12 +75,10 @@ TEST(AttentionLaterKeys, MatchReference) {
   for (const auto& [type, d] : kinds()) {
     if (type == DType::f64 && !on_cuda()) continue;  // that is the reference
     for (const auto& [length, offset, later] : {std::tuple(33, 70, 30), std::tuple(64, 64, 200)}) {
-      for (const bool documents : {false, true}) {
-        for (const std::size_t mapping : {std::size_t{1}, std::size_t{3}}) {
-          AttentionRun run(chunk_shape(head_mappings()[mapping], length, offset, later, d), type);
-          if (documents) run.first_key = document_starts(run.shape);
-          expect_like_reference(run);
-        }
+      for (const std::size_t mapping : {std::size_t{1}, std::size_t{3}}) {
+        AttentionRun run(chunk_shape(head_mappings()[mapping], length, offset, later, d), type);
+        if (mapping == 3) run.first_key = document_starts(run.shape);
+        expect_like_reference(run);
       }
     }
   }

@@ -43,10 +43,10 @@ class Places {
           const std::size_t index = at++;
           if (index < known_.size()) {
             EXPECT_TRUE(here == known_[index]) << "meeting " << index << " at place " << place;
-            set_values(tensor, known_[index].result);
+            write(tensor, known_[index].result);
           } else if (index == known_.size()) {
             EXPECT_TRUE(!next || here == *next) << "meeting " << index << " at place " << place;
-            combine(next, here, values(tensor));
+            combine(next, here, read(tensor));
             ++shown;
           }
         };
@@ -61,6 +61,17 @@ class Places {
   }
 
  private:
+  // An operator's scratch memory on a GPU is not the host's.
+  static std::vector<double> read(const Tensor& tensor) {
+    wait_for(tensor.device());
+    const HostCopy host({.device = tensor.device()}, tensor);
+    return values(host.tensor());
+  }
+  static void write(const Tensor& tensor, const std::vector<double>& numbers) {
+    fill_from_host({.device = tensor.device()}, tensor,
+                   [&](const Tensor& host) { set_values(host, numbers); });
+    wait_for(tensor.device());
+  }
   static void combine(std::optional<Meeting>& next, const Meeting& here,
                       std::vector<double> values) {
     if (!next) {

@@ -229,6 +229,28 @@ TEST(UnitPart, NanOfOnePartShows) {
   }
 }
 
+// A unit's own product depends on no other: columns of a part, with the mask's sum over all places.
+TEST(UnitPart, SwigluTakesTheMaskOfAll) {
+  const TestContext context;
+  PolyNorm p(DType::f32);
+  p.fade_in({0, 32});
+  const TestTensor whole(DType::f32, {kRows, kUnits});
+  swiglu_forward(context, p.gate.tensor, p.up.tensor, whole.tensor, {p.mask.tensor, p.mask_sum()});
+  const Part part{60, 64};
+  const TestTensor factors = rows_copy(p.mask.tensor, part);
+  const TestTensor gate = columns_copy(p.gate.tensor, part);
+  const TestTensor up = columns_copy(p.up.tensor, part);
+  const TestTensor out(DType::f32, gate.tensor.shape());
+  const TestTensor dgate(DType::f32, gate.tensor.shape());
+  swiglu_forward(context, gate.tensor, up.tensor, out.tensor, {factors.tensor, p.mask_sum()});
+  swiglu_backward(context, gate.tensor, up.tensor, out.tensor, dgate.tensor, up.tensor,
+                  {factors.tensor, p.mask_sum()});
+  // (the vector code may end a row by other instructions than it has for its midst)
+  const TestTensor expected = columns_copy(whole.tensor, part);
+  EXPECT_LE(max_difference(out.tensor, expected.tensor),
+            16 * unit_roundoff(DType::f32) * max_abs(expected.tensor));
+}
+
 TEST(UnitPart, RefusesBadParts) {
   const PolyNorm p(DType::f32);
   const TestTensor out(DType::f32, {kRows, kUnits});

@@ -235,8 +235,9 @@ struct Allowed {
   }
 };
 
-void expect_as_whole(const Loss& problem, const std::vector<std::int64_t>& borders,
-                     std::size_t max_logit_bytes = 0) {
+std::vector<Places::Meeting> expect_as_whole(const Loss& problem,
+                                             const std::vector<std::int64_t>& borders,
+                                             std::size_t max_logit_bytes = 0) {
   const DType dtype = problem.x.tensor.dtype();
   SCOPED_TRACE(fmt::format("{} cut at {}", name_of(dtype), borders[1]));
   const CutLoss places = cut(problem, borders, max_logit_bytes);
@@ -260,10 +261,11 @@ void expect_as_whole(const Loss& problem, const std::vector<std::int64_t>& borde
     for (const auto& term : places.dx) sum += term[i];
     EXPECT_NEAR(sum, dx[i], allowed.dx) << i;
   }
-  ASSERT_EQ(places.dweight.size(), dweight.size());
-  for (std::size_t i = 0; i < dweight.size(); ++i) {
+  EXPECT_EQ(places.dweight.size(), dweight.size());
+  for (std::size_t i = 0; i < std::min(places.dweight.size(), dweight.size()); ++i) {
     EXPECT_NEAR(places.dweight[i], dweight[i], allowed.dweight) << i;
   }
+  return places.meetings;
 }
 
 TEST(VocabularyPart, LossesAndGradientsAreThoseOfTheWhole) {
@@ -292,13 +294,12 @@ TEST(VocabularyPart, MeetsTwiceAChunk) {
     const std::size_t logit = on_cuda() ? size_of(dtype) : size_of(accumulate_type(dtype));
     const std::size_t bytes = 3 * (kEntries + 7) * logit;
     Loss problem(dtype, 13, 8);
-    expect_as_whole(problem, {0, 3, 37}, bytes);
-    const CutLoss places = cut(problem, {0, 3, 37}, bytes);
-    ASSERT_EQ(places.meetings.size(), 10U);
-    for (std::size_t i = 0; i < places.meetings.size(); i += 2) {
+    const auto meetings = expect_as_whole(problem, {0, 3, 37}, bytes);
+    ASSERT_EQ(meetings.size(), 10U);
+    for (std::size_t i = 0; i < meetings.size(); i += 2) {
       const std::int64_t rows = i < 8 ? 3 : 1;
-      EXPECT_EQ(places.meetings[i], (Places::Meeting{false, {rows}, accumulate_type(dtype), {}}));
-      EXPECT_EQ(places.meetings[i + 1], (Places::Meeting{true, {2, rows}, DType::f64, {}}));
+      EXPECT_EQ(meetings[i], (Places::Meeting{false, {rows}, accumulate_type(dtype), {}}));
+      EXPECT_EQ(meetings[i + 1], (Places::Meeting{true, {2, rows}, DType::f64, {}}));
     }
   }
 }
