@@ -76,11 +76,12 @@ void convert(const Context&, const Tensor& from, const Tensor& to) {
 }
 
 void add(const Context&, const Tensor& x, const Tensor& y) {
+  const bool as_rows = !x.is_contiguous() || !y.is_contiguous();
   ops::with_compute_type(x.dtype(), [&]<class T>(std::type_identity<T>) {
     using Sum = accumulate_t<T>;
-    for_each_piece(x, false, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-      const T* from = x.data<T>();
-      T* to = y.data<T>();
+    for_each_piece(x, as_rows, [&](std::int64_t row, std::int64_t begin, std::int64_t end) {
+      const T* from = x.data<T>() + row * x.row_stride();
+      T* to = y.data<T>() + row * y.row_stride();
       for (std::int64_t i = begin; i < end; ++i) {
         to[i] = static_cast<T>(static_cast<Sum>(to[i]) + static_cast<Sum>(from[i]));
       }

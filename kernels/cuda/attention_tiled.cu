@@ -33,8 +33,8 @@ bool has_form(const AttentionShape& shape, const Tensor& q, const Tensor& k, con
   const std::int64_t d = shape.head_dim;
   const bool widths =
       (d == 64 || d == 96 || d == 128) && (shape.value_dim == d || shape.value_dim == 2 * d);
-  // Rows of a pack are counted in 32 bits.
-  const bool countable = shape.query_length * shape.query_heads() <= INT32_MAX - 4 * kTile;
+  // Rows of a pack are counted in 32 bits, and so is the row that would see the last key.
+  const bool countable = shape.key_length * shape.query_heads() <= INT32_MAX - 4 * kTile;
   return q.dtype() == DType::bf16 && widths && countable && shape.query_heads() <= kMaxHeads &&
          in_packs(d, q, k, v, out) && every_key_head_is_of_one_pack(shape);
 }

@@ -72,6 +72,21 @@ struct Axpby {
   }
 };
 
+// y += x where rows have a stride.
+template <class T, int kWidth>
+struct AddRows {
+  Rows<T> x, y;
+  __device__ void operator()(std::int64_t row, std::int64_t i) const {
+    const auto from = reinterpret_cast<const Pack<T, kWidth>*>(x[row])[i];
+    auto* at = reinterpret_cast<Pack<T, kWidth>*>(y[row]) + i;
+    auto to = *at;
+    for (int k = 0; k < kWidth; ++k) {
+      to.value[k] = static_cast<T>(widen(from.value[k]) + widen(to.value[k]));
+    }
+    *at = to;
+  }
+};
+
 // A thread takes the elements of one block of random numbers.
 struct StochasticRound {
   static constexpr std::int64_t kBlock = 8;
@@ -188,7 +203,15 @@ void convert(const Context& context, const Tensor& from, const Tensor& to) {
 }
 
 void add(const Context& context, const Tensor& x, const Tensor& y) {
-  cuda::axpby(context, 1, x, 1, y);
+  if (x.is_contiguous() && y.is_contiguous()) return cuda::axpby(context, 1, x, 1, y);
+  const Matrix matrix(x, true);
+  ops::with_compute_type(x.dtype(), [&]<class T>(std::type_identity<T>) {
+    with_pack_width<T>(in_packs(matrix.columns, x, y), [&](auto width) {
+      constexpr int kWidth = decltype(width)::value;
+      for_each_pack(context, "add", matrix.rows, matrix.columns / kWidth,
+                    AddRows<T, kWidth>{rows_of<T>(x), rows_of<T>(y)});
+    });
+  });
 }
 
 void scale_columns(const Context& context, const Tensor& x, const Tensor& column, const Tensor& y) {

@@ -31,8 +31,8 @@ void stochastic_round(const Context& context, const Tensor& from, const Tensor& 
 
 void add(const Context& context, const Tensor& x, const Tensor& y) {
   ops::check_compute_type("add", x);
-  ops::check_tensor("add", "x", x, x.dtype(), x.shape(), context);
-  ops::check_tensor("add", "y", y, x.dtype(), x.shape(), context);
+  ops::check_tensor("add", "x", x, x.dtype(), x.shape(), context, true);
+  ops::check_tensor("add", "y", y, x.dtype(), x.shape(), context, true);
   ops::backend(context.device()).add(context, x, y);
 }
 

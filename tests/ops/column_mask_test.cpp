@@ -262,6 +262,7 @@ TEST(ColumnMask, RefusesBadMasks) {
     expect_error([&] { call.forward(wide.view); },
                  "[" + op + "] mask: expected fp32[7], got fp32[8]");
     expect_error([&] { call.backward(exact.view); }, "mask: expected fp32[7], got fp64[7]");
+    if (kind == Kind::swiglu) continue;  // which takes no sum
     for (const double sum : {0.0, 7.5}) {
       mask.view.sum = sum;
       expect_error([&] { call.forward(mask.view); },

@@ -18,6 +18,7 @@
 #include "gda/ops/attention.h"
 #include "gda/ops/differential.h"
 #include "gda/ops/elementwise.h"
+#include "gda/ops/embedding.h"
 #include "gda/ops/gated_activation.h"
 #include "gda/ops/linear_cross_entropy.h"
 #include "gda/ops/muon.h"
@@ -56,6 +57,16 @@ struct Bench {
   OwnedTensor zeros(DType dtype, Shape shape) const {
     OwnedTensor result(dtype, shape, context.device());
     fill_zero(context, result.tensor);
+    return result;
+  }
+  // An entry of a vocabulary for each row.
+  OwnedTensor entries(std::int64_t vocabulary) const {
+    OwnedTensor result(DType::i32, {rows()}, context.device());
+    fill_from_host(context.stream, result.tensor, [vocabulary](const Tensor& host) {
+      for (std::int64_t i = 0; i < host.elements(); ++i) {
+        host.data<std::int32_t>()[i] = static_cast<std::int32_t>(i * 7919 % vocabulary);
+      }
+    });
     return result;
   }
   OwnedTensor empty(DType dtype, Shape shape) const { return {dtype, shape, context.device()}; }
@@ -152,6 +163,41 @@ void activation(Bench& bench) {
   bench.expect_finite("swiglu", {&out, &dgate, &dup});
 }
 
+// The kernels of places that share units or a vocabulary; here the others have nothing to add.
+void parts(Bench& bench) {
+  const Shape shape{bench.rows(), 512};
+  const auto nobody = [](const Tensor&) {};
+  const UnitPart half{.total = 1024, .sum = nobody};
+  const OwnedTensor gate = bench.numbers(DType::bf16, shape);
+  const OwnedTensor up = bench.numbers(DType::bf16, shape);
+  const OwnedTensor weight = bench.numbers(DType::f32, {3});
+  const OwnedTensor bias = bench.numbers(DType::f32, {1});
+  const OwnedTensor out = bench.empty(DType::bf16, shape);
+  const OwnedTensor dgate = bench.empty(DType::bf16, shape);
+  const OwnedTensor dup = bench.empty(DType::bf16, shape);
+  const OwnedTensor dweight = bench.zeros(DType::f32, {3});
+  const OwnedTensor dbias = bench.zeros(DType::f32, {1});
+  poly_norm_forward(bench.context, gate.tensor, up.tensor, weight.tensor, bias.tensor, out.tensor,
+                    {}, kPolyNormEps, half);
+  poly_norm_backward(bench.context, gate.tensor, up.tensor, weight.tensor, bias.tensor, out.tensor,
+                     dgate.tensor, dup.tensor, dweight.tensor, dbias.tensor, {}, kPolyNormEps,
+                     half);
+  bench.expect_finite("poly_norm of a part", {&out, &dgate, &dup, &dweight, &dbias});
+
+  const VocabularyPart middle{.first = 300, .total = 1000};
+  const OwnedTensor table = bench.numbers(DType::bf16, {400, 512});
+  const OwnedTensor dtable = bench.zeros(DType::f32, {400, 512});
+  const OwnedTensor losses = bench.empty(DType::f32, {bench.rows()});
+  const OwnedTensor id = bench.entries(1000);
+  embedding_forward(bench.context, id.tensor, table.tensor, out.tensor, middle);
+  embedding_backward(bench.context, id.tensor, out.tensor, dtable.tensor, middle);
+  linear_cross_entropy_forward_backward(
+      bench.context, gate.tensor, table.tensor, id.tensor, 1, losses.tensor, dgate.tensor,
+      dtable.tensor,
+      {.vocabulary = middle, .maximum_over_parts = nobody, .sum_over_parts = nobody});
+  bench.expect_finite("a part of a vocabulary", {&out, &losses, &dgate, &dtable});
+}
+
 void difference(Bench& bench) {
   const DifferentialShape shape{.noise_heads = 2, .ratio = 3, .value_dim = 256, .lambda_init = 0.2};
   const Shape heads{bench.rows(), shape.heads() * shape.value_dim};
@@ -178,12 +224,7 @@ void loss(Bench& bench) {
   constexpr std::int64_t kVocabulary = 1000;
   const OwnedTensor x = bench.numbers(DType::bf16, {bench.rows(), 256});
   const OwnedTensor weight = bench.numbers(DType::bf16, {kVocabulary, 256});
-  const OwnedTensor target = bench.empty(DType::i32, {bench.rows()});
-  fill_from_host(bench.context.stream, target.tensor, [](const Tensor& host) {
-    for (std::int64_t i = 0; i < host.elements(); ++i) {
-      host.data<std::int32_t>()[i] = static_cast<std::int32_t>(i * 7919 % kVocabulary);
-    }
-  });
+  const OwnedTensor target = bench.entries(kVocabulary);
   const OwnedTensor losses = bench.empty(DType::f32, {bench.rows()});
   const OwnedTensor dx = bench.empty(DType::bf16, {bench.rows(), 256});
   const OwnedTensor dweight = bench.zeros(DType::f32, {kVocabulary, 256});
@@ -248,6 +289,7 @@ void run(const std::string& what, Bench& bench) {
   }
   norms(bench);
   activation(bench);
+  parts(bench);
   difference(bench);
   loss(bench);
   adamw(bench);

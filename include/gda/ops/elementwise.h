@@ -19,7 +19,7 @@ void convert(const Context& context, const Tensor& from, const Tensor& to);
 void stochastic_round(const Context& context, const Tensor& from, const Tensor& to,
                       const Philox& random, std::uint64_t draw, std::int64_t offset);
 
-// y += x. Contiguous, one shape and compute type; bf16 is added in f32 and rounded.
+// y += x. One shape and compute type, row strides allowed; bf16 is added in f32 and rounded.
 void add(const Context& context, const Tensor& x, const Tensor& y);
 
 // y_ij = c_j x_ij: masks of columns (column_mask.h; its sum is not used here). x, y [N, M] compute,
