@@ -47,12 +47,12 @@ TEST(MeshTest, TensorIsInnermost) {
   }
 }
 
-// The lowest rank along the axis: 83 is (1, 1, 0, 3).
+// The lowest rank along the axis: 88 is (1, 1, 1, 3).
 TEST(MeshTest, CutsByTheOtherCoordinates) {
-  Rank world(83, kShape.ranks());
+  Rank world(88, kShape.ranks());
   const Mesh mesh(world, kShape);
   const std::vector<std::pair<std::string, int>> expected = {
-      {"pipeline", 23}, {"data", 63}, {"context", 83}, {"tensor", 80}, {"replicas", 63}};
+      {"pipeline", 28}, {"data", 68}, {"context", 83}, {"tensor", 85}, {"replicas", 63}};
   EXPECT_EQ(world.cuts, expected);
 }
 
