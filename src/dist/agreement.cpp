@@ -54,7 +54,7 @@ void together(Communicator& group, const std::string& context, const std::functi
   for (std::size_t rank = 0; rank < failures.size(); ++rank) {
     if (failures[rank].empty()) continue;
     std::string message = context.empty() ? "" : context + ": ";
-    if (group.size() > 1) message += fmt::format("rank {}: ", rank);
+    if (group.size() > 1) message += group.rank_name(static_cast<int>(rank)) + ": ";
     throw_failure(failures[rank].front(), message + failures[rank].substr(1));
   }
 }

@@ -152,6 +152,32 @@ TEST_P(DeviceCommunicatorTest, GroupsOfSomeRanks) {
   expect(whole.tensor, sum);
 }
 
+// The ranks of a pair go on beside an operation of all that the others do not come to before the
+// pair is done.
+TEST_P(DeviceCommunicatorTest, OneGroupDoesNotWaitForAnother) {
+  if (GetParam() != DeviceBackend::nccl || world().size() < 3) {
+    GTEST_SKIP() << "for groups on devices, of three ranks or more";
+  }
+  const bool is_of_pair = world().rank() < 2;
+  const auto pair = group_->split(is_of_pair ? 0 : 1, "pair");
+  const OwnedTensor whole = numbers(kPart);
+  const OwnedTensor data = numbers(kPart);
+  // NCCL connects ranks at their first operation, and waits for all of them there.
+  group_->all_reduce(whole.tensor, Reduction::max).wait();
+  pair->all_reduce(data.tensor, Reduction::max).wait();
+  synchronize(stream_.get());
+  if (!is_of_pair) world().barrier();
+  const Pending all = group_->all_reduce(whole.tensor, Reduction::sum);
+  if (is_of_pair) {
+    pair->all_reduce(data.tensor, Reduction::sum).wait();
+    expect(data.tensor, [&](std::int64_t i) { return 2 * value(1, i); });
+    world().barrier();
+  }
+  all.wait();
+  const auto size = static_cast<float>(world().size());
+  expect(whole.tensor, [&](std::int64_t i) { return size * value(world().size() - 1, i); });
+}
+
 // Several are under way while the device computes, and each sees the work before it.
 TEST_P(DeviceCommunicatorTest, OperationsKeepTheOrderOfTheStream) {
   const OwnedTensor first = numbers(kPart);

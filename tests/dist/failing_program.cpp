@@ -33,10 +33,10 @@ gda::Device shared_device(gda::Communicator& world) {
       {.wanted = gda::WantedDevice::cuda, .setting = "device: cuda", .may_share = true}, world);
 }
 
-std::unique_ptr<gda::Communicator> on_device(gda::Communicator& world, const gda::Stream& stream) {
+std::unique_ptr<gda::Communicator> on_device(gda::Communicator& world, const gda::Stream& stream,
+                                             std::chrono::seconds timeout) {
   auto group = gda::make_device_communicator(
-      world, stream,
-      {.backend = gda::DeviceBackend::automatic, .timeout = std::chrono::seconds(2)});
+      world, stream, {.backend = gda::DeviceBackend::automatic, .timeout = timeout});
   group->set_step(120);
   return group;
 }
@@ -45,7 +45,7 @@ std::unique_ptr<gda::Communicator> on_device(gda::Communicator& world, const gda
 void wait_on_a_device(gda::Communicator& world, bool culprit) {
   const gda::Device device = shared_device(world);
   const gda::OwnedStream stream(device);
-  const auto group = on_device(world, stream.get());
+  const auto group = on_device(world, stream.get(), std::chrono::seconds(2));
   const gda::OwnedTensor data(gda::DType::f32, {1024}, device);
   group->broadcast(data.tensor, 0).wait();
   gda::synchronize(stream.get());
@@ -54,8 +54,8 @@ void wait_on_a_device(gda::Communicator& world, bool culprit) {
   gda::synchronize(stream.get());
 }
 
-// As many places along the axis as make one more axis of two of the ranks; along no axis three of
-// two places, so that the replicas are a group of their own.
+// Two places along the axis, and of four ranks along another one. For "replicas" along all but the
+// pipeline, so that they are a group of their own.
 gda::MeshShape shape_for(const std::string& axis, int ranks) {
   std::array<int, gda::kAxes> sizes{1, 1, 1, 1};
   for (int i = 0; i < gda::kAxes; ++i) {
@@ -76,10 +76,13 @@ gda::Communicator& group_of(const gda::Mesh& mesh, const std::string& axis) {
 
 // The last rank comes late to an operation of the group along an axis, while those of other groups
 // wait for all.
-void be_late_along(const std::string& axis, bool on_a_device, gda::Communicator& host) {
-  const gda::Device device = on_a_device ? shared_device(host) : gda::Device{};
+void be_late_along(const std::string& axis, bool on_a_device, const gda::MpiSession& session) {
+  // Longer than the emulation takes on a crowded machine until all groups are there.
+  const std::chrono::seconds timeout(on_a_device ? 5 : 2);
+  const auto host = session.world(timeout);
+  const gda::Device device = on_a_device ? shared_device(*host) : gda::Device{};
   const gda::OwnedStream stream(device);
-  const auto world = on_device(host, stream.get());
+  const auto world = on_device(*host, stream.get(), timeout);
   const gda::Mesh mesh(*world, shape_for(axis, world->size()));
   gda::Communicator& group = group_of(mesh, axis);
   const gda::OwnedTensor data(gda::DType::f32, {1024}, device);
@@ -102,7 +105,7 @@ void run(const std::string& way) {
   const std::string along = "late along ";
   if (way.starts_with(along)) {
     const std::string axis = way.substr(along.size(), way.find(' ', along.size()) - along.size());
-    return be_late_along(axis, way.ends_with(" on a device"), *world);
+    return be_late_along(axis, way.ends_with(" on a device"), session);
   }
   const bool culprit = world->rank() == 1;
   if (way == "late on a device") wait_on_a_device(*world, culprit);

@@ -97,6 +97,20 @@ TEST(GroupsTest, AxesOfAMesh) {
   }
 }
 
+TEST(GroupsTest, MeshCountsWhatGoesAlongAnAxis) {
+  const int ranks = world().size();
+  const int along_data = ranks % 2 == 0 ? 2 : 1;
+  const Mesh mesh(world(), {.data = along_data, .tensor = ranks / along_data});
+  std::vector<double> data(1000, 1.0);
+  mesh.group(Axis::data).all_reduce(tensor_of(data), Reduction::sum).wait();
+  mesh.group(Axis::tensor).broadcast(tensor_of(data), 0).wait();
+  const double others = (mesh.size(Axis::tensor) - 1.0) / mesh.size(Axis::tensor);
+  EXPECT_EQ(mesh.traffic(Axis::data).bytes_sent, along_data == 2 ? 8000.0 : 0.0);
+  EXPECT_DOUBLE_EQ(mesh.traffic(Axis::tensor).bytes_sent, 8000.0 * others);
+  EXPECT_EQ(mesh.traffic(Axis::pipeline).bytes_sent, 0);
+  EXPECT_EQ(mesh.replica_traffic().bytes_sent, mesh.traffic(Axis::data).bytes_sent);
+}
+
 // In the order of (data, context), with pipeline or tensor ranks in between.
 TEST(GroupsTest, ReplicasOfAMesh) {
   const int ranks = world().size();

@@ -22,7 +22,10 @@ class Rank final : public test::StubCommunicator {
     return make_self_communicator();
   }
 
+  void set_rank_places(const std::vector<std::string>& all) override { places = all; }
+
   std::vector<std::pair<std::string, int>> cuts;
+  std::vector<std::string> places{"from before"};
 };
 
 constexpr MeshShape kShape = {.pipeline = 2, .data = 3, .context = 4, .tensor = 5};
@@ -44,12 +47,12 @@ TEST(MeshTest, TensorIsInnermost) {
   }
 }
 
-// The lowest rank along the axis: 83 is (1, 1, 0, 3).
+// The lowest rank along the axis: 88 is (1, 1, 1, 3).
 TEST(MeshTest, CutsByTheOtherCoordinates) {
-  Rank world(83, kShape.ranks());
+  Rank world(88, kShape.ranks());
   const Mesh mesh(world, kShape);
   const std::vector<std::pair<std::string, int>> expected = {
-      {"pipeline", 23}, {"data", 63}, {"context", 83}, {"tensor", 80}, {"replicas", 63}};
+      {"pipeline", 28}, {"data", 68}, {"context", 83}, {"tensor", 85}, {"replicas", 63}};
   EXPECT_EQ(world.cuts, expected);
 }
 
@@ -75,6 +78,33 @@ TEST(MeshTest, ReplicasAreAnotherGroupWhereTheyCanBe) {
   const Mesh all(world, {.data = 2, .context = 4});
   EXPECT_EQ(world.cuts.size(), 4U);
   EXPECT_EQ(all.replicas().size(), 8);
+}
+
+TEST(MeshTest, SaysWhereRanksAre) {
+  Rank world(83, kShape.ranks());
+  const Mesh mesh(world, kShape);
+  ASSERT_EQ(world.places.size(), 120U);
+  EXPECT_EQ(world.places[83], "pipeline 1, data 1, context 0, tensor 3");
+}
+
+TEST(MeshTest, AlongOneAxisNumbersSayIt) {
+  Rank world(2, 8);
+  const Mesh mesh(world, {.tensor = 8});
+  EXPECT_TRUE(world.places.empty());
+}
+
+// Groups of several ranks, here by a world that gives each a group of one.
+TEST(MeshTest, CountsByAxis) {
+  Rank world(0, 4);
+  const Mesh mesh(world, {.data = 2, .tensor = 2});
+  std::vector<float> memory(100);
+  const Tensor tensor(memory.data(), DType::f32, {100});
+  mesh.group(Axis::pipeline).all_reduce(tensor, Reduction::sum).wait();
+  EXPECT_EQ(mesh.traffic(Axis::pipeline).bytes_sent, 0);
+  mesh.group(Axis::data).send_receive(tensor.rows(0, 50), 0, tensor.rows(50, 50), 0).wait();
+  EXPECT_EQ(mesh.traffic(Axis::tensor).seconds_waited, 0);
+  EXPECT_GT(mesh.traffic(Axis::data).seconds_waited, 0);
+  EXPECT_EQ(mesh.replica_traffic().seconds_waited, mesh.traffic(Axis::data).seconds_waited);
 }
 
 std::string refusal(int ranks, const MeshShape& shape) {

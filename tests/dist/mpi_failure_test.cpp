@@ -141,7 +141,7 @@ void expect_late_on_a_device(const LateRank& rank, int ranks) {
       {fmt::format("{}: in no operation; the last was", rank.late),
        "on its device in no operation; the last there was",
        fmt::format("{} of {}: all_reduce fp32[1024] (4096 bytes, operation 1 of the {} group, step "
-                   "120) did not finish within 2 s",
+                   "120) did not finish within 5 s",
                    rank.waits, ranks, rank.group),
        fmt::format("on its device waiting in all_reduce fp32[1024] (4096 bytes, operation 1 of "
                    "the {} group, step 120)",

@@ -10,8 +10,9 @@
 namespace gda {
 
 // Runs `body` on this rank. If it threw on any rank, throws on every rank an error of the same kind
-// (as on the lowest failing rank): "{context}: rank 2: {reason}". With one rank the rank is left
-// out, and an empty context too. `body` must not communicate.
+// (as on the lowest failing rank): "{context}: rank 2: {reason}", by
+// Communicator::rank_name. With one rank the rank is left out, and an empty context too. `body`
+// must not communicate.
 void together(Communicator& group, const std::string& context, const std::function<void()>& body);
 
 // The text of every rank, in rank order.

@@ -42,7 +42,8 @@ constexpr int kNobody = -1;
 // only their two ends call. All operations of a process, of whatever group, run one after another
 // in the background, in the order of the calls; several may be under way while the caller computes.
 // So operations of several groups are called in one order, of which every rank leaves out those of
-// groups that it is not in: another may end in a ring of ranks that wait for each other.
+// groups that it is not in: another may end in a ring of ranks that wait for each other. A message,
+// received as well as sent, has its place in it, too: the moment at which what it carries is there.
 //
 // Tensors are contiguous, of any dtype and number of dimensions, and on the CPU. Sums are taken in
 // rank order, so they are the same bits on every rank and in every run of the same size. Those of
