@@ -155,11 +155,6 @@ class ShardedModel {
 
   Context context() { return {Stream{}, arena}; }
   const ContextCut& cut() const { return decoders.front().context_cut(); }
-  std::int64_t stream_rows(const PartOfBatch& part) const {
-    const Communicator* tensor = tensor_group;
-    return static_cast<std::int64_t>(part.rows.size()) / (tensor != nullptr ? tensor->size() : 1);
-  }
-
   // Losses of this rank's rows; gradients accumulate.
   void train(const PartOfBatch& part, const Tensor& loss, const Tensor& max_logit = {}) {
     SequenceBatch batch = part.view;
@@ -172,7 +167,8 @@ class ShardedModel {
       states.push_back(decoders[s].forward(context(), kept[s], batch, stream, {}));
       stream = states.back().output();
     }
-    std::vector<DeferredProducts> later(decoders.size());
+    std::vector<DeferredProducts> later;
+    for (std::size_t s = 0; s < decoders.size(); ++s) later.emplace_back(Arena(Device{}, 1 << 16));
     const OwnedTensor gradient(which_.compute, stream.shape());
     for (std::size_t s = decoders.size(); s-- > 0;) {
       Decoder& decoder = decoders[s];
@@ -200,7 +196,6 @@ class ShardedModel {
   std::vector<std::unique_ptr<ParameterStore>> parameters;
   std::vector<Decoder> decoders;
   Arena arena{Device{}, std::size_t{1} << 18};
-  Communicator* tensor_group = nullptr;
 
  private:
   // Vectors that begin as constants would hide one that is another's.
