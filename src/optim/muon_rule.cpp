@@ -6,6 +6,7 @@
 
 #include "gda/core/error.h"
 #include "gda/core/stream.h"
+#include "gda/ops/elementwise.h"
 #include "gda/ops/muon.h"
 #include "gda/ops/newton_schulz.h"
 #include "gda/optim/matrix_owners.h"
@@ -49,29 +50,72 @@ struct Muon::Step {
 
 Muon::Muon(const GradientBuckets& buckets, const MuonOptions& options)
     : buckets_(&buckets), options_(options) {
+  find_ranks();
   const ParameterStore& parameters = buckets.parameters();
-  const int ranks = buckets.replicas().size();
   std::vector<double> costs;
   for (const Bucket& bucket : parameters.buckets()) {
-    const std::int64_t length = bucket.elements / ranks;
+    const std::int64_t length = bucket.elements / buckets.replicas().size();
     for (std::size_t i = 0; i < bucket.parameters.size(); ++i) {
       const Parameter& parameter = parameters.all()[bucket.parameters[i]];
       if (!parameter.spec.trainable || !takes(parameter.spec)) continue;
-      require<OpError>(parameter.region == Region::whole(parameter.spec.shape),
-                       "[muon] {}: expected the whole matrix, got {}", parameter.spec.name,
-                       parameter.region.str());
-      Matrix& matrix = matrices_.emplace_back();
-      matrix.parameter = &parameter;
-      const std::int64_t begin = bucket.offsets[i];
-      const IndexRange all{begin, begin + parameter.region.elements()};
-      for (int rank = 0; rank < ranks; ++rank) {
-        const IndexRange held = intersection(all, {rank * length, (rank + 1) * length});
-        matrix.parts.push_back({held.begin - begin, held.end - begin});
-      }
+      check_box(parameter);
+      add_matrix(parameter, bucket.offsets[i], length);
       costs.push_back(newton_schulz_cost(parameter.spec.shape));
     }
   }
-  hands_ = deal_matrices(costs, ranks);
+  hands_ = deal_matrices(costs, static_cast<int>(ranks_.size()));
+}
+
+// On a mesh the ranks of two tensor groups of a stage are equally far from each other.
+void Muon::find_ranks() {
+  const GradientGroups& groups = buckets_->groups();
+  const Communicator& replicas = groups.replicas;
+  if (groups.tensor != nullptr) {
+    tensor_ = groups.tensor->rank();
+    tensor_size_ = groups.tensor->size();
+  }
+  own_ = replicas.rank() * tensor_size_ + tensor_;
+  group_ = tensor_size_ > 1 ? &groups.world : &groups.replicas;
+  for (int replica = 0; replica < replicas.size(); ++replica) {
+    if (tensor_size_ == 1) {
+      ranks_.push_back(replica);
+      continue;
+    }
+    for (int tensor = 0; tensor < tensor_size_; ++tensor) {
+      const int distance = groups.tensor->world_rank(tensor) - groups.tensor->world_rank(tensor_);
+      ranks_.push_back(replicas.world_rank(replica) + distance);
+    }
+  }
+  require<OpError>(ranks_[static_cast<std::size_t>(own_)] == group_->rank(),
+                   "[muon] expected the group of all ranks, to send parts of matrices through");
+}
+
+void Muon::check_box(const Parameter& parameter) const {
+  const ParameterSpec& spec = parameter.spec;
+  Region expected = Region::whole(spec.shape);
+  if (tensor_size_ > 1) {
+    require<OpError>(spec.cut != Cut::none, "[muon] {} is not cut over the tensor group",
+                     spec.name);
+    IndexRange& axis = spec.cut == Cut::rows ? expected.rows : expected.columns;
+    const std::int64_t length = axis.size() / tensor_size_;
+    axis = {tensor_ * length, (tensor_ + 1) * length};
+  }
+  require<OpError>(parameter.region == expected, "[muon] {}: expected {}, got {}", spec.name,
+                   tensor_size_ > 1 ? expected.str() : "the whole matrix", parameter.region.str());
+}
+
+// `begin`: of its box in the bucket, of which each replica has `part_length`.
+void Muon::add_matrix(const Parameter& parameter, std::int64_t begin, std::int64_t part_length) {
+  Matrix& matrix = matrices_.emplace_back();
+  matrix.parameter = &parameter;
+  const std::int64_t box = parameter.region.elements();
+  for (int rank = 0; rank < static_cast<int>(ranks_.size()); ++rank) {
+    const int replica = rank / tensor_size_;
+    const IndexRange part{replica * part_length, (replica + 1) * part_length};
+    const IndexRange held = intersection(IndexRange{begin, begin + box}, part);
+    const std::int64_t shift = rank % tensor_size_ * box - begin;
+    matrix.parts.push_back({held.begin + shift, held.end + shift});
+  }
 }
 
 bool Muon::takes(const ParameterSpec& spec) const {
@@ -84,11 +128,11 @@ const Muon::Matrix* Muon::owned(std::size_t round, int rank) const {
 }
 
 const IndexRange& Muon::own_part(const Matrix& matrix) const {
-  return matrix.parts[static_cast<std::size_t>(buckets_->replicas().rank())];
+  return matrix.parts[static_cast<std::size_t>(own_)];
 }
 
 bool Muon::is_shared(const Matrix& matrix) const {
-  return own_part(matrix).size() < matrix.parameter->region.elements();
+  return own_part(matrix).size() < matrix.parameter->spec.shape.elements();
 }
 
 std::size_t Muon::rounds() const {
@@ -98,8 +142,7 @@ std::size_t Muon::rounds() const {
 }
 
 std::vector<Pending> Muon::exchange(const Step& step, std::size_t round, bool outwards) const {
-  Communicator& group = buckets_->replicas();
-  const int size = group.size();
+  const int size = static_cast<int>(ranks_.size());
   const DType type = outwards ? step.compute : accumulate_type(step.compute);
   // My part of what `peer` owns, and its part of what I own.
   const auto mine = [&](int peer) {
@@ -108,7 +151,7 @@ std::vector<Pending> Muon::exchange(const Step& step, std::size_t round, bool ou
     return step.part(*matrix, type);
   };
   const auto theirs = [&](int peer) {
-    const Matrix* matrix = owned(round, group.rank());
+    const Matrix* matrix = owned(round, own_);
     if (matrix == nullptr) return Tensor();
     const IndexRange& part = matrix->parts[static_cast<std::size_t>(peer)];
     if (part.size() == 0) return Tensor();
@@ -116,19 +159,21 @@ std::vector<Pending> Muon::exchange(const Step& step, std::size_t round, bool ou
   };
   std::vector<Pending> pending;
   for (int shift = 1; shift < size; ++shift) {
-    const int to = (group.rank() + shift) % size;
-    const int from = (group.rank() - shift + size) % size;
+    const int to = (own_ + shift) % size;
+    const int from = (own_ - shift + size) % size;
     const Tensor sent = outwards ? theirs(to) : mine(to);
     const Tensor received = outwards ? mine(from) : theirs(from);
     if (!sent && !received) continue;
-    pending.push_back(
-        group.send_receive(sent, sent ? to : kNobody, received, received ? from : kNobody));
+    const auto rank = [&](const Tensor& message, int peer) {
+      return message ? ranks_[static_cast<std::size_t>(peer)] : kNobody;
+    };
+    pending.push_back(group_->send_receive(sent, rank(sent, to), received, rank(received, from)));
   }
   return pending;
 }
 
 void Muon::iterate(const Step& step, std::size_t round) const {
-  const Matrix* matrix = owned(round, buckets_->replicas().rank());
+  const Matrix* matrix = owned(round, own_);
   if (matrix == nullptr) return;
   const bool shared = is_shared(*matrix);
   const IndexRange& own = own_part(*matrix);
@@ -137,8 +182,30 @@ void Muon::iterate(const Step& step, std::size_t round) const {
     copy(step.context.stream, step.piece(*matrix).gradient, flat(u).rows(own.begin, own.size()));
   }
   const Tensor x = step.whole(*matrix, round, shared, step.compute);
-  newton_schulz(step.context, u, x);
+  orthogonalize(step, *matrix, u, x);
   if (own.size() > 0) apply(step, *matrix, flat(x).rows(own.begin, own.size()));
+}
+
+void Muon::orthogonalize(const Step& step, const Matrix& matrix, const Tensor& u,
+                         const Tensor& x) const {
+  if (tensor_size_ == 1 || matrix.parameter->spec.cut != Cut::columns) {
+    return newton_schulz(step.context, u, x);
+  }
+  const ArenaScope scope(step.context.arena);
+  const Tensor whole = step.context.arena.allocate(u.dtype(), u.shape());
+  const Tensor result = view(whole, x.dtype(), x.shape());
+  const std::int64_t width = u.dim(1) / tensor_size_;
+  const auto box = [&](const Tensor& boxes, std::int64_t tensor) {
+    const std::int64_t length = u.dim(0) * width;
+    return flat(boxes).rows(tensor * length, length).reshape({u.dim(0), width});
+  };
+  for (int i = 0; i < tensor_size_; ++i) {
+    convert(step.context, box(u, i), whole.columns(i * width, width));
+  }
+  newton_schulz(step.context, whole, result);
+  for (int i = 0; i < tensor_size_; ++i) {
+    convert(step.context, result.columns(i * width, width), box(x, i));
+  }
 }
 
 void Muon::apply(const Step& step, const Matrix& matrix, const Tensor& direction) const {
@@ -153,10 +220,9 @@ void Muon::apply(const Step& step, const Matrix& matrix, const Tensor& direction
 }
 
 void Muon::apply_received(const Step& step, std::size_t round) const {
-  const Communicator& group = buckets_->replicas();
-  for (int rank = 0; rank < group.size(); ++rank) {
+  for (int rank = 0; rank < static_cast<int>(ranks_.size()); ++rank) {
     const Matrix* matrix = owned(round, rank);
-    if (rank == group.rank() || matrix == nullptr || own_part(*matrix).size() == 0) continue;
+    if (rank == own_ || matrix == nullptr || own_part(*matrix).size() == 0) continue;
     apply(step, *matrix, step.part(*matrix, step.compute));
   }
 }
@@ -175,8 +241,9 @@ void Muon::update(const Context& context, const std::vector<OptimizerPiece>& pie
                     piece.state(kMomentum));
   }
   std::int64_t most = 0;
-  for (const std::size_t i : hands_[static_cast<std::size_t>(buckets_->replicas().rank())]) {
-    if (is_shared(matrices_[i])) most = std::max(most, matrices_[i].parameter->region.elements());
+  for (const std::size_t i : hands_[static_cast<std::size_t>(own_)]) {
+    const Matrix& matrix = matrices_[i];
+    if (is_shared(matrix)) most = std::max(most, matrix.parameter->spec.shape.elements());
   }
   for (Tensor& slot : step.slots) {
     if (most > 0) slot = context.arena.allocate(accumulate_type(step.compute), {most});
