@@ -123,16 +123,32 @@ void RunCheckpoints::initialise_from(const Context& context, const ModelFolder& 
   buckets_.wait_all();
 }
 
+// Where buckets have their memory in turn, a rank has its part of the values for good, and of each
+// parameter at most one piece.
+void RunCheckpoints::add_boxes(const Context& context, const Parameter& parameter,
+                               ParameterSource& source) const {
+  const ParameterSpec& spec = parameter.spec;
+  if (!parameters_.buckets()[parameter.bucket].shares_values) {
+    source.boxes =
+        parameter_source(spec.name, spec.shape, parameter.region, parameter.value, context.stream)
+            .boxes;
+    return;
+  }
+  for (const OptimizerPiece& piece : optimizer_.pieces()) {
+    if (piece.parameter != &parameter) continue;
+    source.boxes = parameter_source(spec.name, spec.shape, parameter.region, piece.offset,
+                                    piece.value, context.stream)
+                       .boxes;
+  }
+}
+
 ParameterSource RunCheckpoints::source_of(const Context& context, const ParameterSpec& spec) const {
   const DType compute = parameters_.compute_type();
   ParameterSource source{.name = spec.name,
                          .dtype = spec.is_matrix() ? compute : accumulate_type(compute),
                          .shape = spec.shape};
   const Parameter* parameter = parameters_.find(spec.name);
-  if (parameter != nullptr && parameter->is_primary) {
-    source = parameter_source(spec.name, spec.shape, parameter->region, parameter->value,
-                              context.stream);
-  }
+  if (parameter != nullptr && parameter->is_primary) add_boxes(context, *parameter, source);
   // Where the parameter is its own master, the model's file holds it.
   if (source.dtype != accumulate_type(compute)) source.states.emplace_back(kMaster);
   const std::vector<std::string> states = optimizer_.states(spec);

@@ -85,6 +85,35 @@ TEST(CheckpointLayouts, AnyReadsAnyOther) {
   }
 }
 
+// Each kind of layout, and all kinds in one; a vocabulary of 21 entries over 2 ranks.
+TEST(CheckpointLayouts, EveryKindReadsEveryOther) {
+  const std::vector<Layout> layouts = {
+      {},
+      {.data = 3},
+      {.tensor = 2},
+      {.stages = 2},
+      {.stages = 2, .chunks = 2},
+      {.data = 3, .values_are_cut = true},
+      {.tensor = 2, .data = 2, .values_are_cut = true},
+      {.stages = 2, .tensor = 2, .data = 3, .chunks = 2, .values_are_cut = true}};
+  for (const bool tied : {true, false}) {
+    ModelConfig config = placed_config("grouped_differential", tied);
+    config.num_hidden_layers = 4;
+    config.vocab_size = 21;
+    const DType compute = tied ? DType::bf16 : DType::f32;
+    std::vector<std::string> model;
+    for (const Layout& writes : layouts) {
+      const Scratch scratch;
+      const fs::path path = save_with(small_blocks_in(scratch.path()), config, writes, compute);
+      if (model.empty()) model = model_hashes(path);
+      EXPECT_EQ(model_hashes(path), model) << writes.str();
+      const CheckpointReader reader(path);
+      for (const Layout& reads : layouts) expect_placed(reader, reads, compute);
+      ASSERT_FALSE(HasFailure()) << "written by " << writes.str();
+    }
+  }
+}
+
 TEST(CheckpointLayouts, AsynchronousOnesAreTheSame) {
   const ModelConfig config = placed_config("differential_v2", false);
   const Layout layout{.stages = 3, .tensor = 2, .data = 2};

@@ -64,15 +64,19 @@ ModelConfig placed_config(const std::string& attention, bool tied) {
   return config;
 }
 
-Placement Layout::placement(const ModelConfig& config, int rank) const {
-  const auto cut = cut_into_stages(config, stages);
-  return {.stage = cut[static_cast<std::size_t>(rank / (tensor * data))],
-          .tensor = rank % tensor,
-          .tensor_size = tensor};
+std::vector<PlacedSpec> Layout::placed(const ModelConfig& config, int rank) const {
+  const auto cut = cut_into_stages(config, std::int64_t{stages} * chunks);
+  std::vector<Placement> placements;
+  for (auto stage = static_cast<std::size_t>(rank / (tensor * data)); stage < cut.size();
+       stage += static_cast<std::size_t>(stages)) {
+    placements.push_back({.stage = cut[stage], .tensor = rank % tensor, .tensor_size = tensor});
+  }
+  return place(parameter_specs(config), placements);
 }
 
 std::string Layout::str() const {
-  return fmt::format("{} stages x {} data x {} tensor", stages, data, tensor);
+  return fmt::format("{} pipeline x {} data x {} tensor, {} stages a rank{}", stages, data, tensor,
+                     chunks, values_are_cut ? ", values cut" : "");
 }
 
 PlacedSample::PlacedSample(const ModelConfig& config, const Layout& layout, int rank,
@@ -80,12 +84,12 @@ PlacedSample::PlacedSample(const ModelConfig& config, const Layout& layout, int 
   contents_.step = 1;
   contents_.model = config;
   const std::vector<ParameterSpec> specs = parameter_specs(config);
-  const std::vector<PlacedSpec> here = place(specs, layout.placement(config, rank));
+  const std::vector<PlacedSpec> here = layout.placed(config, rank);
   for (const ParameterSpec& spec : specs) {
     const auto placed = std::ranges::find_if(
         here, [&](const PlacedSpec& entry) { return entry.spec.name == spec.name; });
     const bool is_here = placed != here.end() && placed->is_primary;
-    add_parameter(spec, is_here ? &*placed : nullptr, compute);
+    add_parameter(spec, is_here ? &*placed : nullptr, layout, rank, compute);
     if (is_here) {
       add_pieces(*placed, contents_.parameters.back().states, layout, rank,
                  accumulate_type(compute));
@@ -94,10 +98,15 @@ PlacedSample::PlacedSample(const ModelConfig& config, const Layout& layout, int 
 }
 
 void PlacedSample::add_parameter(const ParameterSpec& spec, const PlacedSpec* placed,
-                                 DType compute) {
+                                 const Layout& layout, int rank, DType compute) {
   const DType dtype = spec.is_matrix() ? compute : accumulate_type(compute);
   ParameterSource source{.name = spec.name, .dtype = dtype, .shape = spec.shape};
-  if (placed != nullptr) {
+  if (placed != nullptr && layout.values_are_cut) {
+    const IndexRange own =
+        share(placed->region.elements(), layout.data_coordinate(rank), layout.data);
+    const Tensor part = filled("parameter", *placed, own.begin, {own.size()}, dtype);
+    source = parameter_source(spec.name, spec.shape, placed->region, own.begin, part);
+  } else if (placed != nullptr) {
     const Tensor part = filled("parameter", *placed, 0, placed->region.shape(spec.shape), dtype);
     source = parameter_source(spec.name, spec.shape, placed->region, part);
   }
@@ -135,7 +144,7 @@ void expect_placed(const CheckpointReader& reader, const Layout& layout, DType c
   reader.check_matches(specs);
   std::int64_t elements = 0;
   for (int rank = 0; rank < layout.size(); ++rank) {
-    for (const PlacedSpec& placed : place(specs, layout.placement(config, rank))) {
+    for (const PlacedSpec& placed : layout.placed(config, rank)) {
       const ParameterSpec& spec = placed.spec;
       const IndexRange own =
           share(placed.region.elements(), layout.data_coordinate(rank), layout.data);

@@ -17,13 +17,15 @@ namespace gda::test {
 ModelConfig placed_config(const std::string& attention, bool tied);
 
 struct Layout {
-  int stages = 1;
+  int stages = 1;  // ranks along the pipeline
   int tensor = 1;
   int data = 1;
+  int chunks = 1;               // stages of each rank
+  bool values_are_cut = false;  // a rank has a part of the values, too (ZeRO 3)
 
   int size() const { return stages * data * tensor; }
-  // Of a rank, tensor innermost as in the mesh.
-  Placement placement(const ModelConfig& config, int rank) const;
+  // What a rank has, tensor innermost as in the mesh.
+  std::vector<PlacedSpec> placed(const ModelConfig& config, int rank) const;
   int data_coordinate(int rank) const { return rank / tensor % data; }
   std::string str() const;
 };
@@ -38,7 +40,8 @@ class PlacedSample {
   CheckpointContents& contents() { return contents_; }
 
  private:
-  void add_parameter(const ParameterSpec& spec, const PlacedSpec* placed, DType compute);
+  void add_parameter(const ParameterSpec& spec, const PlacedSpec* placed, const Layout& layout,
+                     int rank, DType compute);
   void add_pieces(const PlacedSpec& placed, const std::vector<std::string>& states,
                   const Layout& layout, int rank, DType dtype);
   Tensor filled(const std::string& state, const PlacedSpec& placed, std::int64_t offset,

@@ -57,6 +57,7 @@ class RunCheckpoints {
 
  private:
   void begin_afresh(const CheckpointReader& reader, RestoredRun& run) const;
+  void add_boxes(const Context& context, const Parameter& parameter, ParameterSource& source) const;
   // A parameter, and what this rank gives of it.
   ParameterSource source_of(const Context& context, const ParameterSpec& spec) const;
   CheckpointContents contents(const Context& context, const RunSnapshot& run) const;
