@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "gda/core/error.h"
 #include "gda/report/metrics_page.h"
+#include "gda/train/memory_estimate.h"
 #include "gda/train/run_config.h"
 
 namespace gda::cli {
@@ -17,8 +18,9 @@ namespace {
 struct ConfigOptions {
   std::string file;
   std::vector<std::string> overrides;
-  std::int64_t ranks = 1;
+  std::int64_t ranks = 0;
   std::string get;
+  bool schedule = false;
   bool schema = false;
   bool reference = false;
   bool metrics = false;
@@ -29,7 +31,9 @@ std::string text_of(const ConfigOptions& options) {
   if (options.reference) return run_config_reference();
   if (options.metrics) return metrics_page();
   const RunConfig config = load_run_config(options.file, options.overrides, options.ranks);
-  return options.get.empty() ? config.yaml() : config.value_of(options.get) + "\n";
+  if (!options.get.empty()) return config.value_of(options.get) + "\n";
+  if (options.ranks > 0) return layout_page(config, options.ranks, options.schedule);
+  return config.yaml();
 }
 
 int run_config_command(const ConfigOptions& options) {
@@ -40,6 +44,9 @@ int run_config_command(const ConfigOptions& options) {
   require<ConfigError>(pages == 0 || (pages == 1 && options.file.empty() && options.get.empty()),
                        "gda config: --schema, --reference and --metrics each print a page of their "
                        "own; give one of them, without CONFIG and --get");
+  require<ConfigError>(!options.schedule || (options.ranks > 0 && options.get.empty()),
+                       "gda config: --schedule is drawn for a number of processes; give --ranks, "
+                       "too, and no --get");
   const std::string text = text_of(options);
   const bool is_written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
   require<IoError>(is_written && std::fflush(stdout) == 0,
@@ -57,8 +64,12 @@ void add_config(CLI::App& app, Action& action) {
   add_texts(*command, "OVERRIDES", options->overrides, "Replaced values, as key.path=value");
   command
       ->add_option("--ranks", options->ranks,
-                   "Also check that batches split over this many processes")
+                   "Check the layout on this many processes and print it instead: the mesh, "
+                   "estimates of the memory that the fullest process takes and of the bytes that "
+                   "processes send")
       ->check(at_least(1));
+  command->add_flag("--schedule", options->schedule,
+                    "With --ranks: also draw what the pipeline's processes do, and when");
   command->add_option("--get", options->get,
                       "Print the value of this key alone, as text for a script: run_dir, "
                       "train.steps, data.sources[0].path");
@@ -71,6 +82,7 @@ void add_config(CLI::App& app, Action& action) {
   command->footer(
       "Example: gda config configs/quickstart.yaml train.steps=1000\n"
       "         gda config configs/quickstart.yaml --get run_dir\n"
+      "         gda config configs/motif-2-12.7b.yaml --ranks 64 --schedule\n"
       "         gda config --schema > gda.schema.json");
   command->callback(
       [options, &action] { action = [options] { return run_config_command(*options); }; });

@@ -35,7 +35,7 @@ void tell_ending(const RunConfig& config, const RunOutcome& outcome, double seco
 
 int run_training(const std::function<RunConfig(std::int64_t ranks)>& load,
                  const std::variant<RunStart, ResumePoint>& from) {
-  const auto timeout = [&] { return std::chrono::seconds(load(1).parallel.timeout_seconds); };
+  const auto timeout = [&] { return std::chrono::seconds(load(0).parallel.timeout_seconds); };
   const std::string out_of_memory =
       "a smaller train.micro_batch_size or train.max_logit_mib, train.recompute: selective or "
       "full, and more ranks (they share the optimizer's state) need less";

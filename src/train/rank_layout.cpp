@@ -14,18 +14,17 @@ std::vector<Stage> pipeline_stages(const ModelConfig& model, const ParallelConfi
   const std::vector<std::int64_t>& layers = parallel.stage_layers;
   const std::int64_t count = parallel.stages();
   if (layers.empty()) return cut_into_stages(model, count);
-  require<ConfigError>(
-      static_cast<std::int64_t>(layers.size()) == count,
-      "parallel.stage_layers: {} for {} (pipeline {} times virtual_stages {}); give one for each",
-      counted(layers.size(), "number"), counted(count, "stage"), parallel.pipeline,
-      parallel.virtual_stages);
+  require<ConfigError>(static_cast<std::int64_t>(layers.size()) == count,
+                       "[{}]: {} for {} (pipeline {} times virtual_stages {}); give one for each",
+                       fmt::join(layers, ", "), counted(layers.size(), "number"),
+                       counted(count, "stage"), parallel.pipeline, parallel.virtual_stages);
   require<ConfigError>(*std::min_element(layers.begin(), layers.end()) >= 1,
-                       "parallel.stage_layers: [{}]: every stage needs at least one layer",
-                       fmt::join(layers, ", "));
+                       "[{}]: every stage needs at least one layer", fmt::join(layers, ", "));
   const std::int64_t sum = std::accumulate(layers.begin(), layers.end(), std::int64_t{0});
   require<ConfigError>(sum == model.num_hidden_layers,
-                       "parallel.stage_layers: [{}] are {} layers, but the model has {}",
-                       fmt::join(layers, ", "), sum, model.num_hidden_layers);
+                       "[{}] are {}, and the model has {}; give others, or none, so that any "
+                       "model is cut evenly",
+                       fmt::join(layers, ", "), counted(sum, "layer"), model.num_hidden_layers);
   std::vector<Stage> stages;
   std::int64_t begin = 0;
   for (const std::int64_t length : layers) {

@@ -70,7 +70,7 @@ Run::Run(const RunConfig& config, Communicator& world)
       data_(timeline_->data(), config.model.vocab_size,
             [this](std::int64_t step) { return timeline_->first_sample(step); }),
       arena_(device_) {
-  config_.validate_for_world(mesh_.size(Axis::data));
+  config_.validate_for_world(world.size());
   data_.check_targets();
 }
 

@@ -9,6 +9,7 @@
 #include "gda/core/file.h"
 #include "gda/core/text.h"
 #include "gda/train/trainable.h"
+#include "train/layout_rules.h"
 #include "train/run_timeline.h"
 
 namespace gda {
@@ -95,33 +96,7 @@ void section_rules(const RunConfig& config, FieldVisitor& visit) {
              config.eval.every_steps == 0 || config.data.validation_fraction > 0,
              "0 leaves nothing to evaluate; give a share, or set eval.every_steps to 0");
   stage_rules(config, visit);
-}
-
-// "96 or 108": the multiples of `unit` on both sides of a batch size that is none.
-std::string nearest_multiples(std::int64_t size, std::int64_t unit) {
-  const std::int64_t below = size / unit * unit;
-  return below == 0 ? fmt::format("{}", unit) : fmt::format("{} or {}", below, below + unit);
-}
-
-// Rules on how batches split over data-parallel ranks.
-void world_rules(const RunConfig& config, FieldVisitor& visit, std::int64_t ranks) {
-  const TrainConfig& train = config.train;
-  const std::int64_t unit = train.micro_batch_size * ranks;
-  if (unit < 1) return;  // the micro-batch by itself is wrong
-  const auto check = [&](std::string_view key, std::int64_t size) {
-    visit.rule(key, size % unit == 0,
-               fmt::format("{} cannot be split over {} in "
-                           "micro-batches of {}: a multiple of {} is needed, such as {}",
-                           counted(size, "sequence"), counted(ranks, "data-parallel rank"),
-                           train.micro_batch_size, unit, nearest_multiples(size, unit)));
-  };
-  check("train.global_batch_size", train.global_batch_size);
-  for (const BatchRampPoint& point : train.batch_ramp) {
-    if (point.value != train.global_batch_size) check("train.batch_ramp", point.value);
-  }
-  for (const GrowthStageConfig& stage : config.growth.stages) {
-    if (stage.global_batch_size) check("growth.stages", *stage.global_batch_size);
-  }
+  layout_rules(config, visit);
 }
 
 }  // namespace
@@ -156,7 +131,7 @@ void RunConfig::validate() const {
   RunConfig copy = *this;
   check_fields("", [&](FieldVisitor& visit) {
     copy.fields(visit);
-    world_rules(*this, visit, 1);
+    world_rules(*this, visit, 0);
   });
 }
 

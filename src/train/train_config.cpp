@@ -55,7 +55,7 @@ void TrainConfig::fields(FieldVisitor& visit) {
               steps);
   visit.field({.key = "global_batch_size",
                .doc = "sequences per step over all processes: a multiple of micro_batch_size times "
-                      "the number of processes",
+                      "the number of data-parallel processes",
                .minimum = 1},
               global_batch_size);
   visit.field({.key = "micro_batch_size",
@@ -167,6 +167,17 @@ void ParallelConfig::fields(FieldVisitor& visit) {
                .doc = "how processes exchange data of GPUs: by NCCL, or by MPI through host "
                       "memory, which is slow; auto: NCCL if the build has it"},
               backend);
+
+  const bool is_interleaved = schedule == PipelineSchedule::interleaved;
+  visit.rule("schedule", pipeline > 1 || schedule == PipelineSchedule::one_forward_one_backward,
+             fmt::format("{} orders the work of a pipeline, and parallel.pipeline is {}; give "
+                         "1f1b, or a pipeline of 2 or more",
+                         schedule, pipeline));
+  visit.rule(
+      "virtual_stages", is_interleaved == (virtual_stages > 1),
+      fmt::format("{}, but schedule is {}, which has {} of each process; give {}", virtual_stages,
+                  schedule, is_interleaved ? "several stages" : "one stage",
+                  is_interleaved ? "2 or more, or schedule: 1f1b" : "1, or schedule: interleaved"));
 }
 
 DType PrecisionConfig::compute_type() const {

@@ -37,12 +37,13 @@ struct RunConfig {
   bool operator==(const RunConfig&) const = default;
   void fields(FieldVisitor& visit);
 
-  // Checks every field and every rule within and between sections, for one process. Throws
-  // ConfigError with a line a problem, each beginning with the key. What load_run_config returns
-  // has passed.
+  // Checks every field and every rule within and between sections, for as many processes as one
+  // model takes. Throws ConfigError with a line a problem, each beginning with the key. What
+  // load_run_config returns has passed.
   void validate() const;
-  // Checks that each batch splits into micro-batches over `ranks` data-parallel processes, of any
-  // number. The message lists the nearest batch sizes that do.
+  // Checks that `ranks` processes are a multiple of those that one model takes, and that each batch
+  // splits into micro-batches over the data-parallel ranks that this leaves. The message lists the
+  // nearest numbers that do.
   void validate_for_world(std::int64_t ranks) const;
 
   // The resolved configuration; load_run_config reads it back equal.
@@ -68,12 +69,13 @@ struct RunConfigText {
 RunConfigText read_run_config(const std::filesystem::path& path);
 
 RunConfig parse_run_config(const RunConfigText& text, const std::vector<std::string>& overrides,
-                           std::int64_t ranks = 1);
+                           std::int64_t ranks = 0);
 
-// Reads a file, applies "key.path=value" overrides and checks everything, batches for `ranks`
-// data-parallel processes included, so that messages name the file and line. Throws ConfigError; a
-// file that cannot be read is one, too. Growth plans that it names by file are read into it.
+// Reads a file, applies "key.path=value" overrides and checks everything, the layout on `ranks`
+// processes included (0: as many as one model takes), so that messages name the file and line.
+// Throws ConfigError; a file that cannot be read is one, too. Growth plans that it names by file
+// are read into it.
 RunConfig load_run_config(const std::filesystem::path& path,
-                          const std::vector<std::string>& overrides, std::int64_t ranks = 1);
+                          const std::vector<std::string>& overrides, std::int64_t ranks = 0);
 
 }  // namespace gda
