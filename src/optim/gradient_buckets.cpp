@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <set>
 #include <utility>
 
 #include "gda/core/error.h"
@@ -87,10 +89,21 @@ bool GradientBuckets::is_primary(std::size_t index) const {
   return parameters_->all()[bucket(index).parameters.front()].is_primary;
 }
 
-std::size_t GradientBuckets::bytes() const {
-  std::size_t total = 0;
-  for (const OwnedTensor& part : memory_) total += part.buffer.bytes();
-  return total;
+GradientBuckets::Held GradientBuckets::held() const {
+  Held held;
+  std::set<const void*> counted;  // slots serve several buckets
+  const auto add = [&](const Tensor& whole, const Tensor& part, std::size_t& bytes) {
+    if (!whole) return;
+    if (counted.insert(whole.raw()).second) bytes += whole.bytes();
+    const auto begin = reinterpret_cast<std::uintptr_t>(whole.raw());
+    const auto own = reinterpret_cast<std::uintptr_t>(part.raw());
+    if (own < begin || own >= begin + whole.bytes()) bytes += part.bytes();
+  };
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    add(bucket(i).values, parts_[i].value, held.values);
+    add(bucket(i).gradients, parts_[i].gradient, held.gradients);
+  }
+  return held;
 }
 
 void GradientBuckets::initialize(std::uint64_t seed, const Stream& stream) {

@@ -55,17 +55,19 @@ void Reporter::begin(const RunProgress& progress) {
 }
 
 void Reporter::log_page(const RunProgress& progress) const {
-  log::info("{}", run_page({.config = run_.config(),
+  const RunConfig& config = run_.config();
+  const HeldMemory held = held_memory(run_, *progress.model);
+  const LayoutEstimate layout = estimate_layout(
+      config, run_.timeline().model(progress.state.stages_done), run_.world().size());
+  log::info("{}", run_page({.config = config,
                             .timeline = run_.timeline(),
                             .stages_done = progress.state.stages_done,
                             .data = run_.data(),
                             .counts = progress.parameters,
-                            .parameters = progress.model->parameters,
-                            .optimizer_bytes = progress.model->optimizer.bytes(),
+                            .held = held,
+                            .layout = layout,
                             .compute = run_.compute(),
                             .device = run_.device(),
-                            .activation_bytes = run_.arena().capacity(),
-                            .world_size = run_.world().size(),
                             .peak = peak_,
                             .flops = progress.flops,
                             .ramp = progress.growth.ramp,

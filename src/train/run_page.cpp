@@ -53,23 +53,69 @@ void add_model(const RunPage& page, StartPage& out) {
 }
 
 void add_memory(const RunPage& page, StartPage& out) {
-  std::size_t values = 0;
-  std::size_t gradients = 0;
-  for (const Bucket& bucket : page.parameters.buckets()) {
-    values += bucket.values.bytes();
-    if (bucket.gradients) gradients += bucket.gradients.bytes();
-  }
-  const auto bytes = [](std::size_t count) {
-    return readable_bytes(static_cast<std::int64_t>(count));
-  };
+  const HeldMemory& held = page.held;
   out.section("memory of each rank");
-  out.row("parameters", bytes(values));
-  out.row("gradients", bytes(gradients));
-  out.row("optimizer", bytes(page.optimizer_bytes));
+  out.row("parameters", readable_bytes(held.parameters));
+  out.row("gradients", readable_bytes(held.gradients));
+  out.row("optimizer", readable_bytes(held.optimizer));
+  double estimated = 0;
+  double communication = 0;
+  for (const RankEstimate& rank : page.layout.ranks) {
+    estimated = std::max(estimated, rank.memory.activations + rank.memory.working);
+    communication = std::max(communication, rank.memory.communication);
+  }
   const std::string activations =
-      page.activation_bytes > 0 ? bytes(page.activation_bytes) : "as micro-batches need them";
+      held.activations > 0
+          ? readable_bytes(held.activations)
+          : "about " + readable_bytes(static_cast<std::int64_t>(estimated)) + ", as needed";
   out.row("activations",
           fmt::format("{} (recompute: {})", activations, page.config.train.recompute));
+  if (communication > 0) {
+    out.row("communication", "about " + readable_bytes(static_cast<std::int64_t>(communication)));
+  }
+}
+
+// "pipeline 2 x data 2 x context 1 x tensor 2, ZeRO stage 1": axes of one place only where there
+// are several others.
+std::string describe_mesh(const RunPage& page) {
+  const MeshShape& mesh = page.layout.mesh;
+  const std::int64_t zero = page.config.parallel.zero_stage;
+  if (mesh.data == mesh.ranks()) return fmt::format("data parallel, ZeRO stage {}", zero);
+  return fmt::format("pipeline {} x data {} x context {} x tensor {}, ZeRO stage {}", mesh.pipeline,
+                     mesh.data, mesh.context, mesh.tensor, zero);
+}
+
+void add_layout(const RunPage& page, StartPage& out) {
+  const LayoutEstimate& layout = page.layout;
+  const ParallelConfig& parallel = page.config.parallel;
+  out.row("ranks", fmt::format("{} ({}), {} each", layout.mesh.ranks(), describe_mesh(page),
+                               counted(omp_get_max_threads(), "thread")));
+  if (layout.mesh.context > 1) out.row("context", std::string(word_of(layout.method)));
+  if (layout.mesh.pipeline > 1) {
+    std::string layers;
+    for (const Stage& stage : layout.stages) layers += fmt::format(" {}", stage.layers.size());
+    out.row("pipeline", fmt::format("{}, bubble {:.1f}%; stages of{} layers", parallel.schedule,
+                                    100 * layout.bubble, layers));
+  }
+  if (layout.mesh.ranks() == 1) return;
+  RankTraffic most;
+  for (const RankEstimate& rank : layout.ranks) {
+    most.replicas = std::max(most.replicas, rank.traffic.replicas);
+    most.pipeline = std::max(most.pipeline, rank.traffic.pipeline);
+    most.context = std::max(most.context, rank.traffic.context);
+    most.tensor = std::max(most.tensor, rank.traffic.tensor);
+  }
+  std::string sent;
+  const auto add = [&](const char* name, double bytes) {
+    if (bytes == 0) return;
+    sent += fmt::format("{}{} {}", sent.empty() ? "" : ", ", name,
+                        readable_bytes(static_cast<std::int64_t>(bytes)));
+  };
+  add("replicas", most.replicas);
+  add("pipeline", most.pipeline);
+  add("context", most.context);
+  add("tensor", most.tensor);
+  if (!sent.empty()) out.row("sent in a step", "about " + sent + ", by a rank");
 }
 
 void add_data(const RunPage& page, StartPage& out) {
@@ -105,15 +151,14 @@ std::string describe_schedule(const RunPage& page) {
 void add_run(const RunPage& page, StartPage& out) {
   const TrainConfig& train = page.config.train;
   out.section("run");
-  out.row("ranks", fmt::format("{} (data parallel, ZeRO stage 1), {} each", page.world_size,
-                               counted(omp_get_max_threads(), "thread")));
+  add_layout(page, out);
   out.row("device", describe_device(page.device));
   std::string compute(name_of(page.compute));
   if (page.compute != page.config.precision.compute_type()) {
     compute += fmt::format(" (the processor has no {} arithmetic)", page.config.precision.compute);
   }
   out.row("compute", compute);
-  out.row(page.world_size == 1 ? "peak" : "peak of all ranks", page.peak.str());
+  out.row(page.layout.mesh.ranks() == 1 ? "peak" : "peak of all ranks", page.peak.str());
   out.row("batch",
           fmt::format("{} of {}, {} a rank at a time", counted(train.global_batch_size, "sequence"),
                       counted(page.config.data.sequence_length, "token"), train.micro_batch_size));
@@ -139,6 +184,19 @@ void add_growth(const RunPage& page, StartPage& out) {
 }
 
 }  // namespace
+
+HeldMemory held_memory(const Run& run, const TrainedModel& model) {
+  const GradientBuckets::Held held = model.buckets.held();
+  const auto most = [&](std::size_t bytes) {
+    return run.world().all_reduce(static_cast<std::int64_t>(bytes), Reduction::max);
+  };
+  return {.parameters = most(held.values),
+          .gradients = most(held.gradients),
+          .optimizer = most(model.optimizer.bytes()),
+          .activations = run.device().type == DeviceType::cpu
+                             ? 0
+                             : most(run.arena().capacity() + model.step.held_bytes())};
+}
 
 std::string run_page(const RunPage& page) {
   StartPage out;

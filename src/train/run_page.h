@@ -9,11 +9,23 @@
 #include "gda/model/model_config.h"
 #include "gda/model/parameters.h"
 #include "gda/report/peak_flops.h"
+#include "gda/train/memory_estimate.h"
 #include "gda/train/run_config.h"
 #include "gda/train/run_progress.h"
 #include "train/run_timeline.h"
 
 namespace gda {
+
+// Bytes, of each kind the most that a rank has.
+struct HeldMemory {
+  std::int64_t parameters = 0;
+  std::int64_t gradients = 0;
+  std::int64_t optimizer = 0;
+  std::int64_t activations = 0;  // 0: they are taken as they are needed
+};
+
+// Collective.
+HeldMemory held_memory(const Run& run, const TrainedModel& model);
 
 struct RunPage {
   const RunConfig& config;
@@ -21,12 +33,10 @@ struct RunPage {
   std::int64_t stages_done = 0;  // stages that are done
   const DataLoader& data;
   ParameterCounts counts;
-  const ParameterStore& parameters;
-  std::size_t optimizer_bytes = 0;  // of this rank
+  HeldMemory held;
+  const LayoutEstimate& layout;
   DType compute = DType::f32;
   Device device;
-  std::size_t activation_bytes = 0;  // reserved; 0: taken as they are needed
-  int world_size = 1;
   const Peak& peak;
   FlopsPerToken flops;
   const std::optional<GrowthRamp>& ramp;

@@ -57,8 +57,12 @@ class GradientBuckets {
   const GradientGroups& groups() const { return groups_; }
   Communicator& replicas() const { return groups_.replicas; }
   const Part& part(std::size_t bucket) const { return parts_[bucket]; }
-  // Bytes of the parts that have memory of their own.
-  std::size_t bytes() const;
+  // Memory of this rank, in bytes: the store's and that of parts which have their own.
+  struct Held {
+    std::size_t values = 0;
+    std::size_t gradients = 0;
+  };
+  Held held() const;
 
   // Fills all values by their initialisers.
   void initialize(std::uint64_t seed, const Stream& stream);
