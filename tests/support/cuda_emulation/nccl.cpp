@@ -1,6 +1,5 @@
 #include "nccl.h"
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -12,12 +11,11 @@
 #include <random>
 #include <string>
 #include <thread>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "combine.h"
 #include "device_memory.h"
-#include "gda/core/dtype.h"
 #include "pipes.h"
 #include "streams.h"
 
@@ -84,6 +82,7 @@ class Call {
 }  // namespace gda::emulation
 
 using gda::emulation::Call;
+using gda::emulation::combine;
 using gda::emulation::Label;
 using gda::emulation::last_error;
 using gda::emulation::lock_device;
@@ -198,35 +197,6 @@ ncclResult_t exchange(ncclComm* group, const void* from, std::size_t stride, con
   };
   return group->begin(
       post, [=] { finish(received->data()); }, stream);
-}
-
-template <class T>
-void combine_as(const std::byte* terms, std::byte* to, std::size_t count, std::size_t ranks,
-                ncclRedOp_t operation) {
-  // Of numbers of bf16 the sums in between are of bf16, as they go from rank to rank.
-  using Number = std::conditional_t<std::is_same_v<T, gda::bfloat16>, float, T>;
-  const auto* term = reinterpret_cast<const T*>(terms);
-  auto* result = reinterpret_cast<T*>(to);
-  for (std::size_t i = 0; i < count; ++i) {
-    T value = term[i];
-    for (std::size_t rank = 1; rank < ranks; ++rank) {
-      const auto before = static_cast<Number>(value);
-      const auto next = static_cast<Number>(term[rank * count + i]);
-      value = T(operation == ncclSum   ? before + next
-                : operation == ncclMin ? std::min(before, next)
-                                       : std::max(before, next));
-    }
-    result[i] = value;
-  }
-}
-
-void combine(const std::byte* terms, void* to, std::size_t count, std::size_t ranks,
-             ncclDataType_t type, ncclRedOp_t operation) {
-  auto* result = static_cast<std::byte*>(to);
-  if (type == ncclFloat64) combine_as<double>(terms, result, count, ranks, operation);
-  if (type == ncclFloat32) combine_as<float>(terms, result, count, ranks, operation);
-  if (type == ncclBfloat16) combine_as<gda::bfloat16>(terms, result, count, ranks, operation);
-  if (type == ncclInt32) combine_as<std::int32_t>(terms, result, count, ranks, operation);
 }
 
 // all_reduce where stride is 0, else reduce_scatter.
