@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "sharded_model.h"
+#include "support/mpi.h"
 
 namespace gda {
 namespace {
@@ -319,6 +320,53 @@ TEST_P(LayoutsTest, InferenceAndGeneration) {
       Comparison comparison(a, layout);
       comparison.expect_same_inference();
       comparison.expect_same_generation();
+    }
+  }
+}
+
+// In narrow types a sum is rounded where one rank rounds it elsewhere. Through three layers some 20
+// activations and their gradients are rounded, each to half an epsilon and each of size up to the
+// largest element: 20 epsilons.
+TEST(Layouts, NarrowTypesAreWithinTheirRounding) {
+  for (const auto& [compute, epsilon] : {std::pair{DType::f32, 0x1p-23}, {DType::bf16, 0x1p-7}}) {
+    for (const auto& [tensor, context] : layouts()) {
+      ShardedCase a;
+      a.act = "poly_norm";
+      a.compute = compute;
+      const Layout layout(tensor, context);
+      Comparison comparison(a, layout);
+      comparison.set_tolerance(20 * epsilon);
+      comparison.expect_same_training();
+    }
+  }
+}
+
+// What layers keep is cut by both axes, up to the rounding of some 20 tensors to 64 bytes each, and
+// lambda.
+TEST(Layouts, WhatLayersKeepFallsWithTheRanks) {
+  for (const Recompute recompute : {Recompute::none, Recompute::selective, Recompute::full}) {
+    for (const ContextMethod method : {ContextMethod::automatic, ContextMethod::gather}) {
+      ShardedCase a;
+      a.recompute = recompute;
+      a.method = method;
+      const ModelConfig config = test::sharded_config(a, test::world().size() == 3 ? 3 : 4);
+      const WholeBatch batch(config, a.batch, a.documents);
+      const auto kept = [&](ShardedModel& model) {
+        Arena arena(Device{}, std::size_t{1} << 20);  // one block
+        const PartOfBatch part(batch, model.cut());
+        const ForwardState state =
+            model.decoders.front().forward(model.context(), arena, part.view, {}, {});
+        return static_cast<double>(arena.mark().used);
+      };
+      ShardedModel whole(a, config, 1, {});
+      const double all = kept(whole);
+      for (const auto& [tensor, context] : layouts()) {
+        if (!is_possible(a, context)) continue;
+        const Layout layout(tensor, context);
+        ShardedModel model(a, config, 1, layout.groups(method));
+        const double rounding = 3 * 20 * 64;
+        EXPECT_LE(kept(model), all / test::world().size() + rounding) << layout.str();
+      }
     }
   }
 }
