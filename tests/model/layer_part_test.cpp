@@ -142,8 +142,8 @@ struct Sublayers {
     const Tensor out = arena.allocate(DType::f64, x.shape());
     const Tensor dx = arena.allocate(DType::f64, x.shape());
     AttentionActivations heads;
-    attention.allocate_saved(arena, x.dim(0), heads);
-    attention.allocate_mixed(arena, x.dim(0), heads);
+    attention.allocate_saved(arena, input, heads);
+    attention.allocate_mixed(arena, input, heads);
     attention.forward(context, input, x, heads, {}, out);
     attention.backward(context, input, x, heads, dout, dx);
     add(out, sums[0]);
@@ -225,7 +225,8 @@ TEST(LayerPart, TermsOfAllPlacesAddUpToTheLayer) {
           .hidden = {}, .feed_forward = {{8, 13}}, .heads = {{heads - 1, heads}}, .layers = {}};
       const OwnedTensor rope = make_rope_table(config.rope.theta, {}, 32, 4, DType::f64);
       const TinyBatch batch(config);
-      const AttentionInput input{.batch = batch.view(), .rope_table = rope.tensor};
+      const AttentionInput input{
+          .batch = batch.view(), .rows = kPartRows, .rope_table = rope.tensor, .cache = nullptr};
       const OwnedTensor x = random_stream(config, "x");
       const OwnedTensor dout = random_stream(config, "dout");
       std::vector<std::vector<double>> wanted(4);

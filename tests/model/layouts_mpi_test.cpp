@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "sharded_model.h"
+#include "support/mpi.h"
 
 namespace gda {
 namespace {
@@ -319,6 +320,85 @@ TEST_P(LayoutsTest, InferenceAndGeneration) {
       Comparison comparison(a, layout);
       comparison.expect_same_inference();
       comparison.expect_same_generation();
+    }
+  }
+}
+
+// The largest error of one rank's gradients, relative to the largest element of each: against the
+// same weights in f64.
+double rounding_of_one_rank(const ShardedCase& which, const ModelConfig& config) {
+  ShardedCase exact = which;
+  exact.compute = DType::f64;
+  ShardedModel model(which, config, 1, {});
+  ShardedModel truth(exact, config, 1, {});
+  for (const Parameter& parameter : model.parameters.front()->all()) {
+    const Tensor& to = truth.parameters.front()->at(parameter.spec.name).value;
+    for (std::int64_t i = 0; i < to.elements(); ++i) {
+      to.data<double>()[i] = number(parameter.value, i);
+    }
+  }
+  const WholeBatch batch(config, which.batch, which.documents);
+  const PartOfBatch part(batch, model.cut());
+  const std::int64_t rows = which.batch * kShardedLength;
+  const OwnedTensor loss(accumulate_type(which.compute), {rows});
+  const OwnedTensor exact_loss(DType::f64, {rows});
+  model.train(part, loss.tensor);
+  truth.train(part, exact_loss.tensor);
+  double rounding = 0;
+  for (const Parameter& parameter : model.parameters.front()->all()) {
+    const Tensor& wanted = truth.parameters.front()->at(parameter.spec.name).gradient;
+    for (std::int64_t i = 0; i < wanted.elements(); ++i) {
+      const double error = std::abs(number(parameter.gradient, i) - number(wanted, i));
+      rounding = std::max(rounding, error / largest_of(wanted));
+    }
+  }
+  return rounding;
+}
+
+// A layout rounds as often as one rank, at other places: its errors are of the same size, both
+// together twice that, and the largest of one tensor may be twice that of another.
+TEST(Layouts, NarrowTypesAreWithinTheirRounding) {
+  for (const DType compute : {DType::f32, DType::bf16}) {
+    ShardedCase a;
+    a.act = "poly_norm";
+    a.compute = compute;
+    const ModelConfig config = test::sharded_config(a, test::world().size() == 3 ? 3 : 4);
+    const double rounding = rounding_of_one_rank(a, config);
+    for (const auto& [tensor, context] : layouts()) {
+      const Layout layout(tensor, context);
+      Comparison comparison(a, layout);
+      comparison.set_tolerance(4 * rounding);
+      comparison.expect_same_training();
+    }
+  }
+}
+
+// What layers keep is cut by both axes, up to the rounding of some 20 tensors to 64 bytes each, and
+// lambda.
+TEST(Layouts, WhatLayersKeepFallsWithTheRanks) {
+  for (const Recompute recompute : {Recompute::none, Recompute::selective, Recompute::full}) {
+    for (const ContextMethod method : {ContextMethod::automatic, ContextMethod::gather}) {
+      ShardedCase a;
+      a.recompute = recompute;
+      a.method = method;
+      const ModelConfig config = test::sharded_config(a, test::world().size() == 3 ? 3 : 4);
+      const WholeBatch batch(config, a.batch, a.documents);
+      const auto kept = [&](ShardedModel& model) {
+        Arena arena(Device{}, std::size_t{1} << 20);  // one block
+        const PartOfBatch part(batch, model.cut());
+        const ForwardState state =
+            model.decoders.front().forward(model.context(), arena, part.view, {}, {});
+        return static_cast<double>(arena.mark().used);
+      };
+      ShardedModel whole(a, config, 1, {});
+      const double all = kept(whole);
+      for (const auto& [tensor, context] : layouts()) {
+        if (!is_possible(a, context)) continue;
+        const Layout layout(tensor, context);
+        ShardedModel model(a, config, 1, layout.groups(method));
+        const double rounding = 3 * 20 * 64;
+        EXPECT_LE(kept(model), all / test::world().size() + rounding) << layout.str();
+      }
     }
   }
 }

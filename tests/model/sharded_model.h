@@ -11,7 +11,6 @@
 
 #include "gda/core/philox.h"
 #include "gda/model/decoder.h"
-#include "support/mpi.h"
 
 namespace gda::test {
 
