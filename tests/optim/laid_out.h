@@ -169,7 +169,8 @@ class LaidOut {
   // A whole number for an element of the whole model's gradient, which the shares divide.
   static double number(const Philox& random, int micro, std::int64_t index) {
     const auto i = static_cast<std::uint64_t>(index);
-    return 60 * 60 * 3 * std::floor(16 * random.normal(static_cast<std::uint64_t>(micro) << 32 | i));
+    return 60 * 60 * 3 *
+           std::floor(16 * random.normal(static_cast<std::uint64_t>(micro) << 32 | i));
   }
   // Rank r of n has r + 1 parts of 1 + ... + n: 1, 3, 6 or 10, of which 60 is a multiple.
   static double share(int rank, int size) { return (rank + 1) * 2.0 / (size * (size + 1)); }
@@ -216,10 +217,9 @@ class LaidOut {
     std::vector<UpdateOrigin> all;
     for (const ParameterSpec& spec : model.specs) {
       const std::int64_t third = spec.shape[0] / 3;
-      UpdateOrigin origin{
-          .name = spec.name,
-          .rows = {{third, 0}, {third, 17}, {spec.shape[0] - 2 * third, kBegun}},
-          .columns = {}};
+      UpdateOrigin origin{.name = spec.name,
+                          .rows = {{third, 0}, {third, 17}, {spec.shape[0] - 2 * third, kBegun}},
+                          .columns = {}};
       if (spec.is_matrix() && all.size() % 3 > 0) {
         origin.columns = {{5, 33}, {spec.shape[1] - 5, 0}};
         if (all.size() % 3 > 1) origin.rows.clear();

@@ -2,7 +2,7 @@
 // those of one rank: bit for bit, since all sums are of whole numbers.
 #include <gtest/gtest.h>
 
-#include "gda/core/error.h"
+#include "gda/optim/logit_watch.h"
 #include "optim/laid_out.h"
 #include "support/late_communicator.h"
 #include "support/mpi.h"
@@ -26,8 +26,10 @@ class Pair {
   LaidOut& one() { return one_; }
   LaidOut& many() { return many_; }
 
-  void passes(std::int64_t step) {
+  // `broken`: a parameter whose gradient is no number on the last rank.
+  void passes(std::int64_t step, const std::string& broken = {}) {
     one_.passes(step, kMicroBatches, [](std::size_t) {});
+    if (world().rank() == world().size() - 1) many_.break_gradient(broken);
     many_.passes(step, kMicroBatches, [&](std::size_t bucket) { expect_values(bucket); });
   }
 
@@ -41,11 +43,12 @@ class Pair {
     expect_pieces("gradient", [](const OptimizerPiece& piece) { return piece.gradient; });
   }
 
-  void update(std::int64_t step) {
+  void update(std::int64_t step, const std::vector<HeadFactors>& clips_of_one = {},
+              const std::vector<HeadFactors>& clips_of_many = {}) {
     const UpdateStep options{
         .lr = 1e-2, .gradient_scale = 1.0 / 1024, .update = LaidOut::kBegun + step};
-    one_.optimizer().update(one_.context(), options);
-    many_.optimizer().update(many_.context(), options);
+    one_.optimizer().update(one_.context(), options, clips_of_one);
+    many_.optimizer().update(many_.context(), options, clips_of_many);
     expect_states();
   }
 
@@ -139,10 +142,10 @@ std::vector<Layout> layouts() {
 // up before.
 void expect_one_ranks_run(Pair& pair) {
   pair.expect_coverage();
-  for (std::int64_t step = 1; step <= 5; ++step) {
+  for (std::int64_t step = 1; step <= 4; ++step) {
     pair.passes(step);
-    if (step != 4) pair.expect_norms();
-    if (step == 2 || step == 4) {
+    if (step != 3) pair.expect_norms();
+    if (step == 2 || step == 3) {
       pair.zero();
     } else {
       pair.update(step);
@@ -154,25 +157,141 @@ void expect_one_ranks_run(Pair& pair) {
 
 TEST(Layouts, AdamWIsThatOfOneRank) {
   for (const Layout& layout : layouts()) {
-    for (const bool tied : {false, true}) {
-      const bool frozen = tied == (layout.chunks == 2);
-      SCOPED_TRACE(layout.str() + (tied ? ", tied" : "") + (frozen ? ", frozen" : ""));
-      Pair pair(laid_out_model("grouped_differential", tied, frozen), layout,
-                Groups(world(), layout, plain));
-      expect_one_ranks_run(pair);
-      ASSERT_FALSE(HasFailure());
-    }
+    const bool tied = layout.chunks == 1;
+    const bool frozen = tied == (layout.zero == ZeroStage::two);
+    SCOPED_TRACE(layout.str() + (tied ? ", tied" : "") + (frozen ? ", frozen" : ""));
+    Pair pair(laid_out_model("grouped_differential", tied, frozen), layout,
+              Groups(world(), layout, plain));
+    expect_one_ranks_run(pair);
+    ASSERT_FALSE(HasFailure());
   }
 }
 
 TEST(Layouts, MuonIsThatOfOneRank) {
   for (const Layout& layout : layouts()) {
-    const bool frozen = layout.chunks == 2;
-    SCOPED_TRACE(layout.str() + (frozen ? ", frozen" : ""));
-    LaidOutModel model = laid_out_model("grouped_differential", !frozen, frozen);
+    const bool tied = layout.chunks == 2;
+    const bool frozen = tied == (layout.zero == ZeroStage::three);
+    SCOPED_TRACE(layout.str() + (tied ? ", tied" : "") + (frozen ? ", frozen" : ""));
+    LaidOutModel model = laid_out_model("grouped_differential", tied, frozen);
     model.optimizer = {.name = OptimizerName::muon};
     Pair pair(model, layout, Groups(world(), layout, plain));
     expect_one_ranks_run(pair);
+    ASSERT_FALSE(HasFailure());
+  }
+}
+
+// The noise of an element is that of its place in the whole tensor.
+TEST(Layouts, StochasticRoundingIsThatOfOneRank) {
+  for (const Layout& layout : layouts()) {
+    if (layout.chunks > 1 || layout.zero == ZeroStage::two) continue;
+    SCOPED_TRACE(layout.str());
+    LaidOutModel model = laid_out_model("softmax", true, false);
+    model.compute = DType::bf16;
+    model.stochastic = true;
+    Pair pair(model, layout, Groups(world(), layout, plain));
+    expect_one_ranks_run(pair);
+    ASSERT_FALSE(HasFailure());
+  }
+}
+
+// Operations that are carried out at the last moment, and such whose results come then: what is
+// read, or overwritten, before shows.
+TEST(Layouts, WaitForWhatIsUnderWay) {
+  for (const Layout& layout : layouts()) {
+    if (layout.chunks > 1) continue;
+    SCOPED_TRACE(layout.str());
+    const LaidOutModel model = laid_out_model("softmax", true, layout.zero == ZeroStage::two);
+    std::vector<std::unique_ptr<Communicator>> kept;
+    const auto late = [&](Communicator& group) -> Communicator& {
+      return *kept.emplace_back(std::make_unique<LateCommunicator>(group));
+    };
+    const auto at_last = [&](Communicator& group) -> Communicator& {
+      return *kept.emplace_back(
+          std::make_unique<OrderedCommunicator>(group, OperationOrder::when_waited_for));
+    };
+    {
+      Pair pair(model, layout, Groups(world(), layout, at_last));
+      expect_one_ranks_run(pair);
+    }
+    if (layout.pipeline == 1 && layout.tensor == 1) {
+      Pair pair(model, layout, Groups(world(), layout, late));
+      expect_one_ranks_run(pair);
+    }
+    ASSERT_FALSE(HasFailure());
+  }
+}
+
+TEST(Layouts, NotFiniteAnywhereIsNotFiniteEverywhere) {
+  for (const Layout& layout : layouts()) {
+    if (layout.chunks > 1) continue;
+    SCOPED_TRACE(layout.str());
+    Pair pair(laid_out_model("softmax", true, false), layout, Groups(world(), layout, plain));
+    std::int64_t step = 0;
+    for (const char* name :
+         {"model.norm.weight", "model.embed_tokens.weight", "model.layers.5.mlp.up_proj.weight"}) {
+      pair.passes(++step, name);
+      EXPECT_FALSE(std::isfinite(pair.many().buckets().gradient_norm(pair.many().context())))
+          << name;
+      pair.zero();
+    }
+    pair.passes(++step);
+    pair.expect_norms();
+    pair.update(step);
+    pair.many().buckets().wait_all();
+    ASSERT_FALSE(HasFailure());
+  }
+}
+
+// Logits of a layer and a head, of which some are above the threshold; ranks have seen shares.
+double logit(std::int64_t layer, std::int64_t head, double share) {
+  return share * (60 + 20 * static_cast<double>((3 * layer + 5 * head) % 7));
+}
+
+void fill_logits(const Tensor& logits, const IndexRange& layers, std::int64_t first_head,
+                 double share) {
+  for (std::int64_t layer = layers.begin; layer < layers.end; ++layer) {
+    for (std::int64_t head = 0; head < logits.dim(1); ++head) {
+      logits.data<double>()[layer * logits.dim(1) + head] = logit(layer, first_head + head, share);
+    }
+  }
+}
+
+TEST(Layouts, QkClipIsThatOfOneRank) {
+  for (const Layout& layout : layouts()) {
+    if (layout.chunks > 1) continue;
+    SCOPED_TRACE(layout.str());
+    const LaidOutModel model = laid_out_model("grouped_differential", false, true);
+    Pair pair(model, layout, Groups(world(), layout, plain));
+    const QkClipConfig config{.threshold = 100, .every_steps = 1};
+    const std::int64_t heads = model.config.attention.query_heads() / layout.tensor;
+    const auto world_mesh = Mesh(
+        world(), {.pipeline = layout.pipeline, .data = layout.replicas, .tensor = layout.tensor});
+    const std::int64_t first = world_mesh.coordinate(Axis::tensor) * heads;
+    const auto self = make_self_communicator();
+    LogitWatch one(config, model.config, pair.one().parameters(), *self);
+    LogitWatch many(config, model.config, model.specs, pair.many().parameters(), world(),
+                    {first, first + heads});
+    one.begin({});
+    many.begin({});
+    fill_logits(one.logits(), {0, model.config.num_hidden_layers}, 0, 1);
+    // The first replica has seen the largest.
+    const bool is_first = world_mesh.coordinate(Axis::data) == 0;
+    const Stage stage =
+        layout.pipeline == 1
+            ? whole_model(model.config)
+            : cut_into_stages(
+                  model.config,
+                  layout.pipeline)[static_cast<std::size_t>(world_mesh.coordinate(Axis::pipeline))];
+    fill_logits(many.logits(), stage.layers, first, is_first ? 1 : 0.5);
+    pair.passes(1);
+    pair.expect_norms();
+    pair.update(1, one.end({}), many.end({}));
+    const SeenLogits expected = one.take_seen();
+    const SeenLogits seen = many.take_seen();
+    EXPECT_EQ(seen.largest, expected.largest);
+    EXPECT_EQ(seen.clipped_heads, expected.clipped_heads);
+    EXPECT_GT(seen.clipped_heads, 0);
+    pair.many().buckets().wait_all();
     ASSERT_FALSE(HasFailure());
   }
 }
