@@ -69,8 +69,7 @@ void Trainer::begin(const RunStart& start) {
   reporter_.open({});
   TrainedModel& model = *progress_.model;
   if (init_from.empty()) {
-    model.parameters.initialize(static_cast<std::uint64_t>(run_.config().train.seed),
-                                run_.stream());
+    model.buckets.initialize(static_cast<std::uint64_t>(run_.config().train.seed), run_.stream());
     model.optimizer.copy_masters_from_values(run_.context());
   } else {
     model.checkpoints.initialise_from(run_.context(), ModelFolder(init_from));
