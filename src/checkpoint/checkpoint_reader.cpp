@@ -246,8 +246,10 @@ void CheckpointReader::read_piece(std::string_view state, std::string_view name,
     const FlatPart from{piece.box, piece.offset, piece.tensor->elements()};
     if (!have_common(from, part)) continue;
     verify(optimizer_files_[piece.file].path());
-    copied += copy_common(piece.tensor->name, from, piece.tensor->bytes.data(), piece.tensor->type,
-                          part, to);
+    const std::int64_t count = copy_common(piece.tensor->name, from, piece.tensor->bytes.data(),
+                                           piece.tensor->type, part, to);
+    piece_bytes_read_ += static_cast<std::uint64_t>(count) * size_of(piece.tensor->type);
+    copied += count;
   }
   require<Error>(copied == to.elements(), "[checkpoint] {} of {}: {} elements of {} were read",
                  state, name, copied, part.str());

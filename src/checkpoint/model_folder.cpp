@@ -166,7 +166,8 @@ void ModelFolder::read_range(std::string_view name, const Region& region, std::i
   const FlatPart whole{.box = region_of(tensor), .length = tensor.elements()};
   const FlatPart part{region, offset, to.elements()};
   check_part(what, whole.box, part);
-  copy_common(what, whole, tensor.bytes.data(), tensor.type, part, to);
+  const std::int64_t copied = copy_common(what, whole, tensor.bytes.data(), tensor.type, part, to);
+  bytes_read_ += static_cast<std::uint64_t>(copied) * size_of(tensor.type);
 }
 
 void ModelFolder::check_matches(const std::vector<ParameterSpec>& specs) const {

@@ -106,7 +106,9 @@ class Grower {
   template <class T>
   void write(const TensorMap& map, const OptimizerState& state, std::int64_t first,
              std::int64_t end, DType type, const ByteSink& sink) const {
-    const GrownTensor<T> grown(map, state.rule, seed_, read<T>(map, state));
+    const IndexRange from =
+        map.source.empty() ? IndexRange{} : source_rows(map, state.rule, {first, end});
+    const GrownTensor<T> grown(map, state.rule, seed_, read<T>(map, state, from), from.begin);
     const std::int64_t width = grown.row_size();
     const std::int64_t block = std::max<std::int64_t>(1, kBlockElements / width);
     std::vector<T> rows;
@@ -120,14 +122,16 @@ class Grower {
 
   // Without a master of its own (frozen, in f32, or another program's), a parameter is read itself.
   template <class T>
-  std::vector<T> read(const TensorMap& map, const OptimizerState& state) const {
-    if (map.source.empty()) return {};
-    std::vector<T> source(static_cast<std::size_t>(map.source_shape.elements()));
-    const Tensor to(source.data(), work(), {map.source_shape.elements()});
+  std::vector<T> read(const TensorMap& map, const OptimizerState& state,
+                      const IndexRange& rows) const {
+    if (rows.size() == 0) return {};
+    const std::int64_t width = Region::whole(map.source_shape).columns.size();
+    std::vector<T> source(static_cast<std::size_t>(rows.size() * width));
+    const Tensor to(source.data(), work(), {rows.size() * width});
     if (state.rule == CarriedState::value && !from_.has_state(state.name, map.source)) {
-      from_.read_range(map.source, 0, to);
+      from_.read_range(map.source, rows.begin * width, to);
     } else {
-      from_.read_piece(state.name, map.source, 0, to);
+      from_.read_piece(state.name, map.source, rows.begin * width, to);
     }
     return source;
   }
@@ -232,10 +236,13 @@ SavedCheckpoint grow_checkpoint(Communicator& group, const CheckpointReader& fro
     contents.parameters.push_back(grown_parameter(grower, tensor));
     add_pieces(group, grower, tensor, contents.pieces);
   }
-  // Files go to ranks in turn: several for each, so that they come out about even.
+  // Files go to ranks in turn: several for each, so that they come out about even, but not more
+  // than a folder should have.
   constexpr std::uint64_t kFilesOfARank = 4;
+  constexpr std::uint64_t kMostFiles = 256;
   SaveOptions cut = options;
-  const std::uint64_t files = kFilesOfARank * static_cast<std::uint64_t>(group.size());
+  const std::uint64_t files =
+      std::min(kMostFiles, kFilesOfARank * static_cast<std::uint64_t>(group.size()));
   if (group.size() > 1) {
     cut.max_file_bytes =
         std::min(options.max_file_bytes, parameter_bytes(*grower, map) / files + 1);

@@ -30,10 +30,29 @@ Philox random_numbers(std::uint64_t seed, const TensorStep& step, std::string_vi
 
 }  // namespace
 
+IndexRange source_rows(const TensorMap& map, CarriedState state, const IndexRange& target) {
+  const std::int64_t height = map.source_shape.rank() == 0 ? 0 : map.source_shape[0];
+  const bool is_value = state == CarriedState::value;
+  const TensorStep& step = map.steps.back();
+  if (map.steps.size() > 1 || (is_value && step.has_noise())) return {0, height};
+  if (!is_value && step.fresh_moments) return {};
+  IndexRange rows{height, 0};
+  std::int64_t begin = 0;
+  for (const AxisMap::Run& run : step.rows.runs) {
+    const IndexRange here = intersection({begin, begin + run.length}, target);
+    if (here.size() > 0 && run.source != AxisMap::kFilled) {
+      rows.begin = std::min(rows.begin, run.source + here.begin - begin);
+      rows.end = std::max(rows.end, run.source + here.end - begin);
+    }
+    begin += run.length;
+  }
+  return rows.size() > 0 ? rows : IndexRange{};
+}
+
 template <class T>
 GrownTensor<T>::GrownTensor(const TensorMap& map, CarriedState state, std::uint64_t seed,
-                            std::vector<T> source)
-    : state_(state), seed_(seed), source_(std::move(source)) {
+                            std::vector<T> source, std::int64_t first_row)
+    : state_(state), seed_(seed), source_(std::move(source)), first_row_(first_row) {
   if (map.source_shape.rank() == 2) source_columns_ = map.source_shape[1];
   for (const TensorStep& step : map.steps) {
     if (step_ != nullptr) finish_step();
@@ -64,6 +83,7 @@ void GrownTensor<T>::finish_step() {
   rows(0, result);
   source_ = std::move(result);
   source_columns_ = columns_;
+  first_row_ = 0;
 }
 
 // Summed by rows, so that the result does not depend on the number of threads.
@@ -117,7 +137,7 @@ void GrownTensor<T>::copy_or_fill(std::int64_t row, std::span<T> target) const {
     const std::size_t end = j + static_cast<std::size_t>(run.length);
     if (from.source != AxisMap::kFilled && run.source != AxisMap::kFilled) {
       const double factor = factor_of(from, state_) * factor_of(run, state_);
-      const T* source = source_.data() + from.source * source_columns_ + run.source;
+      const T* source = source_.data() + (from.source - first_row_) * source_columns_ + run.source;
       for (; j < end; ++j) target[j] = static_cast<T>(factor * static_cast<double>(*source++));
     } else if (is_value && fill.stddev > 0) {
       const Philox random = random_numbers(seed_, *step_, "fill");

@@ -6,16 +6,23 @@
 #include <vector>
 
 #include "gda/growth/growth_map.h"
+#include "gda/model/region.h"
 
 namespace gda {
+
+// The rows of the source that rows `target` of the grown tensor are made of; all where the whole is
+// needed: a step before the last, or noise that is relative to the tensor's size. Empty: none.
+IndexRange source_rows(const TensorMap& map, CarriedState state, const IndexRange& target);
 
 // T: float or double. All steps but the last are carried out on the whole tensor when it is made,
 // the last one when rows are asked for.
 template <class T>
 class GrownTensor {
  public:
-  // `map` must outlive it. `source` as apply()'s.
-  GrownTensor(const TensorMap& map, CarriedState state, std::uint64_t seed, std::vector<T> source);
+  // `map` must outlive it. `source` as apply()'s, or its rows from `first_row` on that
+  // source_rows() says, if no others of the grown tensor are asked for.
+  GrownTensor(const TensorMap& map, CarriedState state, std::uint64_t seed, std::vector<T> source,
+              std::int64_t first_row = 0);
 
   std::int64_t row_count() const;
   std::int64_t row_size() const { return columns_; }
@@ -35,6 +42,7 @@ class GrownTensor {
   std::uint64_t seed_;
   std::vector<T> source_;
   std::int64_t source_columns_ = 1;
+  std::int64_t first_row_ = 0;  // of the source that is here
   const TensorStep* step_ = nullptr;
   std::vector<AxisMap::Run> row_map_;  // of one coordinate each
   AxisMap column_map_;

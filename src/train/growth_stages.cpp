@@ -53,7 +53,7 @@ GrowthReport GrowthStages::grow(const Batch& sample, RunProgress& progress) {
   run_.arena() = Arena(run_.device());
   log::info("growth stage {} of {} at step {}", number, timeline.stages(), state.step);
   const CheckpointReader from(folder / step_folder_name({.step = state.step}),
-                              Verification::on_first_use);
+                              Verification::everything, &run_.world());
   RunState grown = state;
   grown.stages_done = number;
   const GrowthMap map = stage.plan.value().map(from.config());

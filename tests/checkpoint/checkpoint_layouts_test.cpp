@@ -6,6 +6,8 @@
 #include <thread>
 
 #include "checkpoint/names.h"
+#include "checkpoint/save_layout.h"
+#include "checkpoint/save_plan.h"
 #include "gda/checkpoint/checkpoint_reader.h"
 #include "gda/checkpoint/checkpoint_writer.h"
 #include "gda/core/file.h"
@@ -112,6 +114,52 @@ TEST(CheckpointLayouts, EveryKindReadsEveryOther) {
       ASSERT_FALSE(HasFailure()) << "written by " << writes.str();
     }
   }
+}
+
+// Two hosts, of ranks 0, 1 and 4, and of ranks 2, 3 and 5.
+TEST(CheckpointLayouts, WritersTakeTurnsOverHosts) {
+  const std::vector<std::int64_t> on_hosts = {0, 1, 0, 1, 2, 2};
+  const std::vector<int> order = {0, 2, 1, 3, 4, 5};
+  EXPECT_EQ(checkpoint_internal::one_of_each_host_first(on_hosts), order);
+  const Layout layout{.stages = 2, .data = 3};
+  const ModelConfig config = placed_config("softmax", false);
+  const Scratch scratch;
+  const auto options_of = [&](int rank) {
+    SaveOptions options = small_blocks_in(scratch / "hosts", 300);
+    options.rank_on_host = static_cast<int>(on_hosts[static_cast<std::size_t>(rank)]);
+    return options;
+  };
+  run_ranks(layout.size(), [&](Communicator& group) {
+    const PlacedSample sample(config, layout, group.rank());
+    const auto plan =
+        checkpoint_internal::plan_save(group, options_of(group.rank()), sample.contents());
+    const auto place = std::ranges::find(order, group.rank()) - order.begin();
+    const std::string first = model_file_name(static_cast<std::size_t>(place), 100).substr(0, 11);
+    EXPECT_EQ(plan.tensor_files.front().name.substr(0, 11), first) << "rank " << group.rank();
+    save_checkpoint(group, options_of(group.rank()), sample.contents());
+  });
+  EXPECT_EQ(model_hashes(scratch / "hosts" / step_folder_name({1})),
+            model_hashes(save_with(small_blocks_in(scratch / "one", 300), config, layout)));
+}
+
+// Ranks 0 and 2 have nothing of the optimizer's.
+TEST(CheckpointLayouts, NoFileIsEmpty) {
+  const Scratch scratch;
+  const ModelConfig config = placed_config("softmax", true);
+  run_ranks(4, [&](Communicator& group) {
+    const bool is_owner = group.rank() % 2 == 1;
+    PlacedSample sample(config, {.data = 2}, group.rank() / 2);
+    if (!is_owner) sample.contents().pieces.clear();
+    save_checkpoint(group, small_blocks_in(scratch.path()), sample.contents());
+  });
+  const CheckpointReader reader(scratch / step_folder_name({1}));
+  std::vector<std::string> names;
+  for (const WrittenFile& file : reader.manifest().files) {
+    if (is_optimizer_file(file.name)) names.push_back(file.name);
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"optimizer-00001-of-00002.safetensors",
+                                             "optimizer-00002-of-00002.safetensors"}));
+  expect_placed(reader, {});
 }
 
 TEST(CheckpointLayouts, AsynchronousOnesAreTheSame) {

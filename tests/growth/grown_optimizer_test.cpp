@@ -26,7 +26,8 @@ class GrownOptimizer : public ::testing::Test {
       for (std::int64_t i = 0; i < data.elements(); ++i) {
         data.data<float>()[i] = static_cast<float>(random.normal(static_cast<std::uint64_t>(i)));
       }
-      contents.pieces.push_back(piece_of(source.states.front(), spec.name, source.region, 0, data));
+      contents.pieces.push_back(
+          piece_of(source.states.front(), spec.name, source.boxes.front().region, 0, data));
     }
     return CheckpointReader(save_checkpoint(*self_, {.directory = folder_ / "a"}, contents).path);
   }

@@ -2,8 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cstring>
 #include <filesystem>
 
+#include "checkpoint/thread_group.h"
 #include "gda/growth/grow_checkpoint.h"
 #include "growth/grown_model.h"
 #include "growth/update_origins.h"
@@ -11,6 +14,8 @@
 
 namespace gda::test {
 namespace {
+
+namespace fs = std::filesystem;
 
 using Runs = std::vector<AxisRun>;
 
@@ -55,6 +60,46 @@ TEST(GrownState, GrownCheckpointsBeginAtTheUpdatesDone) {
   EXPECT_EQ(grown.growth().origins, carry_origins(map, {}, 8));
   ASSERT_FALSE(grown.growth().origins.empty());
   EXPECT_EQ(grown.growth().origins.front().rows, (Runs{{12, 8}}));
+}
+
+// Ranks share out what is read of the old checkpoint as they do what is written of the new one.
+TEST(GrownState, RanksReadWhatTheyWrite) {
+  const test::TemporaryFolder folder;
+  const auto self = make_self_communicator();
+  TinyModel model(tiny_config("softmax"), DType::f32);
+  CheckpointContents contents;
+  contents.step = 10;
+  contents.model = model.config;
+  for (const Parameter& parameter : model.parameters.all()) {
+    ParameterSource& source =
+        contents.parameters.emplace_back(parameter_source(parameter.spec.name, parameter.value));
+    source.states = {"exp_avg"};
+    contents.pieces.push_back(piece_of("exp_avg", parameter.spec.name, parameter.region, 0,
+                                       parameter.value.reshape({parameter.value.elements()})));
+  }
+  const fs::path path = save_checkpoint(*self, {.directory = folder / "a"}, contents).path;
+  ZeroPad pad;
+  pad.intermediate_size = 24;
+  const GrowthMap map = map_of(pad, model.config);
+  const GrownRun run{.seed = 1, .updates = 8};
+  const CheckpointReader alone(path);
+  const CheckpointReader by_one(
+      grow_checkpoint(*self, alone, map, run, {.directory = folder / "one"}).path);
+  std::atomic<std::uint64_t> bytes{0};
+  run_ranks(3, [&](Communicator& group) {
+    const CheckpointReader from(path, Verification::everything, &group);
+    grow_checkpoint(group, from, map, run, {.directory = folder / "three"});
+    bytes += from.bytes_read();
+  });
+  EXPECT_EQ(bytes, alone.bytes_read());
+  const CheckpointReader by_three(folder / "three" / step_folder_name({10}));
+  for (const ParameterSpec& spec : parameter_specs(map.to)) {
+    const OwnedTensor a(DType::f32, {spec.shape.elements()});
+    const OwnedTensor b(DType::f32, {spec.shape.elements()});
+    by_one.read_piece("exp_avg", spec.name, 0, a.tensor);
+    by_three.read_piece("exp_avg", spec.name, 0, b.tensor);
+    EXPECT_EQ(std::memcmp(a.tensor.raw(), b.tensor.raw(), a.tensor.bytes()), 0) << spec.name;
+  }
 }
 
 }  // namespace

@@ -84,6 +84,9 @@ class CheckpointReader {
   void read_piece(std::string_view state, std::string_view name, std::int64_t offset,
                   const Tensor& to) const;
 
+  // Bytes of parameters and states that were read so far, hashing aside.
+  std::uint64_t bytes_read() const { return model_->bytes_read() + piece_bytes_read_; }
+
   // Compares all files that were not compared yet with their hashes.
   void verify_all() const;
 
@@ -114,6 +117,7 @@ class CheckpointReader {
   std::string run_config_;
   GrowthState growth_;
   mutable std::map<std::string, bool, std::less<>> verified_;  // by file name
+  mutable std::uint64_t piece_bytes_read_ = 0;
 };
 
 // The newest whole and healthy checkpoint in a folder of checkpoints, verified; the newest whole

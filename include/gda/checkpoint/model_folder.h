@@ -48,6 +48,9 @@ class ModelFolder {
   void read_range(std::string_view name, const Region& region, std::int64_t offset,
                   const Tensor& to) const;
 
+  // Bytes of tensors that read_parameter and read_range have read so far.
+  std::uint64_t bytes_read() const { return bytes_read_; }
+
   // Throws FormatError that lists the first differences unless the folder holds exactly these names
   // and shapes.
   void check_matches(const std::vector<ParameterSpec>& specs) const;
@@ -63,6 +66,7 @@ class ModelFolder {
   ModelConfig config_;
   std::vector<SafetensorsFile> files_;
   std::map<std::string, Location, std::less<>> tensors_;
+  mutable std::uint64_t bytes_read_ = 0;
 };
 
 }  // namespace gda
