@@ -56,12 +56,10 @@ TEST(LayoutRules, WhatFitsIsTaken) {
 }
 
 TEST(LayoutRules, TensorRanksDivideGroupsUnitsAndTokens) {
-  EXPECT_EQ(error_of({"parallel.tensor=3"}),
+  EXPECT_EQ(error_of({"parallel.tensor=3", "data.sequence_length=30"}),
             "parallel.tensor: model.attention.num_key_value_heads: 4 K/V groups, of a signal and a "
             "noise head each, do not divide over 3 tensor-parallel ranks; the nearest numbers of "
-            "ranks that suit this model: 2 and 4\n"
-            "command line: data.sequence_length: 32 tokens cannot be cut over 1 context rank times "
-            "3 tensor-parallel ranks: a multiple of 3 is needed, such as 30 or 33");
+            "ranks that suit this model: 2 and 4");
   EXPECT_EQ(error_of({"parallel.tensor=4", "model.intermediate_size=98"}),
             "parallel.tensor: model.intermediate_size: 98 units do not divide over 4 "
             "tensor-parallel ranks; the nearest numbers of ranks that suit this model: 2");
@@ -136,13 +134,13 @@ TEST(LayoutRules, BatchesAreOfDataParallelRanksAlone) {
   EXPECT_EQ(error_of({"parallel.tensor=4"}, 64), "(no error)");
   EXPECT_EQ(
       error_of({"parallel.tensor=4"}, 12),
-      "9: train.global_batch_size: 32 sequences cannot be split over 3 data-parallel ranks in "
+      "10: train.global_batch_size: 32 sequences cannot be split over 3 data-parallel ranks in "
       "micro-batches of 2: a multiple of 6 is needed, such as 30 or 36");
   const std::vector<std::string> interleaved = {"parallel.pipeline=3", "parallel.virtual_stages=2",
                                                 "parallel.schedule=interleaved"};
   EXPECT_EQ(
       error_of(interleaved, 3),
-      "9: train.global_batch_size: 32 sequences cannot be split over 1 data-parallel rank in "
+      "10: train.global_batch_size: 32 sequences cannot be split over 1 data-parallel rank in "
       "micro-batches of 2 in rounds of 3 (parallel.pipeline): a multiple of 6 is needed, such "
       "as 30 or 36");
   EXPECT_EQ(
@@ -164,19 +162,20 @@ TEST(LayoutRules, GraphsAreOfComputationAlone) {
 }
 
 TEST(RankLayout, ChunkCOfRankPIsStageCTimesRanksPlusP) {
-  const ModelConfig model{.num_hidden_layers = 7};
-  const ParallelConfig parallel{.tensor = 2,
-                                .pipeline = 2,
-                                .schedule = PipelineSchedule::interleaved,
-                                .virtual_stages = 2,
-                                .stage_layers = {1, 2, 3, 1}};
+  ModelConfig model;
+  model.num_hidden_layers = 7;
+  ParallelConfig parallel;
+  parallel.tensor = 2;
+  parallel.pipeline = 2;
+  parallel.virtual_stages = 2;
+  parallel.stage_layers = {1, 2, 3, 1};
   EXPECT_EQ(
       rank_layout(model, parallel, 1, 1),
       (std::vector<Placement>{{.stage = {{1, 3}, false, false}, .tensor = 1, .tensor_size = 2},
                               {.stage = {{6, 7}, false, true}, .tensor = 1, .tensor_size = 2}}));
   EXPECT_EQ(rank_layout(model, parallel, 0, 0).front().stage, (Stage{{0, 1}, true, false}));
-  const ParallelConfig even{.pipeline = 3};
-  EXPECT_EQ(pipeline_stages(model, even), cut_into_stages(model, 3));
+  parallel.stage_layers.clear();
+  EXPECT_EQ(pipeline_stages(model, parallel), cut_into_stages(model, 4));
 }
 
 }  // namespace
