@@ -15,9 +15,9 @@
 namespace gda {
 namespace {
 
-constexpr std::int64_t kRows = 2 * 32;  // of a micro-batch
+constexpr std::int64_t kEstimatedRows = 2 * 32;  // of a micro-batch
 
-RunConfig small_run(AttentionType type, Recompute recompute) {
+RunConfig estimated_run(AttentionType type, Recompute recompute) {
   RunConfig config;
   config.run_dir = "x";
   config.model.hidden_size = 64;
@@ -51,12 +51,12 @@ RunConfig small_run(AttentionType type, Recompute recompute) {
   return config;
 }
 
-RankEstimate one_rank(const RunConfig& config) {
+RankEstimate estimate_of_one_rank(const RunConfig& config) {
   return estimate_layout(config, config.model, 1).ranks.front();
 }
 
 // The most memory that a micro-batch takes.
-double measured(const RunConfig& config) {
+double measured_bytes(const RunConfig& config) {
   const ParameterStore parameters(parameter_specs(config.model), DType::f64, 1, true);
   Decoder decoder(config.model, parameters, config.train.recompute);
   Arena arena;
@@ -82,20 +82,21 @@ TEST(MemoryEstimate, IsWhatAMicroBatchTakes) {
        {AttentionType::softmax, AttentionType::differential, AttentionType::grouped_differential,
         AttentionType::differential_v2}) {
     for (const Recompute recompute : {Recompute::none, Recompute::selective, Recompute::full}) {
-      const RunConfig config = small_run(type, recompute);
-      const RankMemory memory = one_rank(config).memory;
+      const RunConfig config = estimated_run(type, recompute);
+      const RankMemory memory = estimate_of_one_rank(config).memory;
       const double estimate = memory.activations + memory.working;
-      const double taken = measured(config);
+      const double taken = measured_bytes(config);
       EXPECT_GE(taken, estimate) << word_of(type) << ' ' << word_of(recompute);
-      EXPECT_LE(taken, estimate + 8 * kRows + 64 * 5) << word_of(type) << ' ' << word_of(recompute);
+      EXPECT_LE(taken, estimate + 8 * kEstimatedRows + 64 * 5)
+          << word_of(type) << ' ' << word_of(recompute);
     }
   }
 }
 
 TEST(MemoryEstimate, IsWhatParametersTake) {
-  const RunConfig config = small_run(AttentionType::softmax, Recompute::none);
+  const RunConfig config = estimated_run(AttentionType::softmax, Recompute::none);
   const ParameterStore parameters(parameter_specs(config.model), DType::f64, 1, true);
-  const RankEstimate estimate = one_rank(config);
+  const RankEstimate estimate = estimate_of_one_rank(config);
   EXPECT_EQ(estimate.elements, parameters.count());
   EXPECT_EQ(estimate.memory.parameters, 8.0 * static_cast<double>(parameters.count()));
   EXPECT_EQ(estimate.memory.gradients, 8.0 * static_cast<double>(parameters.count()));
@@ -103,10 +104,10 @@ TEST(MemoryEstimate, IsWhatParametersTake) {
 }
 
 TEST(MemoryEstimate, ZeroCutsWhatFourReplicasShare) {
-  RunConfig config = small_run(AttentionType::softmax, Recompute::none);
+  RunConfig config = estimated_run(AttentionType::softmax, Recompute::none);
   config.train.micro_batch_size = 1;
   const RankEstimate whole = estimate_layout(config, config.model, 4).ranks.front();
-  EXPECT_EQ(whole.memory.optimizer, one_rank(config).memory.optimizer / 4);
+  EXPECT_EQ(whole.memory.optimizer, estimate_of_one_rank(config).memory.optimizer / 4);
 
   // Vocabulary, layers and vectors: 64 (32 + 32), 4 (64 (3 96 + 128 + 64 + 64 + 128)), 9 64.
   const double table = 64 * 32;
@@ -125,23 +126,23 @@ TEST(MemoryEstimate, ZeroCutsWhatFourReplicasShare) {
 }
 
 TEST(MemoryEstimate, TensorRanksShareLayersAndTheStream) {
-  RunConfig config = small_run(AttentionType::grouped_differential, Recompute::selective);
-  const RankEstimate one = one_rank(config);
+  RunConfig config = estimated_run(AttentionType::grouped_differential, Recompute::selective);
+  const RankEstimate one = estimate_of_one_rank(config);
   config.parallel.tensor = 4;
   const LayoutEstimate layout = estimate_layout(config, config.model, 4);
   const RankEstimate& four = layout.ranks.front();
   EXPECT_EQ(four.memory.activations, one.memory.activations / 4);
-  EXPECT_EQ(four.memory.communication, 2.0 * kRows * 64 * 8);
+  EXPECT_EQ(four.memory.communication, 2.0 * kEstimatedRows * 64 * 8);
   // Eight micro-batches through four layers, the embedding and the head.
   EXPECT_EQ(layout.micro_batches, 8);
-  EXPECT_EQ(four.traffic.tensor, 8.0 * (4 * 10 + 4) * kRows * 64 * 8 * 3 / 4);
+  EXPECT_EQ(four.traffic.tensor, 8.0 * (4 * 10 + 4) * kEstimatedRows * 64 * 8 * 3 / 4);
   EXPECT_EQ(one.traffic.tensor, 0);
 }
 
 TEST(MemoryEstimate, StagesKeepWhatTheirScheduleHasOnTheWay) {
-  RunConfig config = small_run(AttentionType::softmax, Recompute::full);
+  RunConfig config = estimated_run(AttentionType::softmax, Recompute::full);
   config.parallel.pipeline = 4;
-  const double stream = 8.0 * kRows * 64;
+  const double stream = 8.0 * kEstimatedRows * 64;
   const LayoutEstimate plain = estimate_layout(config, config.model, 4);
   for (std::size_t rank = 0; rank < 4; ++rank) {
     const RankEstimate& estimate = plain.ranks[rank];
