@@ -7,12 +7,13 @@ namespace {
 constexpr unsigned kThreads = 256;
 constexpr std::int32_t kNone = -1;
 
-// The entries of a table with `rows` rows: all, or a part of them.
+// The entries of a table with `rows` rows: all, or a part of them. What stands for another entry is
+// 0 if another place has it, and NaN if none does.
 struct WholeTable {
   std::int64_t rows;
 
-  __device__ bool knows(std::int32_t id) const { return has(id); }
-  __device__ bool has(std::int32_t id) const { return id >= 0 && id < rows; }
+  __device__ float otherwise(std::int32_t /*id*/) const { return NAN; }
+  __device__ bool lacks(std::int32_t id) const { return id < 0 || id >= rows; }
   __device__ std::int32_t row(std::int32_t id) const { return id; }
 };
 struct TablePart {
@@ -20,8 +21,8 @@ struct TablePart {
   std::int64_t first;
   std::int64_t total;
 
-  __device__ bool knows(std::int32_t id) const { return id >= 0 && id < total; }
-  __device__ bool has(std::int32_t id) const { return id >= first && id < first + rows; }
+  __device__ float otherwise(std::int32_t id) const { return id >= 0 && id < total ? 0.0F : NAN; }
+  __device__ bool lacks(std::int32_t id) const { return id < first || id >= first + rows; }
   __device__ std::int64_t row(std::int32_t id) const { return id - first; }
 };
 
@@ -41,8 +42,8 @@ __global__ void __launch_bounds__(kThreads)
     gather(const std::int32_t* token, const T* table, Entries entries, std::int64_t width, T* y) {
   const std::int64_t n = blockIdx.x;
   const std::int32_t id = token[n];
-  const bool here = entries.has(id);
-  const auto otherwise = static_cast<T>(entries.knows(id) ? 0.0F : NAN);
+  const bool here = !entries.lacks(id);
+  const auto otherwise = static_cast<T>(entries.otherwise(id));
   for (std::int64_t d = threadIdx.x; d < width; d += kThreads) {
     y[n * width + d] = here ? table[entries.row(id) * width + d] : otherwise;
   }
@@ -83,7 +84,7 @@ __global__ void __launch_bounds__(kThreads)
              const T* dy, Entries entries, std::int64_t width, accumulate_t<T>* dtable) {
   const auto n = static_cast<std::int32_t>(blockIdx.x);
   const std::int32_t id = token[n];
-  if (first[n] == 0 || !entries.has(id)) return;  // the whole block
+  if (first[n] == 0 || entries.lacks(id)) return;  // the whole block
   const auto row = entries.row(id);
   for (std::int64_t d = threadIdx.x; d < width; d += kThreads) {
     accumulate_t<T> sum = dtable[row * width + d];
