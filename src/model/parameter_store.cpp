@@ -258,12 +258,6 @@ void ParameterStore::initialize_bucket(std::size_t bucket, std::uint64_t seed,
   }
 }
 
-std::size_t ParameterStore::bytes() const {
-  std::size_t total = 0;
-  for (const Buffer& buffer : memory_) total += buffer.bytes();
-  return total;
-}
-
 std::int64_t ParameterStore::count() const {
   std::int64_t count = 0;
   for (const Parameter& parameter : parameters_) count += parameter.region.elements();

@@ -143,17 +143,11 @@ TEST(GradientBuckets, TakesTheMemoryOfItsStage) {
     Held held(zero, kReplicas);
     const Optimizer optimizer(held.buckets, make_update_rules({}, held.buckets));
     EXPECT_EQ(optimizer.bytes(), 2 * all / kReplicas * kEight);
-    if (zero == ZeroStage::one) {
-      EXPECT_EQ(held.parameters.bytes(), 2 * all * kEight);
-      EXPECT_EQ(held.buckets.bytes(), 0U);
-    } else if (zero == ZeroStage::two) {
-      EXPECT_EQ(held.parameters.bytes(), (all + slots) * kEight);
-      EXPECT_EQ(held.buckets.bytes(), all / kReplicas * kEight);
-    } else {
-      // Values of vectors are whole and have no part of their own.
-      EXPECT_EQ(held.parameters.bytes(), 2 * slots * kEight);
-      EXPECT_EQ(held.buckets.bytes(), (2 * all - own) / kReplicas * kEight);
-    }
+    const GradientBuckets::Held bytes = held.buckets.held();
+    const std::size_t cut = slots + all / kReplicas;
+    // Values of vectors are whole and have no part of their own.
+    EXPECT_EQ(bytes.values, (zero == ZeroStage::three ? cut - own / kReplicas : all) * kEight);
+    EXPECT_EQ(bytes.gradients, (zero == ZeroStage::one ? all : cut) * kEight);
   }
 }
 

@@ -95,8 +95,6 @@ class ParameterStore {
   // Numbers of all parameters that are here, and of those that are trained.
   std::int64_t count() const;
   std::int64_t trainable_count() const;
-  // Bytes of values and of gradients on this rank.
-  std::size_t bytes() const;
 
   // The bucket of the trainable matrices of a layer, or of all trainable vectors; none if they are
   // all frozen.
