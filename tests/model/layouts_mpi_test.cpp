@@ -9,13 +9,16 @@
 #include <string>
 #include <vector>
 
-#include "sharded_model.h"
+#include "layout.h"
 #include "support/mpi.h"
 
 namespace gda {
 namespace {
 
+using test::is_possible;
 using test::kShardedLength;
+using test::Layout;
+using test::layouts;
 using test::number;
 using test::PartOfBatch;
 using test::ShardedCase;
@@ -25,35 +28,6 @@ using test::WholeBatch;
 // Sums of a few hundred products that are cut elsewhere, through three layers: some 1e-13 of the
 // largest element; a term that is left out, or counted twice, is at least a thousandth of it.
 constexpr double kLayoutTolerance = 1e-11;
-
-// The groups of one layout on all ranks of this run; tensor innermost.
-struct Layout {
-  Layout(int tensor_size, int context_size)
-      : tensor(test::world().split(test::world().rank() / tensor_size, "tensor")),
-        context(test::world().split(test::world().rank() % tensor_size, "context")) {
-    EXPECT_EQ(tensor->size(), tensor_size);
-    EXPECT_EQ(context->size(), context_size);
-  }
-  std::string str() const {
-    return "tensor " + std::to_string(tensor->size()) + " context " +
-           std::to_string(context->size());
-  }
-  StageGroups groups(ContextMethod method) const {
-    return {.tensor = tensor.get(), .context = context.get(), .method = method};
-  }
-  std::unique_ptr<Communicator> tensor, context;
-};
-
-// Those that use every rank of this run: {tensor, context}.
-std::vector<std::pair<int, int>> layouts() {
-  std::vector<std::pair<int, int>> result;
-  for (int tensor = 1; tensor <= test::world().size(); ++tensor) {
-    if (test::world().size() % tensor == 0) {
-      result.emplace_back(tensor, test::world().size() / tensor);
-    }
-  }
-  return result;
-}
 
 double largest_of(const Tensor& x) {
   double largest = 0;
@@ -244,10 +218,6 @@ class Comparison {
   DType statistics_;
 };
 
-bool is_possible(const ShardedCase& which, int context_size) {
-  return which.method == ContextMethod::automatic || context_size > 1;
-}
-
 void expect_all_layouts(const ShardedCase& which) {
   for (const auto& [tensor, context] : layouts()) {
     if (!is_possible(which, context)) continue;
@@ -386,36 +356,6 @@ TEST(Layouts, NarrowTypesAreWithinTheirRounding) {
       Comparison comparison(a, layout);
       const double difference = comparison.difference_of_gradients();
       EXPECT_LE(difference, 4 * rounding) << layout.str();
-    }
-  }
-}
-
-// What layers keep is cut by both axes, up to the rounding of some 20 tensors to 64 bytes each, and
-// lambda.
-TEST(Layouts, WhatLayersKeepFallsWithTheRanks) {
-  for (const Recompute recompute : {Recompute::none, Recompute::selective, Recompute::full}) {
-    for (const ContextMethod method : {ContextMethod::automatic, ContextMethod::gather}) {
-      ShardedCase a;
-      a.recompute = recompute;
-      a.method = method;
-      const ModelConfig config = test::sharded_config(a, test::world().size() == 3 ? 3 : 4);
-      const WholeBatch batch(config, a.batch, a.documents);
-      const auto kept = [&](ShardedModel& model) {
-        Arena arena(Device{}, std::size_t{1} << 20);  // one block
-        const PartOfBatch part(batch, model.cut());
-        const ForwardState state =
-            model.decoders.front().forward(model.context(), arena, part.view, {}, {});
-        return static_cast<double>(arena.mark().used);
-      };
-      ShardedModel whole(a, config, 1, {});
-      const double all = kept(whole);
-      for (const auto& [tensor, context] : layouts()) {
-        if (!is_possible(a, context)) continue;
-        const Layout layout(tensor, context);
-        ShardedModel model(a, config, 1, layout.groups(method));
-        const double rounding = 3 * 20 * 64;
-        EXPECT_LE(kept(model), all / test::world().size() + rounding) << layout.str();
-      }
     }
   }
 }
