@@ -5,7 +5,6 @@
 #include "gda/core/error.h"
 #include "gda/core/stream.h"
 #include "gda/core/text.h"
-#include "gda/model/layer_part.h"
 
 namespace gda {
 namespace {
@@ -20,7 +19,7 @@ StagedModel::StagedModel(const ModelConfig& config, const std::vector<ParameterS
                          const std::vector<Placement>& placements, const ParameterStore& parameters,
                          const ModelGroups& groups, Recompute recompute,
                          LinearCrossEntropyOptions loss_options)
-    : placements_(placements), groups_(groups) {
+    : groups_(groups) {
   require<OpError>(!placements.empty(), "[staged_model] expected a stage, got {}", "none");
   if (size_of_group(groups_.pipeline) == 1) groups_.pipeline = nullptr;
   require<OpError>(groups_.pipeline != nullptr || placements.size() == 1,
@@ -99,12 +98,9 @@ std::vector<double> StagedModel::lambdas(const Context& context) const {
   return all;
 }
 
-void StagedModel::begin_text(std::int64_t capacity, Device device) {
+void StagedModel::begin_text(std::int64_t capacity) {
   caches_.clear();
-  for (const Placement& placement : placements_) {
-    caches_.emplace_back(layer_part(config(), placement).attention, placement.stage.layers,
-                         compute_type(), capacity, device);
-  }
+  for (const Decoder& chunk : chunks_) caches_.push_back(chunk.make_cache(capacity));
 }
 
 void StagedModel::continue_text(const Context& context, const Tensor& token, const Tensor& logits) {

@@ -100,7 +100,7 @@ void sample_text(Run& run, const RunProgress& progress, const Tokenizer* tokeniz
   const TextModel text{
       .config = model.config(),
       .statistics_type = model.statistics_type(),
-      .begin = [&](std::int64_t capacity) { model.begin_text(capacity, run.device()); },
+      .begin = [&](std::int64_t capacity) { model.begin_text(capacity); },
       .next = [&](const Tensor& token,
                   const Tensor& logits) { model.continue_text(context, token, logits); }};
   for (const std::string& prompt : sample.prompts) {

@@ -20,19 +20,6 @@ ModelGroups model_groups(const Mesh& mesh, ContextMethod method) {
                     .method = method}};
 }
 
-// The query heads whose logits attention computes here: those of the tensor coordinate, of which
-// Ulysses' ranks share a layer's.
-IndexRange heads_here(const TrainedModelOptions& options, const Mesh& mesh) {
-  std::int64_t places = mesh.size(Axis::tensor);
-  std::int64_t place = mesh.coordinate(Axis::tensor);
-  if (options.context_method == ContextMethod::ulysses) {
-    place = place * mesh.size(Axis::context) + mesh.coordinate(Axis::context);
-    places *= mesh.size(Axis::context);
-  }
-  const std::int64_t heads = options.config.attention.query_heads() / places;
-  return {place * heads, (place + 1) * heads};
-}
-
 GradientGroups gradient_groups(Communicator& world, const Mesh& mesh) {
   return {.replicas = mesh.replicas(),
           .tensor = shared(mesh, Axis::tensor),
@@ -62,7 +49,7 @@ TrainedModel::TrainedModel(const TrainedModelOptions& options, Communicator& wor
       buckets(parameters, gradient_groups(world, mesh)),
       optimizer(buckets, make_update_rules(options.optimizer, buckets)),
       watch(make_logit_watch(options.optimizer.qk_clip, options.config, options.specs, parameters,
-                             world, heads_here(options, mesh))),
+                             world, model.chunks().front().query_heads())),
       step(model, buckets, optimizer, step_ranks(options, world, mesh), options.sources,
            watch.get()),
       checkpoints(options.checkpoints, options.checkpoint, world, options.specs, buckets,

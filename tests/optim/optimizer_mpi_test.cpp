@@ -92,8 +92,8 @@ class Optimized {
     const double share = (group_.rank() + 1) * 2.0 / (ranks * (ranks + 1));
     for (std::int64_t i = 0; i < parameter.gradient.elements(); ++i) {
       const double whole = std::floor(64 * random.normal(static_cast<std::uint64_t>(i)));
-      // 6 = 3 * 2 divides by the sums of 1, 1 + 2 and 1 + 2 + 3.
-      const double value = 6 * whole * share;
+      // 60 divides by the sums of the numbers up to 1, 2, 3, 4 and 5.
+      const double value = 60 * whole * share;
       if (parameter.gradient.dtype() == DType::f64) {
         parameter.gradient.data<double>()[i] = value;
       } else {

@@ -63,7 +63,7 @@ class StagedModel {
   std::vector<double> lambdas(const Context& context) const;
 
   // Generation: forgets the text so far and makes room for so many tokens.
-  void begin_text(std::int64_t capacity, Device device);
+  void begin_text(std::int64_t capacity);
   // Takes tokens [n] i32 behind those of the text, the same on every rank, and gives the logits
   // [1, V] (accumulate type) of the one that follows, on every rank.
   void continue_text(const Context& context, const Tensor& token, const Tensor& logits);
@@ -76,7 +76,6 @@ class StagedModel {
   Tensor infer(const Context& context, const SequenceBatch& batch, const Shape& shape,
                std::vector<KvCache>* caches) const;
 
-  std::vector<Placement> placements_;
   std::vector<Decoder> chunks_;
   ModelGroups groups_;
   std::vector<KvCache> caches_;
