@@ -23,14 +23,6 @@ std::string described(const PipelineTable& table, int rank, const PipelineSlot& 
   return fmt::format("rank {}: {} of micro-batch {}{}", rank, slot.action, slot.micro_batch, chunk);
 }
 
-// Backward pass of a rank's chunk: in one piece, or up to the input.
-PipelineSlot backward_slot(const PipelineTable& table, int rank, int chunk, int micro_batch) {
-  const PipelineSlot whole{PipelineAction::backward, chunk, micro_batch};
-  const std::vector<PipelineSlot>& slots = table.slots[static_cast<std::size_t>(rank)];
-  if (std::find(slots.begin(), slots.end(), whole) != slots.end()) return whole;
-  return {PipelineAction::backward_input, chunk, micro_batch};
-}
-
 // Each stage passes each micro-batch forward once, and backward once in one piece or in halves.
 void check_completeness(const PipelineTable& table, int rank) {
   std::map<std::tuple<int, int, PipelineAction>, int> times;
@@ -137,8 +129,10 @@ class PipelineClock {
         if (end(need.stage, need.action, slot.micro_batch) != kNotYet) continue;
         const int other = need.stage % table_.ranks();
         PipelineSlot missing{need.action, need.stage / table_.ranks(), slot.micro_batch};
-        if (is_backward(need.action)) {
-          missing = backward_slot(table_, other, missing.chunk, missing.micro_batch);
+        const std::vector<PipelineSlot>& theirs = table_.slots[static_cast<std::size_t>(other)];
+        if (is_backward(need.action) &&
+            std::find(theirs.begin(), theirs.end(), missing) == theirs.end()) {
+          missing.action = PipelineAction::backward;
         }
         fail<ConfigError>("pipeline table, {} (slot {}) waits for ever for {}",
                           described(table_, rank, slot), next_[r],
@@ -195,9 +189,24 @@ struct Message {
   }
 };
 
+// Which backward passes of each rank are in one piece: [rank][chunk * micro-batches + micro-batch].
+std::vector<std::vector<bool>> whole_backward_passes(const PipelineTable& table) {
+  std::vector<std::vector<bool>> whole;
+  for (const std::vector<PipelineSlot>& slots : table.slots) {
+    std::vector<bool>& of_rank = whole.emplace_back(static_cast<std::size_t>(table.chunks) *
+                                                    static_cast<std::size_t>(table.micro_batches));
+    for (const PipelineSlot& slot : slots) {
+      if (slot.action != PipelineAction::backward) continue;
+      of_rank[static_cast<std::size_t>(slot.chunk * table.micro_batches + slot.micro_batch)] = true;
+    }
+  }
+  return whole;
+}
+
 // All messages in their order. Stages of one rank need none.
 std::vector<Message> messages_of(const PipelineTable& table,
                                  const std::vector<std::vector<TimedSlot>>& slots) {
+  const std::vector<std::vector<bool>> whole = whole_backward_passes(table);
   std::vector<Message> messages;
   for (int rank = 0; rank < table.ranks(); ++rank) {
     for (const TimedSlot& timed : slots[static_cast<std::size_t>(rank)]) {
@@ -209,7 +218,10 @@ std::vector<Message> messages_of(const PipelineTable& table,
       const int to = stage % table.ranks();
       read.chunk = stage / table.ranks();
       if (is_backward(read.action)) {
-        read = backward_slot(table, to, read.chunk, read.micro_batch);
+        const bool in_one =
+            whole[static_cast<std::size_t>(to)]
+                 [static_cast<std::size_t>(read.chunk * table.micro_batches + read.micro_batch)];
+        read.action = in_one ? PipelineAction::backward : PipelineAction::backward_input;
       }
       messages.push_back({timed.end, rank, to, timed.slot, read});
     }

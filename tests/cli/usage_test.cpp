@@ -89,6 +89,21 @@ TEST_F(Usage, OverridesTakeIndexesInBrackets) {
                "a word that begins with * or & has to be in quotes");
 }
 
+TEST_F(Usage, PrintsTheLayoutOnRanks) {
+  const ProgramResult result = gda("config " + config() +
+                                   " parallel.pipeline=2 train.micro_batch_size=1 --ranks 4 "
+                                   "--schedule");
+  EXPECT_EQ(result.code, 0) << result.err;
+  for (const char* words :
+       {"4 = pipeline 2 x data 2 x context 1 x tensor 1\n", "1f1b, bubble 50.0 %\n",
+        "\nrank 0   f0 f1 .  .  b0--- .  b1---\nrank 1   .  f0 b0--- f1 b1--- .  .\n"}) {
+    EXPECT_NE(result.out.find(words), std::string::npos) << words << result.out;
+  }
+  expect_error("config " + config() + " --schedule", "give --ranks, too");
+  expect_error("config " + config() + " parallel.tensor=4 --ranks 6",
+               "6 processes cannot be cut into models of 4 ranks");
+}
+
 TEST_F(Usage, ReplacesHomeAndVariablesInPaths) {
   const auto run = [&](const std::string& arguments) {
     return run_program(scratch_.path(), "config " + arguments);

@@ -33,7 +33,7 @@ std::vector<Pipeline> all_pipelines() {
   return pipelines;
 }
 
-std::string name(const Pipeline& p) {
+std::string text_of(const Pipeline& p) {
   return fmt::format("{}, {} ranks, {} chunks, {} micro-batches", p.schedule, p.ranks, p.chunks,
                      p.micro_batches);
 }
@@ -129,7 +129,7 @@ std::vector<PipelineCosts> uneven_costs(int stages) {
 
 TEST(PipelineSchedule, RanksDoTheirSlotsAndNeverWaitInACircle) {
   for (const Pipeline& p : all_pipelines()) {
-    SCOPED_TRACE(name(p));
+    SCOPED_TRACE(text_of(p));
     const PipelineTable table = table_of(p);
     for (const bool even : {true, false}) {
       const PipelineSimulation simulation =
@@ -153,7 +153,7 @@ TEST(PipelineSchedule, RanksDoTheirSlotsAndNeverWaitInACircle) {
 TEST(PipelineSchedule, BubblesAreTheFormulas) {
   for (const Pipeline& p : all_pipelines()) {
     if (p.micro_batches < p.ranks) continue;
-    SCOPED_TRACE(name(p));
+    SCOPED_TRACE(text_of(p));
     const double bubble = simulate(table_of(p), unit_costs(p.chunks)).bubble;
     const double share = p.schedule == PipelineSchedule::zero_bubble ? 1.0 / 3 : 1.0;
     // Times are sums of fewer than 200 numbers below 100.
@@ -164,7 +164,7 @@ TEST(PipelineSchedule, BubblesAreTheFormulas) {
 TEST(PipelineSchedule, TheZeroBubbleTableIsNeverLongerThan1F1B) {
   for (const Pipeline& p : all_pipelines()) {
     if (p.schedule != PipelineSchedule::zero_bubble) continue;
-    SCOPED_TRACE(name(p));
+    SCOPED_TRACE(text_of(p));
     const Pipeline plain{PipelineSchedule::one_forward_one_backward, p.ranks, 1, p.micro_batches};
     EXPECT_LE(simulate(table_of(p)).length, simulate(table_of(plain)).length);
   }
@@ -172,7 +172,7 @@ TEST(PipelineSchedule, TheZeroBubbleTableIsNeverLongerThan1F1B) {
 
 TEST(PipelineSchedule, KeepsNoMoreThanItSays) {
   for (const Pipeline& p : all_pipelines()) {
-    SCOPED_TRACE(name(p));
+    SCOPED_TRACE(text_of(p));
     const PipelineSimulation simulation = simulate(table_of(p));
     for (int rank = 0; rank < p.ranks; ++rank) {
       const PipelineKept& kept = simulation.kept[static_cast<std::size_t>(rank)];
@@ -209,7 +209,7 @@ TEST(PipelineSchedule, LooksAsInTextbooks) {
             "rank 2   .  .  f0 b0 f1 b1 f2 b2 w0 f3 b3 w1 w2 w3\n");
 }
 
-std::string error_of(const std::function<void()>& call) {
+std::string pipeline_error(const std::function<void()>& call) {
   try {
     call();
   } catch (const ConfigError& error) {
@@ -220,7 +220,7 @@ std::string error_of(const std::function<void()>& call) {
 
 TEST(PipelineSchedule, SaysWhyThereIsNoTable) {
   const auto error = [](PipelineSchedule schedule, int ranks, int chunks, int m) {
-    return error_of([&] { make_pipeline_table(schedule, ranks, chunks, m); });
+    return pipeline_error([&] { make_pipeline_table(schedule, ranks, chunks, m); });
   };
   EXPECT_EQ(error(PipelineSchedule::interleaved, 4, 2, 10),
             "pipeline: 10 micro-batches do not divide by the pipeline's 4 ranks, as the "
@@ -243,35 +243,35 @@ PipelineTable small_table() {
                     {{Action::forward, 0, 0}, {Action::backward, 0, 0}}}};
 }
 
-std::string fault_of(const std::function<void(std::vector<PipelineSlot>& of_rank_1)>& change) {
+std::string fault_after(const std::function<void(std::vector<PipelineSlot>& of_rank_1)>& change) {
   PipelineTable table = small_table();
   change(table.slots[1]);
-  return error_of([&] { simulate(table); });
+  return pipeline_error([&] { simulate(table); });
 }
 
 TEST(PipelineSchedule, TheSimulationFindsFaults) {
   using Slots = std::vector<PipelineSlot>;
-  EXPECT_EQ(fault_of([](Slots&) {}), "(no error)");
-  EXPECT_EQ(fault_of([](Slots& slots) { slots[1].micro_batch = 1; }),
+  EXPECT_EQ(fault_after([](Slots&) {}), "(no error)");
+  EXPECT_EQ(fault_after([](Slots& slots) { slots[1].micro_batch = 1; }),
             "pipeline table, rank 1: backward of micro-batch 1 (slot 1): there are 1 chunk and 1 "
             "micro-batch");
-  EXPECT_EQ(fault_of([](Slots& slots) { slots.push_back(slots[0]); }),
+  EXPECT_EQ(fault_after([](Slots& slots) { slots.push_back(slots[0]); }),
             "pipeline table, rank 1: forward of micro-batch 0 (slot 2): done before");
-  EXPECT_EQ(fault_of([](Slots& slots) { slots.erase(slots.begin()); }),
+  EXPECT_EQ(fault_after([](Slots& slots) { slots.erase(slots.begin()); }),
             "pipeline table, rank 1: forward of micro-batch 0 is never done");
-  EXPECT_EQ(fault_of([](Slots& slots) { slots[1].action = Action::backward_input; }),
+  EXPECT_EQ(fault_after([](Slots& slots) { slots[1].action = Action::backward_input; }),
             "pipeline table, rank 1: backward_weight of micro-batch 0 is never done, and neither "
             "is backward");
   EXPECT_EQ(
-      fault_of([](Slots& slots) {
+      fault_after([](Slots& slots) {
         slots.push_back({Action::backward_weight, 0, 0});
       }),
       "pipeline table, rank 1: backward_weight of micro-batch 0 is a part of backward, which is "
       "done, too");
-  EXPECT_EQ(fault_of([](Slots& slots) { std::swap(slots[0], slots[1]); }),
+  EXPECT_EQ(fault_after([](Slots& slots) { std::swap(slots[0], slots[1]); }),
             "pipeline table, rank 0: backward of micro-batch 0 (slot 1) waits for ever for rank "
             "1: backward of micro-batch 0");
-  EXPECT_EQ(error_of([] { simulate(small_table(), std::vector<PipelineCosts>(3)); }),
+  EXPECT_EQ(pipeline_error([] { simulate(small_table(), std::vector<PipelineCosts>(3)); }),
             "pipeline table: 3 costs for 2 stages; give one for all, or one for each");
 }
 

@@ -76,8 +76,8 @@ TEST(RunConfig, EveryShippedConfigurationLoadsAndReadsBackEqual) {
     EXPECT_EQ(load_run_config(write_config(config.yaml()), {}), config) << entry.path();
   }
   std::sort(names.begin(), names.end());
-  EXPECT_EQ(names, (std::vector<std::string>{"gda-124m", "llama-3-8b", "motif-2-12.7b",
-                                             "motif-2.6b", "quickstart"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"gda-124m", "llama-3-8b", "llama-3-motif-102b",
+                                             "motif-2-12.7b", "motif-2.6b", "quickstart"}));
 }
 
 TEST(RunConfig, TheQuickstartRunsOnTwoRanks) {
