@@ -6,6 +6,7 @@
   scripts/bench_layouts.py --rounds 5 --steps 4
   scripts/bench_layouts.py --only tensor,one    those whose names begin so
   scripts/bench_layouts.py --threads 2          of each rank; one process has twice as many
+  scripts/bench_layouts.py --gda PROGRAM        another build than build/cpu/gda
 
 Prints, beside what `gda config --ranks 2` says of the layout: the most memory that a rank has had, less what the same
 layout of a tiny model takes (the program, its libraries and buffers that do not grow with the model, which the
@@ -26,7 +27,6 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-GDA = ROOT / "build/cpu/gda"
 CONFIG = ROOT / "scripts/bench/gda-124m.yaml"
 TOKENS_A_STEP = 4 * 256
 
@@ -77,18 +77,18 @@ def call(command, **options):
     return done.stdout
 
 
-def train(folder, name, settings, steps, threads):
+def train(gda, folder, name, settings, steps, threads):
     """Entries of metrics.jsonl, one a step, and the bytes that each rank had at its peak."""
     ranks, layout = LAYOUTS[name]
     peaks, run = folder / "peaks", folder / "run"
     for path in (peaks, run):
         shutil.rmtree(path, ignore_errors=True)
     peaks.mkdir()
-    command = [sys.executable, __file__, "--rank", peaks, GDA, "train", CONFIG, *settings, *layout,
+    command = [sys.executable, __file__, "--rank", peaks, gda, "train", CONFIG, *settings, *layout,
                f"train.steps={steps}", f"run_dir={run}"]
     if ranks > 1:
         command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", ranks, *command]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads * 2 // ranks), "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads * 2 // ranks), "OMP_WAIT_POLICY": "passive", "OMPI_ALLOW_RUN_AS_ROOT": "1",
                                 "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     call(command, env=environment)
     entries = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -97,10 +97,10 @@ def train(folder, name, settings, steps, threads):
             [int((peaks / str(rank)).read_text()) for rank in range(ranks)])
 
 
-def formula(name, settings):
+def formula(gda, name, settings):
     """Bytes of memory, and those sent in a step by group, as the program foretells them."""
     ranks, layout = LAYOUTS[name]
-    page = call([GDA, "config", CONFIG, *settings, *layout, "--ranks", ranks])
+    page = call([gda, "config", CONFIG, *settings, *layout, "--ranks", ranks])
     figures = {key: float(number) * UNITS[unit]
                for key, number, unit in re.findall(r"^  (\S.*?) +([0-9.]+) (\w+)$", page, re.MULTILINE)}
     if "together" not in figures:
@@ -108,18 +108,18 @@ def formula(name, settings):
     return figures["together"], {GROUPS[key]: figures[key] for key in GROUPS if key in figures}
 
 
-def measure(folder, names, rounds, steps, threads):
+def measure(gda, folder, names, rounds, steps, threads):
     """What each layout needed."""
     found = {name: {"rates": [], "peak": 0, "tiny": 0, "sent": {}, "waited": {}} for name in names}
     data = [f"data.sources=[{{name: random, path: {folder}/random.bin, weight: 1}}]"]
     small = [f"data.sources=[{{name: random, path: {folder}/small.bin, weight: 1}}]"]
     for name in names:
         settings = MODEL + TINY + small
-        found[name]["tiny"] = max(train(folder, name, settings, 2, threads)[1])
+        found[name]["tiny"] = max(train(gda, folder, name, settings, 2, threads)[1])
     for number in range(rounds):
         print(f"round {number + 1} of {rounds}, load {os.getloadavg()[0]:.1f}", flush=True)
         for name in names:
-            entries, peaks = train(folder, name, MODEL + data, steps + 1, threads)
+            entries, peaks = train(gda, folder, name, MODEL + data, steps + 1, threads)
             result = found[name]
             result["rates"] += [entry["tokens_per_second"] for entry in entries[1:]]
             result["peak"] = max(result["peak"], *peaks)
@@ -135,12 +135,12 @@ def by_group(values):
     return ", ".join(f"{group} {text}" for group, text in values) or "-"
 
 
-def print_table(found):
+def print_table(gda, found):
     mebi = 2**20
     print("\n| | tokens/s | slowest–fastest step | peak MiB | less the tiny model's | formula | difference | MiB sent a step "
           "| formula | s waited for |\n|---|---|---|---|---|---|---|---|---|---|")
     for name, result in found.items():
-        memory, sent = formula(name, MODEL)
+        memory, sent = formula(gda, name, MODEL)
         rates = result["rates"]
         own = result["peak"] - result["tiny"]
         print(f"| {name} | {statistics.median(rates):.0f} | {min(rates):.0f}–{max(rates):.0f} "
@@ -158,19 +158,21 @@ def main():
     parser.add_argument("--steps", type=int, default=2, help="that are measured in each round")
     parser.add_argument("--threads", type=int, default=1, help="of each of two ranks")
     parser.add_argument("--only", default="", metavar="NAMES", help="beginnings of layouts' names, with commas between")
+    parser.add_argument("--gda", type=Path, default=ROOT / "build/cpu/gda", metavar="PROGRAM")
     arguments = parser.parse_args()
     names = [name for name in LAYOUTS if name.startswith(tuple(arguments.only.split(",")))]
     if not names:
         fail(f"--only {arguments.only}: no layout begins so; there are {', '.join(LAYOUTS)}")
     if min(arguments.rounds, arguments.steps, arguments.threads) < 1:
         fail("--rounds, --steps and --threads are at least 1")
-    if not GDA.exists():
-        fail(f"there is no {GDA}: run scripts/build.sh first")
+    gda = arguments.gda.resolve()
+    if not gda.exists():
+        fail(f"there is no {gda}: run scripts/build.sh first")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_tokens(folder / "random.bin", 100000, 50304)
         write_tokens(folder / "small.bin", 20000, 64)
-        print_table(measure(folder, names, arguments.rounds, arguments.steps, arguments.threads))
+        print_table(gda, measure(gda, folder, names, arguments.rounds, arguments.steps, arguments.threads))
     return 0
 
 
