@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import re
-import resource
 import shutil
 import statistics
 import struct
@@ -28,7 +27,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "scripts/bench/gda-124m.yaml"
-TOKENS_A_STEP = 4 * 256
 
 # Heads of 48 in place of 64: as many parameters, and four K/V groups in place of three, which divide by two.
 MODEL = ["model.attention.head_dim=48", "model.attention.signal_heads=12", "model.attention.noise_heads=4",
@@ -53,14 +51,6 @@ def fail(message):
     sys.exit(f"bench_layouts.py: error: {message}")
 
 
-def run_rank(peaks, command):
-    """One rank: runs the program and leaves the most memory that it has had in a file."""
-    code = subprocess.run(command).returncode
-    rank = os.environ.get("OMPI_COMM_WORLD_RANK", "0")
-    (Path(peaks) / rank).write_text(str(1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
-    sys.exit(code)
-
-
 def write_tokens(path, count, vocabulary):
     """Random tokens in llm.c's format: a header of 256 numbers, then 16 bits each."""
     state, tokens = 1, []
@@ -78,23 +68,17 @@ def call(command, **options):
 
 
 def train(gda, folder, name, settings, steps, threads):
-    """Entries of metrics.jsonl, one a step, and the bytes that each rank had at its peak."""
+    """Entries of metrics.jsonl, one a step."""
     ranks, layout = LAYOUTS[name]
-    peaks, run = folder / "peaks", folder / "run"
-    for path in (peaks, run):
-        shutil.rmtree(path, ignore_errors=True)
-    peaks.mkdir()
-    command = [sys.executable, __file__, "--rank", peaks, gda, "train", CONFIG, *settings, *layout,
-               f"train.steps={steps}", f"run_dir={run}"]
+    run = folder / "run"
+    command = [gda, "train", CONFIG, *settings, *layout, f"train.steps={steps}", f"run_dir={run}"]
     if ranks > 1:
         command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", ranks, *command]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads * 2 // ranks), "OMP_WAIT_POLICY": "passive", "OMPI_ALLOW_RUN_AS_ROOT": "1",
-                                "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    call(command, env=environment)
+    call(command, env=os.environ | {"OMP_NUM_THREADS": str(threads * 2 // ranks), "OMP_WAIT_POLICY": "passive",
+                                    "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"})
     entries = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     shutil.rmtree(run)
-    return ([entry for entry in entries if "tokens_per_second" in entry],
-            [int((peaks / str(rank)).read_text()) for rank in range(ranks)])
+    return [entry for entry in entries if "tokens_per_second" in entry]
 
 
 def formula(gda, name, settings):
@@ -115,18 +99,18 @@ def measure(gda, folder, names, rounds, steps, threads):
     small = [f"data.sources=[{{name: random, path: {folder}/small.bin, weight: 1}}]"]
     for name in names:
         settings = MODEL + TINY + small
-        found[name]["tiny"] = max(train(gda, folder, name, settings, 2, threads)[1])
+        found[name]["tiny"] = train(gda, folder, name, settings, 2, threads)[-1]["peak_resident_bytes"]
     for number in range(rounds):
         print(f"round {number + 1} of {rounds}, load {os.getloadavg()[0]:.1f}", flush=True)
         for name in names:
-            entries, peaks = train(gda, folder, name, MODEL + data, steps + 1, threads)
+            entries = train(gda, folder, name, MODEL + data, steps + 1, threads)
             result = found[name]
             result["rates"] += [entry["tokens_per_second"] for entry in entries[1:]]
-            result["peak"] = max(result["peak"], *peaks)
+            result["peak"] = max(result["peak"], entries[-1]["peak_resident_bytes"])
             result["sent"] = entries[-1].get("sent_bytes", {})
             for group, seconds in entries[-1].get("waited_seconds", {}).items():
                 result["waited"].setdefault(group, []).append(seconds)
-            print(f"  {name}: {[round(peak / 2**20) for peak in peaks]} MiB, "
+            print(f"  {name}: {result['peak'] / 2**20:.0f} MiB, "
                   f"{[round(rate, 1) for rate in result['rates'][-steps:]]} tokens/s", flush=True)
     return found
 
@@ -151,8 +135,6 @@ def print_table(gda, found):
 
 
 def main():
-    if sys.argv[1:2] == ["--rank"]:
-        run_rank(sys.argv[2], sys.argv[3:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2, help="that are measured in each round")
