@@ -90,7 +90,7 @@ constexpr MetricField<StepReport> kStepFields[] = {
      [](const StepReport& r) { return or_null(r.mask); }, "growth/mask"},
     {"resident_bytes", "bytes", "memory of rank 0's process on its host",
      [](const StepReport& r) { return Json(r.resident_bytes); }, "memory/resident_bytes"},
-    {"peak_resident_bytes", "bytes", "the most that it has had",
+    {"peak_resident_bytes", "bytes", "the most that the process of any rank has had",
      [](const StepReport& r) { return Json(r.peak_resident_bytes); }, "memory/peak_resident_bytes"},
     {"loss_by_source", "nats a token", "by data source, of those with targets in the step",
      [](const StepReport& r) { return by_name(r.source_losses); }, "loss_by_source"},

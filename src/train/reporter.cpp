@@ -133,9 +133,11 @@ void Reporter::report(const RunProgress& progress) {
   const SeenLogits seen = model.watch != nullptr ? model.watch->take_seen() : SeenLogits{};
   model.buckets.wait_all();  // lambda's vectors may still be on their way
   std::vector<double> lambdas = model.model.lambdas(run_.context());
+  const ProcessMemory memory = process_memory();
+  const std::int64_t peak_resident_bytes =
+      run_.world().all_reduce(memory.peak_resident_bytes, Reduction::max);
   if (log_ == nullptr) return;
   const StepResult& result = progress.last.result;
-  const ProcessMemory memory = process_memory();
   StepReport report;
   report.step = state.step;
   report.total_steps = total_steps;
@@ -164,7 +166,7 @@ void Reporter::report(const RunProgress& progress) {
   report.seconds = seconds;
   add_traffic(report);
   report.resident_bytes = memory.resident_bytes;
-  report.peak_resident_bytes = memory.peak_resident_bytes;
+  report.peak_resident_bytes = peak_resident_bytes;
   log_->report(report);
 }
 

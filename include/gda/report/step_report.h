@@ -52,7 +52,7 @@ struct StepReport {
   std::vector<std::pair<std::string, double>> sent_bytes = {};
   std::vector<std::pair<std::string, double>> waited_seconds = {};
   std::int64_t resident_bytes = 0;       // memory of this rank now
-  std::int64_t peak_resident_bytes = 0;  // and the most it ever had
+  std::int64_t peak_resident_bytes = 0;  // and the most that any rank ever had
 
   // Shares of the peak, and of what was measured; nothing where that is not known, or above 1.
   std::optional<double> mfu_full() const { return share(flops_full, peak.flops); }
