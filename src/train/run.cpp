@@ -38,9 +38,9 @@ IdentifiedRunData usable_data(const RunConfig& config, Communicator& world) {
 ContextCut cut_of(const ParallelConfig& parallel, const Mesh& mesh, const RunTimeline& timeline) {
   ContextCut cut;
   for (std::int64_t stage = 0; stage <= timeline.stages(); ++stage) {
-    cut = context_cut(timeline.model(stage), parallel.context_method,
-                      mesh.coordinate(Axis::context), mesh.size(Axis::context),
-                      mesh.size(Axis::tensor));
+    cut =
+        context_cut(timeline.model(stage), parallel.context_method, mesh.coordinate(Axis::context),
+                    mesh.size(Axis::context), mesh.size(Axis::tensor));
     if (cut.method == ContextMethod::gather) break;
   }
   return cut;

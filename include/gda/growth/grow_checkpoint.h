@@ -27,8 +27,9 @@ struct GrownRun {
 // (f64 for a checkpoint in f64) from the masters and stored in the type that they had. Ranks share
 // the work: each computes its rows of every tensor's state, from what it reads of the old ones
 // (whole ones for noise, and where a plan of several steps changes a tensor more than once), and
-// model files are cut so that each rank writes some, up to 256 files. The tensors do not depend on the number of ranks. Throws FormatError if the map is
-// for another model, ConfigError in mid-ramp, IoError if it cannot be written. Collective.
+// model files are cut so that each rank writes some, up to 256 files. The tensors do not depend on
+// the number of ranks. Throws FormatError if the map is for another model, ConfigError in mid-ramp,
+// IoError if it cannot be written. Collective.
 SavedCheckpoint grow_checkpoint(Communicator& group, const CheckpointReader& from,
                                 const GrowthMap& map, const GrownRun& run,
                                 const SaveOptions& options);
