@@ -194,6 +194,7 @@ SaveLayout agree_on_layout(Communicator& group, const CheckpointContents& conten
   }
   SaveLayout layout;
   std::vector<std::int64_t> ranks_on_hosts;
+  ranks_on_hosts.reserve(all.size());
   for (const Numbers& numbers : all) ranks_on_hosts.push_back(numbers[2]);
   layout.writers = one_of_each_host_first(ranks_on_hosts);
   const bool all_whole =

@@ -38,6 +38,7 @@ std::vector<std::string> places(const MeshShape& shape) {
   std::vector<std::string> all;
   for (int rank = 0; rank < shape.ranks(); ++rank) {
     std::vector<std::string> place;
+    place.reserve(kOrder.size());
     for (const Axis axis : kOrder) {
       place.push_back(fmt::format("{} {}", name_of(axis), coordinate_of(rank, shape, axis)));
     }

@@ -18,7 +18,7 @@ int size_of_group(const Communicator* group) {
 StagedModel::StagedModel(const ModelConfig& config, const std::vector<ParameterSpec>& specs,
                          const std::vector<Placement>& placements, const ParameterStore& parameters,
                          const ModelGroups& groups, Recompute recompute,
-                         LinearCrossEntropyOptions loss_options)
+                         const LinearCrossEntropyOptions& loss_options)
     : groups_(groups) {
   require<OpError>(!placements.empty(), "[staged_model] expected a stage, got {}", "none");
   if (size_of_group(groups_.pipeline) == 1) groups_.pipeline = nullptr;

@@ -13,6 +13,7 @@ namespace {
 std::vector<PipelineSlot> alternating_slots(int ranks, int rank, int micro_batches) {
   const int ahead = std::min(ranks - rank - 1, micro_batches);
   std::vector<PipelineSlot> slots;
+  slots.reserve(2 * static_cast<std::size_t>(micro_batches));
   for (int m = 0; m < ahead; ++m) slots.push_back({PipelineAction::forward, 0, m});
   for (int m = 0; m < micro_batches; ++m) {
     if (m + ahead < micro_batches) slots.push_back({PipelineAction::forward, 0, m + ahead});
@@ -53,6 +54,7 @@ std::vector<PipelineSlot> interleaved_slots(int ranks, int rank, int chunks, int
   // All chunks but the last of the first round, and one there and back for each rank behind.
   const int ahead = std::min(2 * (ranks - rank - 1) + (chunks - 1) * ranks, passes);
   std::vector<PipelineSlot> slots;
+  slots.reserve(2 * static_cast<std::size_t>(passes));
   for (int n = 0; n < ahead; ++n) slots.push_back(nth(PipelineAction::forward, n));
   for (int n = 0; n < passes; ++n) {
     if (n + ahead < passes) slots.push_back(nth(PipelineAction::forward, n + ahead));

@@ -99,8 +99,8 @@ class PipelineClock {
     const int kind = action == PipelineAction::forward           ? 0
                      : action == PipelineAction::backward_weight ? 2
                                                                  : 1;
-    return ends_[static_cast<std::size_t>((kind * table_.stages() + stage) * table_.micro_batches +
-                                          micro_batch)];
+    const int index = (kind * table_.stages() + stage) * table_.micro_batches + micro_batch;
+    return ends_[static_cast<std::size_t>(index)];
   }
 
   bool advance(int rank) {
@@ -197,7 +197,8 @@ std::vector<std::vector<bool>> whole_backward_passes(const PipelineTable& table)
                                                     static_cast<std::size_t>(table.micro_batches));
     for (const PipelineSlot& slot : slots) {
       if (slot.action != PipelineAction::backward) continue;
-      of_rank[static_cast<std::size_t>(slot.chunk * table.micro_batches + slot.micro_batch)] = true;
+      const int index = slot.chunk * table.micro_batches + slot.micro_batch;
+      of_rank[static_cast<std::size_t>(index)] = true;
     }
   }
   return whole;
@@ -218,9 +219,8 @@ std::vector<Message> messages_of(const PipelineTable& table,
       const int to = stage % table.ranks();
       read.chunk = stage / table.ranks();
       if (is_backward(read.action)) {
-        const bool in_one =
-            whole[static_cast<std::size_t>(to)]
-                 [static_cast<std::size_t>(read.chunk * table.micro_batches + read.micro_batch)];
+        const int index = read.chunk * table.micro_batches + read.micro_batch;
+        const bool in_one = whole[static_cast<std::size_t>(to)][static_cast<std::size_t>(index)];
         read.action = in_one ? PipelineAction::backward : PipelineAction::backward_input;
       }
       messages.push_back({timed.end, rank, to, timed.slot, read});

@@ -71,11 +71,9 @@ void allocate_model(Run& run, const std::vector<std::string>& added, std::string
                                                    progress.state.updates);
   }
   if (run.device().type == DeviceType::cpu) return;
-  Batch batch(config.train.micro_batch_size, config.data.sequence_length);
-  if (run.context_cut().size > 1) {
-    const Batch whole = std::move(batch);
-    batch.take_part(whole, run.context_cut());
-  }
+  const Batch whole(config.train.micro_batch_size, config.data.sequence_length);
+  Batch batch;
+  batch.take_part(whole, run.context_cut());
   run.arena() = Arena(run.device());
   run.arena().reserve(
       progress.model->step.scratch_bytes(run.device(), batch, most_micro_batches(run)));

@@ -28,7 +28,7 @@ class StagedModel {
   StagedModel(const ModelConfig& config, const std::vector<ParameterSpec>& specs,
               const std::vector<Placement>& placements, const ParameterStore& parameters,
               const ModelGroups& groups, Recompute recompute = Recompute::none,
-              LinearCrossEntropyOptions loss_options = {});
+              const LinearCrossEntropyOptions& loss_options = {});
 
   const ModelConfig& config() const { return chunks_.front().config(); }
   DType compute_type() const { return chunks_.front().compute_type(); }
