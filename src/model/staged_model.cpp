@@ -63,15 +63,16 @@ void StagedModel::set_hooks(const BucketHooks& hooks) {
 
 Tensor StagedModel::infer(const Context& context, const SequenceBatch& batch, const Shape& shape,
                           std::vector<KvCache>* caches) const {
+  const bool is_plan = context.arena.is_plan();
   Tensor stream;
   for (std::size_t i = 0; i < chunks_.size(); ++i) {
     if (!is_first(i)) {
       stream = context.arena.allocate(compute_type(), shape);
-      groups_.pipeline->receive(stream, rank_before()).wait();
+      if (!is_plan) groups_.pipeline->receive(stream, rank_before()).wait();
     }
     KvCache* cache = caches == nullptr ? nullptr : &(*caches)[i];
     stream = chunks_[i].infer(context, batch, is_first(i) ? Tensor() : stream, cache);
-    if (!is_last(i)) groups_.pipeline->send(stream, rank_behind()).wait();
+    if (!is_last(i) && !is_plan) groups_.pipeline->send(stream, rank_behind()).wait();
   }
   return stream;
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "gda/core/error.h"
+#include "gda/core/log.h"
 #include "gda/core/stream.h"
 #include "gda/ops/elementwise.h"
 
@@ -33,6 +34,15 @@ GradientBuckets::GradientBuckets(const ParameterStore& parameters, const Gradien
     : parameters_(&parameters), groups_(groups) {
   check_placement();
   make_parts();
+}
+
+GradientBuckets::~GradientBuckets() {
+  if (std::uncaught_exceptions() > exceptions_) return;
+  try {
+    wait_all();
+  } catch (const Error& error) {
+    log::warning("values of parameters did not arrive: {}", error.what());
+  }
 }
 
 void GradientBuckets::check_placement() const {

@@ -343,6 +343,13 @@ std::size_t PipelinePasses::reserve(const Context& plan, const Batch& batch,
     deferred_bytes = std::max(deferred_bytes, products.arena().peak());
     kept_[i].reserve(most.kept[i], [this, bytes = kept.peak()] { return reserved(bytes); });
   }
+  {
+    // Evaluations, and the look at the weights before they are saved, keep nothing elsewhere.
+    const ArenaScope scope(plan.arena);
+    const PlacedBatch placed = to_device(plan, batch);
+    const Tensor loss = plan.arena.allocate(model_.statistics_type(), {rows});
+    model_.forward_loss(plan, placed.input, placed.target, loss);
+  }
   deferred_.reserve(most.deferred,
                     [this, deferred_bytes] { return DeferredProducts(reserved(deferred_bytes)); });
   hooks_.set_silent(false);

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <functional>
+#include <string>
 
 #include "gda/core/file.h"
 #include "gda/core/log.h"
@@ -62,15 +64,14 @@ std::string continuation(const fs::path& checkpoint, const Tokenizer& tokenizer,
   return tokenizer.decode(generate({Stream{}, arena}, decoder, tokenizer.encode(prompt), options));
 }
 
-// By one rank, of the parameters of all, which arrive late here.
-TEST(SampleTextTest, IsThatOfTheCheckpointOfTheStep) {
-  const test::SharedFolder folder;
+// Of steps 2 and 4, in the log.
+void expect_text_of_the_checkpoints(RunConfig& config, Communicator& world,
+                                    const test::SharedFolder& folder) {
   if (test::world().rank() == 0) {
     test::write_tiny_data(folder.path());
     train_made_up_tokenizer(folder.path());
   }
   test::world().barrier();
-  RunConfig config = test::tiny_run(folder.path(), folder.path() / "run");
   config.device = WantedDevice::cpu;
   config.precision.compute = ComputePrecision::fp64;
   config.model.vocab_size = kVocabulary;
@@ -83,8 +84,7 @@ TEST(SampleTextTest, IsThatOfTheCheckpointOfTheStep) {
   config.logging.every_steps = 100;
   ::testing::internal::CaptureStderr();
   {
-    test::LateCommunicator late(test::world());
-    Trainer trainer(config, late);
+    Trainer trainer(config, world);
     test::train(trainer);
   }
   log::flush();
@@ -101,6 +101,37 @@ TEST(SampleTextTest, IsThatOfTheCheckpointOfTheStep) {
       EXPECT_NE(told.find(line), std::string::npos) << line << "\nin\n" << told;
     }
   }
+}
+
+// By one rank, of the parameters of all, which arrive late here.
+TEST(SampleTextTest, IsThatOfTheCheckpointOfTheStep) {
+  const test::SharedFolder folder;
+  RunConfig config = test::tiny_run(folder.path(), folder.path() / "run");
+  test::LateCommunicator late(test::world());
+  expect_text_of_the_checkpoints(config, late, folder);
+}
+
+// By all ranks together, which have parts of the model.
+TEST(SampleTextTest, IsThatOfTheCheckpointInEveryLayout) {
+  const test::SharedFolder folder;
+  const int ranks = test::world().size();
+  const auto check = [&](const std::string& name, const std::function<void(RunConfig&)>& cut) {
+    SCOPED_TRACE(name);
+    RunConfig config = test::tiny_run(folder.path(), folder.path() / name);
+    config.model.num_hidden_layers = 4;
+    cut(config);
+    expect_text_of_the_checkpoints(config, test::world(), folder);
+    test::world().barrier();
+  };
+  if (ranks == 1) GTEST_SKIP() << "one rank has all of the model";
+  check("zero 3", [](RunConfig& config) { config.parallel.zero_stage = 3; });
+  check("pipeline", [&](RunConfig& config) { config.parallel.pipeline = ranks; });
+  if (ranks % 2 != 0) return;
+  check("context", [](RunConfig& config) { config.parallel.context = 2; });
+  check("tensor", [&](RunConfig& config) {
+    config.parallel.tensor = 2;
+    config.parallel.pipeline = ranks / 2;
+  });
 }
 
 }  // namespace

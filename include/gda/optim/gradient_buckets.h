@@ -19,6 +19,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <vector>
 
@@ -52,6 +53,11 @@ class GradientBuckets {
   GradientBuckets(const ParameterStore& parameters, const GradientGroups& groups);
   // Along one axis: no other rank holds anything else.
   GradientBuckets(const ParameterStore& parameters, Communicator& replicas);
+  // Waits for values that are on their way to memory that is about to go; not if it is destroyed by
+  // an exception, which may be of a rank alone.
+  ~GradientBuckets();
+  GradientBuckets(const GradientBuckets&) = delete;
+  GradientBuckets& operator=(const GradientBuckets&) = delete;
 
   const ParameterStore& parameters() const { return *parameters_; }
   const GradientGroups& groups() const { return groups_; }
@@ -128,6 +134,7 @@ class GradientBuckets {
   std::vector<OwnedTensor> memory_;
   std::vector<ValueSlot> value_slots_;
   std::vector<GradientSlot> gradient_slots_;
+  int exceptions_ = std::uncaught_exceptions();  // under way when it was made
   bool is_complete_ = false;
 };
 

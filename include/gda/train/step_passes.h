@@ -40,7 +40,8 @@ class StepPasses {
   virtual void run(const Context& context, std::span<const Batch> micro_batches,
                    const PassOptions& options, const Tensor& losses, PhaseTimer& timer) = 0;
 
-  // Bytes of the context's arena that run() takes for as many micro-batches like this one on a GPU.
+  // Bytes of the context's arena that run(), or a pass for losses alone, takes for as many
+  // micro-batches like this one on a GPU.
   // What it holds in other arenas is reserved at once.
   virtual std::size_t reserve(const Context& plan, const Batch& batch, std::size_t micro_batches,
                               LogitWatch* watch) = 0;
