@@ -67,8 +67,9 @@ class LargeConfigurationTest : public ::testing::TestWithParam<LargeConfiguratio
   const test::SharedFolder folder_;
 };
 
-// Sums over the 768 tokens of a step are in another order: n u of them in f32. In bf16 a gradient has
-// passed through some 64 products, each rounded by 2^-9 of itself to either side: eight times that.
+// Sums over the 768 tokens of a step are in another order: n u of them in f32. In bf16 a gradient
+// has passed through some 64 products, each rounded by 2^-9 of itself to either side: eight times
+// that.
 double rounding_of(const RunConfig& config) {
   return supported_compute_type(config.precision, {}) == DType::bf16 ? 0x1p-6 : 768 * 0x1p-24;
 }
