@@ -10,13 +10,15 @@
 
 Prints, beside what `gda config --ranks 2` says of the layout: the most memory that a rank has had, less what the same
 layout of a tiny model takes (the program, its libraries and buffers that do not grow with the model, which the
-formula leaves out), and the bytes that a rank sends in a step. Rates are medians over the steps of all rounds, with
-their range. Needs nothing but Python, mpirun and the program (scripts/build.sh).
+formula leaves out), and the bytes that rank 0 sends in a step. Rates are medians over the steps of all rounds, with
+their range; processor seconds, which neighbours on a shared machine change less, those of a round's steps, start and end
+included, of all ranks. Needs nothing but Python, mpirun and the program (scripts/build.sh).
 """
 import argparse
 import json
 import os
 import re
+import resource
 import shutil
 import statistics
 import struct
@@ -60,6 +62,11 @@ def write_tokens(path, count, vocabulary):
     path.write_bytes(struct.pack("<256i", 20240520, 1, count, *[0] * 253) + struct.pack(f"<{count}H", *tokens))
 
 
+def processor_seconds():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def call(command, **options):
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
     if done.returncode != 0:
@@ -94,7 +101,7 @@ def formula(gda, name, settings):
 
 def measure(gda, folder, names, rounds, steps, threads):
     """What each layout needed."""
-    found = {name: {"rates": [], "peak": 0, "tiny": 0, "sent": {}, "waited": {}} for name in names}
+    found = {name: {"rates": [], "cpu": [], "peak": 0, "tiny": 0, "sent": {}, "waited": {}} for name in names}
     data = [f"data.sources=[{{name: random, path: {folder}/random.bin, weight: 1}}]"]
     small = [f"data.sources=[{{name: random, path: {folder}/small.bin, weight: 1}}]"]
     for name in names:
@@ -103,8 +110,10 @@ def measure(gda, folder, names, rounds, steps, threads):
     for number in range(rounds):
         print(f"round {number + 1} of {rounds}, load {os.getloadavg()[0]:.1f}", flush=True)
         for name in names:
+            before = processor_seconds()
             entries = train(gda, folder, name, MODEL + data, steps + 1, threads)
             result = found[name]
+            result["cpu"].append(processor_seconds() - before)
             result["rates"] += [entry["tokens_per_second"] for entry in entries[1:]]
             result["peak"] = max(result["peak"], entries[-1]["peak_resident_bytes"])
             result["sent"] = entries[-1].get("sent_bytes", {})
@@ -121,13 +130,14 @@ def by_group(values):
 
 def print_table(gda, found):
     mebi = 2**20
-    print("\n| | tokens/s | slowest–fastest step | peak MiB | less the tiny model's | formula | difference | MiB sent a step "
-          "| formula | s waited for |\n|---|---|---|---|---|---|---|---|---|---|")
+    print("\n| | tokens/s | slowest–fastest step | processor s | peak MiB | less the tiny model's | formula | difference | MiB sent a step "
+          "| formula | s waited for |\n|---|---|---|---|---|---|---|---|---|---|---|")
     for name, result in found.items():
         memory, sent = formula(gda, name, MODEL)
         rates = result["rates"]
         own = result["peak"] - result["tiny"]
         print(f"| {name} | {statistics.median(rates):.0f} | {min(rates):.0f}–{max(rates):.0f} "
+              f"| {statistics.median(result['cpu']):.0f} "
               f"| {result['peak'] / mebi:.0f} | {own / mebi:.0f} | {memory / mebi:.0f} | {100 * (own / memory - 1):+.1f} % "
               f"| {by_group((group, f'{value / mebi:.1f}') for group, value in result['sent'].items())} "
               f"| {by_group((group, f'{value / mebi:.1f}') for group, value in sent.items())} "

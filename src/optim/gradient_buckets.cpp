@@ -14,6 +14,10 @@
 namespace gda {
 namespace {
 
+// Of a tied embedding's gradient at a time: 4 MiB of f32, on the way for several times as long as a
+// message takes to begin.
+constexpr std::int64_t kExchangedElements = std::int64_t{1} << 20;
+
 int size_of_group(const Communicator* group) {
   return group == nullptr ? 1 : group->size();
 }
@@ -210,16 +214,23 @@ void GradientBuckets::sum_over_tensor(std::size_t index) {
   groups_.tensor->all_reduce(parts_[index].gradient, Reduction::sum).wait();
 }
 
-// Both stages add the same two numbers.
+// Both stages add the same two numbers. In pieces: a table of gradients is more than a pass takes.
 void GradientBuckets::add_other_stage(const Context& context, std::size_t index) {
   const ArenaScope scope(context.arena);
   Communicator& pipeline = *groups_.pipeline;
   const Tensor& gradient = parts_[index].gradient;
   if (!gradient) return;
-  const Tensor other = context.arena.allocate(gradient.dtype(), gradient.shape());
+  const std::int64_t elements = gradient.elements();
+  const std::int64_t piece = std::min(elements, kExchangedElements);
+  const Tensor memory = context.arena.allocate(gradient.dtype(), {piece});
   const int peer = pipeline.rank() == 0 ? pipeline.size() - 1 : 0;
-  pipeline.send_receive(gradient, peer, other, peer).wait();
-  add(context, other, gradient);
+  for (std::int64_t begin = 0; begin < elements; begin += piece) {
+    const std::int64_t count = std::min(piece, elements - begin);
+    const Tensor own = gradient.rows(begin, count);
+    const Tensor other = memory.rows(0, count);
+    pipeline.send_receive(own, peer, other, peer).wait();
+    add(context, other, own);
+  }
 }
 
 // Tensor groups lie within a stage: all of them come before what stages exchange.

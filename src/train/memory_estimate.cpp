@@ -105,11 +105,32 @@ struct Held {
     return sum;
   }
   double matrices() const { return layer_matrices() + embedding + head; }
-  // What ZeRO keeps whole of those that it cuts: two layers in turn, and one of the rest.
-  double slots() const {
+  bool turns_layers() const { return layers.size() > 2; }
+  bool turns_ends() const { return embedding > 0 && head > 0; }
+  // Whose memory ZeRO gives to others in turn, so that a rank's part has memory of its own.
+  double in_turn() const {
+    return (turns_layers() ? layer_matrices() : 0) + (turns_ends() ? embedding + head : 0);
+  }
+  // What ZeRO keeps whole: two layers, and the embedding or the head.
+  double layer_slots() const {
     double most = 0;
     for (const auto& [layer, count] : layers) most = std::max(most, count);
-    return 2 * most + std::max(embedding, head);
+    return turns_layers() ? 2 * most : layer_matrices();
+  }
+  double slots() const { return layer_slots() + std::max(embedding, head); }
+  // Elements of matrices that ZeRO 3 gathers in a step. Two layers are still there where a pass
+  // turns, unless other micro-batches come between.
+  double gathered(double micro_batches, bool in_pipeline) const {
+    const double kept = in_pipeline ? 0 : layer_slots();
+    const double of_layers =
+        turns_layers() ? 2 * micro_batches * (layer_matrices() - kept) + kept : layer_matrices();
+    return of_layers + (turns_ends() ? micro_batches : 1) * (embedding + head);
+  }
+  // Frozen ones that nothing takes the place of were gathered before the first step.
+  double gathered_frozen(double micro_batches, bool in_pipeline) const {
+    const double still =
+        (turns_layers() ? 0 : layer_matrices()) + (turns_ends() ? 0 : embedding + head);
+    return gathered(micro_batches, in_pipeline) - still;
   }
 };
 
@@ -118,7 +139,7 @@ void add_parameters(const Sizes& z, OptimizerName optimizer, const Held& trained
   const bool has_masters = z.w < z.a;
   for (const Held* held : {&trained, &frozen}) {
     const double whole = held->matrices() * z.w;
-    memory.parameters += z.zero < 3 ? whole : whole / z.r + held->slots() * z.w;
+    memory.parameters += z.zero < 3 ? whole : (held->in_turn() / z.r + held->slots()) * z.w;
     memory.parameters += held->vectors * z.a;
     if (has_masters) memory.optimizer += held->matrices() * z.a / z.r;
   }
@@ -197,9 +218,10 @@ RankTraffic traffic_of(const Sizes& z, OptimizerName optimizer,
   const double share = (z.r - 1) / z.r;
   const double all = trained.matrices() + trained.vectors;
   traffic.replicas = share * all * z.a * (z.zero > 1 ? z.micro_batches : 1);
-  traffic.replicas +=
-      z.zero < 3 ? share * all * z.w
-                 : share * (trained.matrices() + frozen.matrices()) * z.w * 2 * z.micro_batches;
+  traffic.replicas += z.zero < 3 ? share * all * z.w
+                                 : share * z.w *
+                                       (trained.gathered(z.micro_batches, stages > 1) +
+                                        frozen.gathered_frozen(z.micro_batches, stages > 1));
   if (optimizer == OptimizerName::muon) {
     const double away = 1 - 1 / (z.r * z.t);
     traffic.replicas += trained.layer_matrices() * (z.a + z.w) / z.r * away;

@@ -172,6 +172,18 @@ TEST(Layouts, AdamWIsThatOfOneRank) {
   }
 }
 
+// Stages exchange the gradient of a large table in pieces, of 2^20 elements.
+TEST(Layouts, ALargeTiedTableIsThatOfOneRank) {
+  if (world().size() != 2) GTEST_SKIP() << "takes two ranks";
+  LaidOutModel model = laid_out_model("softmax", true, false);
+  model.config.vocab_size = (5 << 18) / model.config.hidden_size + 1;
+  model.specs = parameter_specs(model.config);
+  const Layout layout{.pipeline = 2};
+  Pair pair(model, layout, Groups(world(), layout, plain));
+  pair.passes(1);
+  pair.update(1);
+}
+
 TEST(Layouts, MuonIsThatOfOneRank) {
   for (const Layout& layout : layouts()) {
     const bool tied = layout.chunks == 2;

@@ -120,9 +120,18 @@ TEST(MemoryEstimate, ZeroCutsWhatFourReplicasShare) {
   EXPECT_EQ(two.gradients, 8 * (all / 4 + 2 * layer + table + vectors));
   EXPECT_EQ(two.parameters, whole.memory.parameters);
   config.parallel.zero_stage = 3;
-  const RankMemory three = estimate_layout(config, config.model, 4).ranks.front().memory;
-  EXPECT_EQ(three.gradients, two.gradients);
-  EXPECT_EQ(three.parameters, 8 * ((all - vectors) / 4 + 2 * layer + table + vectors));
+  const LayoutEstimate layout = estimate_layout(config, config.model, 4);
+  const RankEstimate& three = layout.ranks.front();
+  EXPECT_EQ(three.memory.gradients, two.gradients);
+  EXPECT_EQ(three.memory.parameters, 8 * ((all - vectors) / 4 + 2 * layer + table + vectors));
+  // Of four layers two are still there at each turn, but for the first.
+  const auto k = static_cast<double>(layout.micro_batches);
+  EXPECT_EQ(three.traffic.replicas,
+            8 * 0.75 * (k * all + 2 * k * 2 * layer + 2 * layer + k * 2 * table));
+
+  config.model.tie_word_embeddings = true;
+  const RankMemory tied = estimate_layout(config, config.model, 4).ranks.front().memory;
+  EXPECT_EQ(tied.parameters, 8 * (4 * layer / 4 + 2 * layer + table + vectors));
 }
 
 TEST(MemoryEstimate, TensorRanksShareLayersAndTheStream) {

@@ -8,7 +8,8 @@
 //
 // Parameters. A rank holds, in w bytes, M elements of layers' matrices, m of them in its largest
 // layer, E of the embedding and U of an untied head; in a bytes, v elements of vectors.
-//   values     (M + E + U) w + v a; ZeRO 3: (M + E + U) w / R + (2 m + max(E, U)) w + v a
+//   values     (M + E + U) w + v a; ZeRO 3: (M + E + U) w / R + (2 m + max(E, U)) w + v a, where a
+//              rank with E or U alone, or both tied, has it whole, and its part in it
 //   gradients  (M + E + U + v) a; ZeRO 2 and 3: that / R + (2 m + max(E, U) + v) a
 //   optimizer  a / R bytes of each state of each element (AdamW: two; Muon: one of layers'
 //              matrices), and of a master of each matrix element where w < a
@@ -42,7 +43,9 @@
 //   context   a layer and micro-batch; ulysses: 2 (Q + O) N w / tensor, with recompute: full 3, and
 //             with selective O once more. gather: 3 times keys and values of all tokens
 //   replicas  ZeRO 1: gradients in a bytes and values in w bytes, once; 2: gradients k times;
-//             3: gradients k times and values 2 k times; Muon: parts of the update there and back
+//             3: gradients k times, layers' values 2 k times but for the two that are there where
+//             a pass turns, the ends' k times (tied, or one alone: once); Muon: parts of the update
+//             there and back
 //   pipeline  n D w for each stream to the next stage and each gradient to the one before, and half
 //             of a tied embedding's exchange
 // Sums of norms, of losses' rows and of vectors are left out: below a hundredth of these. So are
