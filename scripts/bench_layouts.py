@@ -11,8 +11,8 @@
 Prints, beside what `gda config --ranks 2` says of the layout: the most memory that a rank has had, less what the same
 layout of a tiny model takes (the program, its libraries and buffers that do not grow with the model, which the
 formula leaves out), and the bytes that rank 0 sends in a step. Rates are medians over the steps of all rounds, with
-their range; processor seconds, which neighbours on a shared machine change less, those of a round's steps, start and end
-included, of all ranks. Needs nothing but Python, mpirun and the program (scripts/build.sh).
+their range; processor seconds, which neighbours on a shared machine change less, those of a round's steps, start and
+end included, of all ranks. Needs nothing but Python, mpirun and the program (scripts/build.sh).
 """
 import argparse
 import json
@@ -130,18 +130,20 @@ def by_group(values):
 
 def print_table(gda, found):
     mebi = 2**20
-    print("\n| | tokens/s | slowest–fastest step | processor s | peak MiB | less the tiny model's | formula | difference | MiB sent a step "
-          "| formula | s waited for |\n|---|---|---|---|---|---|---|---|---|---|---|")
+    columns = ["", "tokens/s", "slowest–fastest step", "processor s", "peak MiB", "less the tiny model's", "formula",
+               "difference", "MiB sent a step", "formula", "s waited for"]
+    print("\n| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
     for name, result in found.items():
         memory, sent = formula(gda, name, MODEL)
         rates = result["rates"]
         own = result["peak"] - result["tiny"]
-        print(f"| {name} | {statistics.median(rates):.0f} | {min(rates):.0f}–{max(rates):.0f} "
-              f"| {statistics.median(result['cpu']):.0f} "
-              f"| {result['peak'] / mebi:.0f} | {own / mebi:.0f} | {memory / mebi:.0f} | {100 * (own / memory - 1):+.1f} % "
-              f"| {by_group((group, f'{value / mebi:.1f}') for group, value in result['sent'].items())} "
-              f"| {by_group((group, f'{value / mebi:.1f}') for group, value in sent.items())} "
-              f"| {by_group((group, f'{statistics.median(value):.2f}') for group, value in result['waited'].items())} |")
+        cells = [name, f"{statistics.median(rates):.0f}", f"{min(rates):.0f}–{max(rates):.0f}",
+                 f"{statistics.median(result['cpu']):.0f}", f"{result['peak'] / mebi:.0f}", f"{own / mebi:.0f}",
+                 f"{memory / mebi:.0f}", f"{100 * (own / memory - 1):+.1f} %",
+                 by_group((group, f"{value / mebi:.1f}") for group, value in result["sent"].items()),
+                 by_group((group, f"{value / mebi:.0f}") for group, value in sent.items()),
+                 by_group((group, f"{statistics.median(value):.2f}") for group, value in result["waited"].items())]
+        print("| " + " | ".join(cells) + " |")
 
 
 def main():
