@@ -8,6 +8,7 @@
 #include <cmath>
 #include <filesystem>
 #include <ostream>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -32,7 +33,7 @@ struct Layout {
   bool tied = false;
   bool document_mask = true;
   Recompute recompute = Recompute::none;
-  const char* feature = "";  // see add_feature
+  std::string feature = {};  // see add_feature
   std::vector<std::int64_t> stage_layers = {};
 
   int ranks() const { return data * tensor * pipeline * context; }
@@ -42,10 +43,62 @@ inline std::ostream& operator<<(std::ostream& out, const Layout& layout) {
   return out << layout.name;
 }
 
+// "data2 interleaved4 gather2 zero3 softmax poly_norm tied unmasked full muon": axes with their
+// sizes, and words for everything that is not as above.
+inline Layout layout_of(const char* text) {
+  Layout layout{.name = text};
+  std::istringstream words(text);
+  const auto pipeline = [&](int ranks, PipelineSchedule schedule, int chunks) {
+    layout.pipeline = ranks;
+    layout.schedule = schedule;
+    layout.chunks = chunks;
+  };
+  const auto context = [&](int ranks, ContextMethod method) {
+    layout.context = ranks;
+    layout.method = method;
+  };
+  for (std::string word; words >> word;) {
+    const std::string axis = word.substr(0, word.find_last_not_of("0123456789") + 1);
+    const int ranks = axis == word ? 0 : std::stoi(word.substr(axis.size()));
+    if (const auto attention = from_word<AttentionType>(word)) {
+      layout.attention = word_of(*attention).data();
+    } else if (const auto activation = from_word<Activation>(word)) {
+      layout.activation = word_of(*activation).data();
+    } else if (const auto recompute = from_word<Recompute>(word)) {
+      layout.recompute = *recompute;
+    } else if (axis == "data") {
+      layout.data = ranks;
+    } else if (axis == "tensor") {
+      layout.tensor = ranks;
+    } else if (axis == "pipeline") {
+      pipeline(ranks, PipelineSchedule::one_forward_one_backward, 1);
+    } else if (axis == "interleaved") {
+      pipeline(ranks, PipelineSchedule::interleaved, 2);
+    } else if (axis == "zero_bubble") {
+      pipeline(ranks, PipelineSchedule::zero_bubble, 1);
+    } else if (axis == "ulysses") {
+      context(ranks, ContextMethod::ulysses);
+    } else if (axis == "gather") {
+      context(ranks, ContextMethod::gather);
+    } else if (axis == "zero") {
+      layout.zero = ranks;
+    } else if (word == "tied") {
+      layout.tied = true;
+    } else if (word == "unmasked") {
+      layout.document_mask = false;
+    } else if (word == "listed") {
+      layout.stage_layers = {1, 2, 1};
+    } else {
+      layout.feature = word;
+    }
+  }
+  return layout;
+}
+
 // Four K/V groups, for up to four tensor-parallel ranks, and a vocabulary that does not divide.
 inline ModelConfig layout_model(const Layout& layout) {
   ModelConfig model = tiny_config(layout.attention, layout.activation, layout.tied);
-  model.num_hidden_layers = 4;
+  model.num_hidden_layers = std::max(4, layout.pipeline * layout.chunks);
   model.max_position_embeddings = 64;
   model.initializer_range = 0.05;
   model.intermediate_size = 24;
@@ -79,6 +132,8 @@ inline void add_feature(RunConfig& config, const std::string& feature) {
   } else if (feature == "muon") {
     config.optimizer.name = OptimizerName::muon;
     config.optimizer.qk_clip = QkClipConfig{.threshold = 0.05, .every_steps = 2};
+  } else {
+    ASSERT_EQ(feature, "") << "is no feature";
   }
 }
 
@@ -86,7 +141,8 @@ inline RunConfig layout_run(const Layout& layout, const std::filesystem::path& d
                             const std::filesystem::path& folder) {
   RunConfig config = tiny_run(data, folder, layout.attention);
   config.model = layout_model(layout);
-  config.data.sequence_length = 24;
+  // A multiple of what the layout cuts it into.
+  config.data.sequence_length = 2 * layout.context * layout.tensor > 8 ? 32 : 24;
   config.data.document_mask = layout.document_mask;
   config.precision.compute = ComputePrecision::fp64;
   config.device = WantedDevice::cpu;
@@ -102,7 +158,7 @@ inline RunConfig layout_run(const Layout& layout, const std::filesystem::path& d
   config.train.skip.max_consecutive_skips = 100;
   config.checkpoint.keep_last = 100;
   config.eval.every_steps = 8;
-  config.eval.steps = 1;
+  config.eval.steps = 3;  // all samples: the last batch is a short one
   config.logging.every_steps = 1;
   add_feature(config, layout.feature);
   return config;
