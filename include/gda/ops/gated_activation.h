@@ -22,7 +22,7 @@ constexpr double kPolyNormEps = 1e-6;  // Motif's
 
 // Where places share the units of a layer: how many they have together (0: all are here), and what
 // adds a tensor of the accumulate type to those of the other places, in place. Every place calls it
-// once a pass, for as many rows.
+// once a pass, for as many rows; not where the context's arena only counts (Arena::plan).
 struct UnitPart {
   std::int64_t total = 0;
   std::function<void(const Tensor&)> sum = nullptr;

@@ -40,7 +40,8 @@ struct LinearCrossEntropyOptions {
   // one and then the other: for row maxima [n] of the accumulate type, and for sums of exponentials
   // and targets' logits [2, n] f64. Chunks have as many rows as they have for the whole vocabulary,
   // so that all places, whose parts may differ in size, have the same; logits then take that much
-  // less memory than max_logit_bytes.
+  // less memory than max_logit_bytes. They are not called where the context's arena only counts
+  // (Arena::plan).
   VocabularyPart vocabulary = {};
   std::function<void(const Tensor&)> maximum_over_parts = nullptr;
   std::function<void(const Tensor&)> sum_over_parts = nullptr;
