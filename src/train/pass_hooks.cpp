@@ -21,15 +21,20 @@ PassHooks::PassHooks(StagedModel& model, GradientBuckets& buckets) : buckets_(bu
                        }});
 }
 
-void PassHooks::begin(const Context& context, PhaseTimer& timer) {
-  context_ = &context;
-  timer_ = &timer;
+PassHooks::Step::Step(PassHooks& hooks, const Context& context, PhaseTimer& timer) : hooks_(hooks) {
+  hooks_.context_ = &context;
+  hooks_.timer_ = &timer;
 }
 
-void PassHooks::end() {
-  phase_.reset();
-  context_ = nullptr;
-  timer_ = nullptr;
+PassHooks::Step::~Step() {
+  hooks_.phase_.reset();
+  hooks_.context_ = nullptr;
+  hooks_.timer_ = nullptr;
+}
+
+void PassHooks::reduce_vectors() {
+  const auto vectors = buckets_.parameters().trainable_vectors();
+  if (vectors) buckets_.reduce(*vectors);
 }
 
 void PassHooks::phase(Phase phase) {
@@ -47,11 +52,10 @@ void PassHooks::use(std::size_t bucket, std::optional<std::size_t> next) {
 void PassHooks::ready(std::size_t bucket) {
   if (silent_) return;
   const Kind kind = kinds_[bucket];
-  const bool whole = kind == Kind::vectors ? last_.vectors
-                     : kind == Kind::layer ? last_.layers
-                                           : last_.ends;
+  if (kind == Kind::vectors) return;
+  const bool whole = kind == Kind::layer ? last_.layers : last_.ends;
   // Slots of gradients serve the next layer.
-  const bool each_pass = buckets_.parameters().zero() != ZeroStage::one && kind != Kind::vectors;
+  const bool each_pass = buckets_.parameters().zero() != ZeroStage::one;
   if (whole || each_pass) buckets_.reduce(bucket);
 }
 

@@ -15,9 +15,8 @@ class PassHooks {
  public:
   // Which gradients the coming backward pass completes for this step.
   struct Last {
-    bool layers = false;   // matrices of the layers that it goes through
-    bool ends = false;     // embedding and head
-    bool vectors = false;  // vectors, of all chunks of this rank
+    bool layers = false;  // matrices of the layers that it goes through
+    bool ends = false;    // embedding and head
   };
 
   // Becomes the hooks of the model, which it must outlive. `buckets` must outlive it.
@@ -25,11 +24,22 @@ class PassHooks {
   PassHooks(const PassHooks&) = delete;
   PassHooks& operator=(const PassHooks&) = delete;
 
-  // Until end(): time that is waited for parameters is communication, and at the beginning of the
-  // backward pass from a loss the phase changes.
-  void begin(const Context& context, PhaseTimer& timer);
-  void end();
-  // The phase of a pass from here on, until the next one, idle() or end().
+  // The passes of a step, in a scope. Time that is waited for parameters is communication in it,
+  // and at the beginning of the backward pass from a loss the phase changes.
+  class Step {
+   public:
+    Step(PassHooks& hooks, const Context& context, PhaseTimer& timer);
+    ~Step();
+    Step(const Step&) = delete;
+    Step& operator=(const Step&) = delete;
+
+   private:
+    PassHooks& hooks_;
+  };
+  // Behind the last pass of a step: no pass knows whether another chunk adds to the vectors, since
+  // one with nothing to train does not tell of them.
+  void reduce_vectors();
+  // The phase of a pass from here on, until the next one, idle() or the end of the step.
   void phase(Phase phase);
   void idle() { phase_.reset(); }
   void completes(const Last& last) { last_ = last; }

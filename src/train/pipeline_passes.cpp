@@ -53,7 +53,7 @@ class PipelinePasses final : public StepPasses {
            const Tensor& losses, PhaseTimer& timer) override {
     const std::int64_t rows = micro_batches.front().targets.tensor.elements();
     messages_.set_shape(model_.compute_type(), model_.stream_shape(rows), device_);
-    hooks_.begin(context, timer);
+    const PassHooks::Step scope(hooks_, context, timer);
     Step step{.context = context,
               .micro_batches = micro_batches,
               .options = options,
@@ -75,9 +75,9 @@ class PipelinePasses final : public StepPasses {
           break;
       }
     }
+    hooks_.reduce_vectors();
     const auto waiting = timer.scope(Phase::communication);
     messages_.wait();
-    hooks_.end();
   }
 
   std::size_t reserve(const Context& plan, const Batch& batch, std::size_t micro_batches,
@@ -240,10 +240,7 @@ class PipelinePasses final : public StepPasses {
 
   PassHooks::Last last_of(const Step& step, const ChunkProgress& done) const {
     const auto all = static_cast<int>(step.micro_batches.size());
-    const auto is_through = [&](const ChunkProgress& chunk) { return chunk.inputs == all; };
-    return {.layers = done.weights == all,
-            .ends = done.inputs == all,
-            .vectors = std::all_of(step.chunks.begin(), step.chunks.end(), is_through)};
+    return {.layers = done.weights == all, .ends = done.inputs == all};
   }
 
   // What the micro-batch kept, once nothing of it is needed.
@@ -315,7 +312,7 @@ std::size_t PipelinePasses::reserve(const Context& plan, const Batch& batch,
   const std::int64_t rows = batch.targets.tensor.elements();
   const MostAtOnce most = most_at_once(events(static_cast<int>(micro_batches)), model_);
   messages_.set_shape(model_.compute_type(), model_.stream_shape(rows), device_);
-  // One more of each message: what is sent is waited for when its memory is needed.
+  // As many again: what is sent is waited for when its memory is needed.
   messages_.reserve(2 * most.messages);
   hooks_.set_silent(true);
   std::size_t deferred_bytes = 0;

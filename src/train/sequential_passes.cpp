@@ -21,7 +21,7 @@ class SequentialPasses final : public StepPasses {
   void run(const Context& context, std::span<const Batch> micro_batches, const PassOptions& options,
            const Tensor& losses, PhaseTimer& timer) override {
     const std::int64_t rows = micro_batches.front().targets.tensor.elements();
-    hooks_.begin(context, timer);
+    const PassHooks::Step step(hooks_, context, timer);
     for (std::size_t i = 0; i < micro_batches.size(); ++i) {
       const ProfileRange range("micro-batch");
       const ArenaScope scope(context.arena);
@@ -38,7 +38,7 @@ class SequentialPasses final : public StepPasses {
       }
       copy(context.stream, loss, losses.rows(static_cast<std::int64_t>(i) * rows, rows));
     }
-    hooks_.end();
+    hooks_.reduce_vectors();
   }
 
   std::size_t reserve(const Context& plan, const Batch& batch, std::size_t /*micro_batches*/,
@@ -61,7 +61,7 @@ class SequentialPasses final : public StepPasses {
             bool last) {
     hooks_.phase(Phase::forward);
     // Gradients are whole only once the last micro-batch has added to them.
-    hooks_.completes({.layers = last, .ends = last, .vectors = last});
+    hooks_.completes({.layers = last, .ends = last});
     decoder_.forward_backward(context, batch.input, batch.target, scale, loss);
     is_warm_ = true;
   }

@@ -100,7 +100,9 @@ INSTANTIATE_TEST_SUITE_P(
                       "tensor4 differential tied unmasked selective ramp",
                       "pipeline4 softmax tied selective frozen",
                       "interleaved4 differential_v2 unmasked selective ramp_units",
-                      "gather4 differential_v2"),
+                      "gather4 differential_v2",
+                      // A rank's first chunk trains nothing, its second one does.
+                      "data2 interleaved2 grouped_differential frozen"),
     name_of_layout);
 
 INSTANTIATE_TEST_SUITE_P(
