@@ -25,6 +25,17 @@ StagedModel::StagedModel(const ModelConfig& config, const std::vector<ParameterS
   require<OpError>(groups_.pipeline != nullptr || placements.size() == 1,
                    "[staged_model] {} on one pipeline rank: expected the whole model in one",
                    counted(static_cast<std::int64_t>(placements.size()), "stage"));
+  const int last_rank = size_of_group(groups_.pipeline) - 1;
+  const int rank = groups_.pipeline != nullptr ? groups_.pipeline->rank() : 0;
+  for (std::size_t i = 0; i < placements.size(); ++i) {
+    const Stage& stage = placements[i].stage;
+    require<OpError>(stage.has_embedding == (rank == 0 && i == 0) &&
+                         stage.has_head == (rank == last_rank && i + 1 == placements.size()),
+                     "[staged_model] chunk {} of {} on pipeline rank {} of {} has {} embedding and "
+                     "{} head",
+                     i, placements.size(), rank, last_rank + 1, stage.has_embedding ? "the" : "no",
+                     stage.has_head ? "the" : "no");
+  }
   for (const Placement& placement : placements) {
     chunks_.emplace_back(config, specs, placement, parameters, recompute, loss_options,
                          groups.stage);

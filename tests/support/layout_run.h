@@ -198,6 +198,7 @@ inline void expect_same_metrics(const RunConfig& found, const RunConfig& expecte
   const std::vector<nlohmann::json> lines = metrics_of(found.run_dir);
   const std::vector<nlohmann::json> one = metrics_of(expected.run_dir);
   ASSERT_EQ(lines.size(), one.size());
+  ASSERT_GE(lines.size(), static_cast<std::size_t>(found.train.steps));
   for (std::size_t i = 0; i < lines.size(); ++i) {
     expect_near(lines[i], one[i], kLayoutRounding, "line " + std::to_string(i + 1));
     if (::testing::Test::HasFailure()) return;

@@ -50,6 +50,18 @@ class Steps {
     return result;
   }
 
+  // A step whose second micro-batch has a token that there is none of.
+  void run_into_error() {
+    std::vector<Batch> batches;
+    for (int i = 0; i < 2; ++i) {
+      batches.emplace_back(kRows / 2, config_.data.sequence_length);
+      data_.fill_batch(i * kRows / 2, batches.back());
+    }
+    batches.back().tokens.tensor.data<std::int32_t>()[3] = 1000;
+    step_.run({Stream{}, arena_}, batches, {.lr = 0.01}, guard_, timer_);
+  }
+  PhaseTimer& timer() { return timer_; }
+
   std::vector<std::byte> state() const {
     std::vector<std::byte> all;
     const auto append = [&](const Tensor& tensor) {
@@ -138,6 +150,17 @@ class AfterSkipTest : public ::testing::Test {
   const test::TemporaryFolder folder_;
   std::unique_ptr<Communicator> self_ = make_self_communicator();
 };
+
+// The time after a step that failed is no pass's: nothing of it is left that knows the timer.
+TEST_F(AfterSkipTest, AnErrorEndsTheStepsPhases) {
+  Steps steps(config("error"));
+  EXPECT_THROW(steps.run_into_error(), OpError);
+  steps.timer().take();
+  const PhaseSeconds seconds = steps.timer().take();
+  EXPECT_GT(seconds[static_cast<std::size_t>(Phase::other)], 0);
+  EXPECT_EQ(seconds[static_cast<std::size_t>(Phase::forward)], 0);
+  EXPECT_EQ(seconds[static_cast<std::size_t>(Phase::backward)], 0);
+}
 
 TEST_F(AfterSkipTest, ABatchThatIsNotFiniteLeavesNothing) {
   Steps plain(config("plain"));

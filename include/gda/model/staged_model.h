@@ -23,8 +23,8 @@ struct ModelGroups {
 class StagedModel {
  public:
   // `placements`: of this rank's chunks, in forward order. `parameters` holds
-  // place(specs, placements). All must outlive it. OpError unless every pipeline rank has as many
-  // chunks, and the stages follow one another.
+  // place(specs, placements). All must outlive it. OpError unless the embedding is in the first
+  // chunk of the first pipeline rank alone, and the head in the last chunk of the last one.
   StagedModel(const ModelConfig& config, const std::vector<ParameterSpec>& specs,
               const std::vector<Placement>& placements, const ParameterStore& parameters,
               const ModelGroups& groups, Recompute recompute = Recompute::none,
